@@ -1,0 +1,76 @@
+/** Reason codes that a server sends or reads (MQTT 5.0, section 2.4). */
+export const Reason = {
+  success: 0x00,
+  grantedQos1: 0x01,
+  grantedQos2: 0x02,
+  disconnectWithWill: 0x04,
+  noMatchingSubscribers: 0x10,
+  noSubscriptionExisted: 0x11,
+  continueAuthentication: 0x18,
+  reauthenticate: 0x19,
+  unspecifiedError: 0x80,
+  malformedPacket: 0x81,
+  protocolError: 0x82,
+  implementationError: 0x83,
+  unsupportedProtocolVersion: 0x84,
+  clientIdNotValid: 0x85,
+  badUserNameOrPassword: 0x86,
+  notAuthorized: 0x87,
+  serverUnavailable: 0x88,
+  serverBusy: 0x89,
+  banned: 0x8a,
+  serverShuttingDown: 0x8b,
+  badAuthenticationMethod: 0x8c,
+  keepAliveTimeout: 0x8d,
+  sessionTakenOver: 0x8e,
+  topicFilterInvalid: 0x8f,
+  topicNameInvalid: 0x90,
+  packetIdInUse: 0x91,
+  packetIdNotFound: 0x92,
+  receiveMaximumExceeded: 0x93,
+  topicAliasInvalid: 0x94,
+  packetTooLarge: 0x95,
+  messageRateTooHigh: 0x96,
+  quotaExceeded: 0x97,
+  administrativeAction: 0x98,
+  payloadFormatInvalid: 0x99,
+  retainNotSupported: 0x9a,
+  qosNotSupported: 0x9b,
+  useAnotherServer: 0x9c,
+  serverMoved: 0x9d,
+  sharedSubscriptionsNotSupported: 0x9e,
+  connectionRateExceeded: 0x9f,
+  maximumConnectTime: 0xa0,
+  subscriptionIdsNotSupported: 0xa1,
+  wildcardSubscriptionsNotSupported: 0xa2,
+} as const
+export type Reason = (typeof Reason)[keyof typeof Reason]
+
+const names = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name]))
+
+/** The name of a reason code, for logs: `reasonName(0x8e)` is `sessionTakenOver`. */
+export function reasonName(code: number): string {
+  return names.get(code) ?? `0x${code.toString(16).padStart(2, '0')}`
+}
+
+/** A peer's fault: the code to answer with, the clause of the standard that it breaks, and what was wrong. */
+export class MqttError extends Error {
+  override readonly name = 'MqttError'
+  constructor(
+    readonly reason: Reason,
+    readonly clause: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+/** Our own fault: a state that the code promised could not be. */
+export function assert(condition: boolean, what = 'invariant broken'): asserts condition {
+  if (!condition) throw new Error(`godwit bug: ${what}`)
+}
+
+/** Makes a forgotten case a compile error. */
+export function never(value: never): never {
+  throw new Error(`godwit bug: unexpected ${JSON.stringify(value)}`)
+}

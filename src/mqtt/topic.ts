@@ -1,0 +1,190 @@
+import { MqttError, Reason } from './reason.ts'
+import { readText } from './text.ts'
+
+/** A checked topic filter without its `$share/group/` prefix. */
+export type TopicFilter = string & { readonly brand: 'TopicFilter' }
+
+export type QoS = 0 | 1 | 2
+
+/** What the router remembers about a topic. Only the router looks inside. */
+export interface CachedRoute {
+  readonly version: number
+}
+
+/** A checked topic name. One object for each name in use, so that a route can be remembered on it. */
+export class Topic {
+  route: CachedRoute | undefined = undefined
+  constructor(
+    readonly name: string,
+    /** UTF-8, without the length prefix. */
+    readonly bytes: Uint8Array,
+  ) {}
+}
+
+export interface ParsedFilter {
+  readonly filter: TopicFilter
+  /** The group of `$share/group/filter`. */
+  readonly group?: string
+}
+
+/** Levels that a topic or filter may have; deeper ones cost memory and never come from a device. */
+export const maxLevels = 100
+
+/**
+ * Checks a topic filter, and splits off a shared subscription's group.
+ * @throws MqttError 0x8F, naming the clause, when the filter breaks MQTT 5.0 section 4.7 or 4.8.2.
+ */
+export function parseFilter(text: string): ParsedFilter {
+  if (!text.startsWith('$share/') && text !== '$share') return { filter: checkFilter(text) }
+  const groupEnd = text.indexOf('/', 7)
+  const group = text.slice(7, groupEnd < 0 ? undefined : groupEnd)
+  if (groupEnd < 0 || group === '' || group.includes('+') || group.includes('#'))
+    throw invalid('MQTT-4.8.2-2', `"${text}" is not $share/<group>/<filter>`)
+  return { filter: checkFilter(text.slice(groupEnd + 1)), group }
+}
+
+/**
+ * Checks a topic name.
+ * @throws MqttError 0x90, naming the clause.
+ */
+export function parseTopicName(text: string): string {
+  const fault = topicFault(text)
+  if (fault) throw new MqttError(Reason.topicNameInvalid, fault[0], fault[1])
+  return text
+}
+
+function topicFault(text: string): [clause: string, what: string] | undefined {
+  if (text === '') return ['MQTT-4.7.3-1', 'a topic name must be at least one character long']
+  if (text.includes('+') || text.includes('#')) return ['MQTT-3.3.2-2', `topic name "${text}" contains a wildcard`]
+  if (text.includes('\0')) return ['MQTT-4.7.3-2', 'a topic name must not contain U+0000']
+  if (levelsOf(text) > maxLevels) return ['MQTT-4.7.3', `a topic name may have ${maxLevels} levels at most`]
+  return undefined
+}
+
+function checkFilter(text: string): TopicFilter {
+  if (text === '') throw invalid('MQTT-4.7.3-1', 'a topic filter must be at least one character long')
+  if (text.includes('\0')) throw invalid('MQTT-4.7.3-2', 'a topic filter must not contain U+0000')
+  if (levelsOf(text) > maxLevels) throw invalid('MQTT-4.7.3', `a topic filter may have ${maxLevels} levels at most`)
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at]
+    if (char !== '#' && char !== '+') continue
+    const alone = (at === 0 || text[at - 1] === '/') && (at === text.length - 1 || text[at + 1] === '/')
+    if (char === '+' && !alone) throw invalid('MQTT-4.7.1-2', `"+" must fill a whole level in "${text}"`)
+    if (char === '#' && !(alone && at === text.length - 1))
+      throw invalid('MQTT-4.7.1-1', `"#" must be the whole last level in "${text}"`)
+  }
+  return text as TopicFilter
+}
+
+function levelsOf(text: string): number {
+  let levels = 1
+  for (let at = text.indexOf('/'); at >= 0; at = text.indexOf('/', at + 1)) levels++
+  return levels
+}
+
+function invalid(clause: string, what: string): MqttError {
+  return new MqttError(Reason.topicFilterInvalid, clause, what)
+}
+
+/**
+ * Interns topic names by their bytes, so that a repeated topic costs a hash and a compare, no string and no check.
+ *
+ *   young (filling) ── full ──▶ old ── next full ──▶ forgotten
+ *
+ * A hit in `old` moves to `young`, so what is in use stays, and memory is bounded without a list to keep in order.
+ */
+export class TopicTable {
+  readonly #limit: number
+  #young: Generation
+  #old: Generation
+
+  /** `limit`: topics in a generation; at most twice as many are remembered. */
+  constructor(limit = 131_072) {
+    this.#limit = limit
+    this.#young = new Generation(1024)
+    this.#old = new Generation(16)
+  }
+
+  /**
+   * The topic that stands in `bytes[start, end)`.
+   * @throws MqttError (0x81 for text that is no UTF-8, 0x90 for a bad name), naming the clause.
+   */
+  at(bytes: Uint8Array, start: number, end: number): Topic {
+    let hash = 0x811c9dc5
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
+    hash ^= hash >>> 15
+    const known = this.#young.find(hash, bytes, start, end)
+    if (known) return known
+    const topic = this.#old.find(hash, bytes, start, end) ?? this.#checked(bytes, start, end)
+    if (this.#young.size >= this.#limit) {
+      this.#old = this.#young
+      this.#young = new Generation(1024)
+    }
+    this.#young.add(hash, topic)
+    return topic
+  }
+
+  /** The topic of a name that has been checked (or, for our own `$SYS` topics, chosen by us). */
+  named(name: string): Topic {
+    const bytes = Buffer.from(name, 'utf8')
+    return this.at(bytes, 0, bytes.length)
+  }
+
+  #checked(bytes: Uint8Array, start: number, end: number): Topic {
+    const name = parseTopicName(readText(bytes, start, end))
+    // Slow buffers: a slice of Node's shared pool would keep 8 KiB alive for each topic.
+    const own = Buffer.allocUnsafeSlow(end - start)
+    own.set(bytes.subarray(start, end))
+    return new Topic(name, own)
+  }
+}
+
+/** Open addressing, linear probing, grown at three quarters. */
+class Generation {
+  size = 0
+  #hashes: Int32Array
+  #topics: (Topic | undefined)[]
+
+  constructor(capacity: number) {
+    this.#hashes = new Int32Array(capacity)
+    this.#topics = new Array<Topic | undefined>(capacity).fill(undefined)
+  }
+
+  find(hash: number, bytes: Uint8Array, start: number, end: number): Topic | undefined {
+    const mask = this.#topics.length - 1
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const topic = this.#topics[slot]
+      if (topic === undefined) return undefined
+      if (this.#hashes[slot] === hash && sameBytes(topic.bytes, bytes, start, end)) return topic
+    }
+  }
+
+  add(hash: number, topic: Topic): void {
+    if (this.size * 4 >= this.#topics.length * 3) this.#grow()
+    const mask = this.#topics.length - 1
+    let slot = hash & mask
+    while (this.#topics[slot] !== undefined) slot = (slot + 1) & mask
+    this.#hashes[slot] = hash
+    this.#topics[slot] = topic
+    this.size++
+  }
+
+  #grow(): void {
+    const hashes = this.#hashes
+    const topics = this.#topics
+    this.#hashes = new Int32Array(topics.length * 2)
+    this.#topics = new Array<Topic | undefined>(topics.length * 2).fill(undefined)
+    this.size = 0
+    for (let slot = 0; slot < topics.length; slot++) {
+      const topic = topics[slot]
+      if (topic) this.add(hashes[slot]!, topic)
+    }
+  }
+}
+
+/** Does `own` equal `bytes[start, end)`? */
+export function sameBytes(own: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  if (own.length !== end - start) return false
+  for (let i = 0; i < own.length; i++) if (own[i] !== bytes[start + i]) return false
+  return true
+}
