@@ -1,3 +1,4 @@
+import { copyBytes, sameBytes } from './bytes.ts'
 import { MqttError, Reason } from './reason.ts'
 import { readText } from './text.ts'
 
@@ -132,10 +133,7 @@ export class TopicTable {
 
   #checked(bytes: Uint8Array, start: number, end: number): Topic {
     const name = parseTopicName(readText(bytes, start, end))
-    // Slow buffers: a slice of Node's shared pool would keep 8 KiB alive for each topic.
-    const own = Buffer.allocUnsafeSlow(end - start)
-    own.set(bytes.subarray(start, end))
-    return new Topic(name, own)
+    return new Topic(name, copyBytes(bytes, start, end))
   }
 }
 
@@ -180,11 +178,4 @@ class Generation {
       if (topic) this.add(hashes[slot]!, topic)
     }
   }
-}
-
-/** Does `own` equal `bytes[start, end)`? */
-export function sameBytes(own: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  if (own.length !== end - start) return false
-  for (let i = 0; i < own.length; i++) if (own[i] !== bytes[start + i]) return false
-  return true
 }

@@ -1,0 +1,566 @@
+import mqttPacket, { type IConnackPacket, type Packet } from 'mqtt-packet'
+import type { Bytes, Clock, Log, Stream, StreamEvents } from '../host.ts'
+import { copyBytes, sameBytes, varintLength } from './bytes.ts'
+import { Framer } from './framer.ts'
+import { Message } from './message.ts'
+import { Output, type Turn } from './output.ts'
+import {
+  type AckPlace,
+  type AuthPacket,
+  checkPayloadFormat,
+  type ConnectPacket,
+  type DisconnectPacket,
+  type PacketDecoder,
+  type SubscribePacket,
+  type UnsubscribePacket,
+  type Version,
+} from './packets.ts'
+import { forwardedProperties, Place } from './properties.ts'
+import { malformed, protocolError } from './reader.ts'
+import { MqttError, Reason, reasonName } from './reason.ts'
+import type { QoS, Topic, TopicTable } from './topic.ts'
+
+/** What a connection tells the broker. Each call runs to completion; none waits. */
+export interface ConnectionEvents<S> {
+  connect(from: Connection<S>, packet: ConnectPacket): void
+  auth(from: Connection<S>, packet: AuthPacket): void
+  publish(from: Connection<S>, message: Message, packetId: number): void
+  puback(from: Connection<S>, packetId: number, reason: number): void
+  pubrec(from: Connection<S>, packetId: number, reason: number): void
+  pubrel(from: Connection<S>, packetId: number): void
+  pubcomp(from: Connection<S>, packetId: number): void
+  subscribe(from: Connection<S>, packet: SubscribePacket): void
+  unsubscribe(from: Connection<S>, packet: UnsubscribePacket): void
+  disconnect(from: Connection<S>, packet: DisconnectPacket): void
+  /** The connection is over. `fault` is undefined when the client said DISCONNECT or we asked it to go. */
+  closed(from: Connection<S>, fault: Error | undefined): void
+}
+
+/** What all connections of a broker share. */
+export interface ConnectionContext<S> {
+  readonly events: ConnectionEvents<S>
+  readonly decoder: PacketDecoder
+  readonly topics: TopicTable
+  readonly turn: Turn
+  readonly clock: Clock
+  readonly log: Log
+  readonly limits: {
+    readonly packetBytes: number
+    readonly packetBytesBeforeConnect: number
+    readonly receiveMaximum: number
+    readonly topicAliases: number
+    readonly unsentBytes: number
+  }
+}
+
+//  opened ── CONNECT ──▶ connecting ── accept ──▶ connected ── DISCONNECT, fault, close ──▶ closed
+//                         │  ▲ AUTH
+//                         └──┘
+type State = 'opened' | 'connecting' | 'connected' | 'closed'
+
+/**
+ * The server's side of one MQTT connection: bytes in, events out; sends in, bytes out. It holds what lives as long as
+ * the network connection: the state, aliases, receive maximum. The session outlives it and belongs to the broker.
+ */
+export class Connection<S> implements StreamEvents {
+  readonly remote: string
+  readonly output: Output
+  session: S | undefined = undefined
+  /** For logs; set by CONNECT. */
+  clientId = ''
+  version: Version = 4
+  username: string | undefined = undefined
+  /** Monotonic milliseconds at which the last whole packet came. */
+  lastSeenMs: number
+  keepAliveSeconds = 0
+  authenticationMethod: string | undefined = undefined
+  wantsProblemInformation = true
+  readonly #context: ConnectionContext<S>
+  readonly #stream: Stream
+  readonly #framer: Framer
+  #state: State = 'opened'
+  #maximumPacketBytes = Infinity
+  #receiveMaximum = Infinity
+  #unackedIn = 0
+  /** When the chunk at hand came. */
+  #nowMs: number
+  #lastTopic: Topic | undefined = undefined
+  #aliasesIn: (Topic | undefined)[] | undefined = undefined
+  #aliasesOut: Map<Topic, number> | undefined = undefined
+  #aliasesOutMaximum = 0
+
+  constructor(stream: Stream, context: ConnectionContext<S>) {
+    this.#context = context
+    this.#stream = stream
+    this.remote = stream.remote
+    this.output = new Output(stream, context.turn)
+    this.lastSeenMs = this.#nowMs = context.clock.now()
+    this.#framer = new Framer(this)
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  /** Bytes wait here that the client's socket does not take: QoS 1 and 2 wait, QoS 0 is dropped. */
+  get congested(): boolean {
+    return this.output.waitingBytes >= this.#context.limits.unsentBytes
+  }
+
+  /** Takes a chunk from the stream. Never throws for what a peer did: it closes the connection with the right code. */
+  data(chunk: Bytes): void {
+    if (this.#state === 'closed') return
+    this.#nowMs = this.#context.clock.now()
+    try {
+      this.#framer.receive(chunk)
+    } catch (fault) {
+      this.fail(fault instanceof Error ? fault : new Error(String(fault)))
+    }
+  }
+
+  closed(fault?: Error): void {
+    if (this.#state === 'closed') return
+    this.#finish(fault ?? new Error('the client closed without DISCONNECT'))
+    this.output.close()
+  }
+
+  /** Stops reading while the broker waits for an answer about this client; what is here already is kept, in order. */
+  hold(): void {
+    this.#framer.hold()
+    this.#stream.pause(true)
+  }
+
+  release(): void {
+    if (this.#state === 'closed') return
+    this.#stream.pause(false)
+    try {
+      this.#framer.release()
+    } catch (fault) {
+      this.fail(fault instanceof Error ? fault : new Error(String(fault)))
+    }
+  }
+
+  /** One whole packet: `chunk[start, end)`, its content from `body`. The framer calls this. */
+  frame(chunk: Uint8Array, start: number, body: number, end: number): void {
+    this.lastSeenMs = this.#nowMs
+    const first = chunk[start]!
+    if (this.#state !== 'connected') return this.#early(chunk, start, body, end)
+    switch (first >> 4) {
+      case 3:
+        return this.#publish(chunk, start, body, end)
+      case 4:
+        return this.#context.events.puback(
+          this,
+          this.#ackId(chunk, body, first & 15),
+          this.#ackReason(chunk, body, end, Place.puback),
+        )
+      case 5:
+        return this.#context.events.pubrec(
+          this,
+          this.#ackId(chunk, body, first & 15),
+          this.#ackReason(chunk, body, end, Place.pubrec),
+        )
+      case 6:
+        // Flags 0010 [MQTT-3.6.1-1]; 3.1 also let a resent PUBREL carry DUP.
+        if ((first & (this.version === 3 ? 7 : 15)) !== 2) throw malformed('MQTT-3.6.1-1', 'bad flags in PUBREL')
+        this.#ackReason(chunk, body, end, Place.pubrel)
+        return this.#context.events.pubrel(this, this.#ackId(chunk, body, 0))
+      case 7:
+        this.#ackReason(chunk, body, end, Place.pubcomp)
+        return this.#context.events.pubcomp(this, this.#ackId(chunk, body, first & 15))
+      case 12:
+        if (first !== 0xc0 || body !== end) throw malformed('MQTT-2.1.3-1', 'bad PINGREQ')
+        return this.output.short(0xd0, 0)
+      default:
+        return this.#other(chunk, start, body, end)
+    }
+  }
+
+  /** May a packet with this first byte and declared length come now? Called before it is buffered. */
+  admit(first: number, length: number): void {
+    if (this.#state === 'opened' && first !== 0x10)
+      throw protocolError('MQTT-3.1.0-1', 'the first packet must be CONNECT')
+    const limit =
+      this.#state === 'connected' ? this.#context.limits.packetBytes : this.#context.limits.packetBytesBeforeConnect
+    if (length + 5 > limit && 1 + varintLength(length) + length > limit)
+      throw new MqttError(Reason.packetTooLarge, 'MQTT-3.2.2-15', `a packet of ${length} bytes; ${limit} are allowed`)
+  }
+
+  #early(chunk: Uint8Array, start: number, body: number, end: number): void {
+    const first = chunk[start]!
+    if (this.#state === 'opened') {
+      const packet = this.#context.decoder.connect(chunk.subarray(start, end), body - start)
+      this.#state = 'connecting'
+      this.clientId = packet.clientId
+      this.version = packet.version
+      this.username = packet.username
+      this.wantsProblemInformation = packet.wantsProblemInformation
+      this.authenticationMethod = packet.authenticationMethod
+      this.#maximumPacketBytes = packet.maximumPacketBytes
+      this.#aliasesOutMaximum = Math.min(packet.topicAliasMaximum, this.#context.limits.topicAliases)
+      if (packet.version === 5) this.#receiveMaximum = this.#context.limits.receiveMaximum
+      this.#context.events.connect(this, packet)
+    } else if (first >> 4 === 15 && this.authenticationMethod !== undefined) this.#auth(chunk, start, body, end)
+    else if (first >> 4 === 14) this.#finish(new Error('the client left before CONNACK'))
+    else throw protocolError('MQTT-3.1.2-30', 'only AUTH and DISCONNECT may come before CONNACK')
+  }
+
+  #publish(chunk: Uint8Array, start: number, body: number, end: number): void {
+    const first = chunk[start]!
+    const qos = ((first >> 1) & 3) as QoS
+    const topicEnd = body + 2 + ((chunk[body]! << 8) | chunk[body + 1]!)
+    let at = qos === 0 ? topicEnd : topicEnd + 2
+    if (end - body < 2 || at > end) throw malformed('MQTT-3.3.2-1', 'PUBLISH is shorter than its topic and packet id')
+    if (qos === 0 ? first & 8 : (qos as number) === 3)
+      throw qos === 0 ? malformed('MQTT-3.3.1-2', 'DUP on QoS 0') : malformed('MQTT-3.3.1-4', 'QoS 3')
+    let packetId = 0
+    if (qos > 0) {
+      packetId = (chunk[topicEnd]! << 8) | chunk[topicEnd + 1]!
+      if (packetId === 0) throw protocolError('MQTT-2.2.1-3', 'packet id 0')
+      if (++this.#unackedIn > this.#receiveMaximum)
+        throw new MqttError(Reason.receiveMaximumExceeded, 'MQTT-3.3.4-7', 'more than receive maximum in flight')
+    }
+    let topic = this.#lastTopic
+    if (topic === undefined || !sameBytes(topic.bytes, chunk, body + 2, topicEnd)) {
+      topic = undefined
+      if (topicEnd > body + 2 || this.version !== 5)
+        this.#lastTopic = topic = this.#context.topics.at(chunk, body + 2, topicEnd)
+    }
+    const retain = (first & 1) === 1
+    let whole = !retain
+    let properties: Uint8Array | undefined
+    let expiresAtMs = Infinity
+    if (this.version === 5) {
+      // An empty block is the common case, and one byte.
+      if (at < end && chunk[at] === 0) {
+        at++
+        if (topic === undefined) throw protocolError('MQTT-3.3.2-8', 'PUBLISH with neither topic nor alias')
+      } else {
+        const block = this.#context.decoder.publishProperties(chunk, at, end)
+        at = block.end
+        topic = this.#aliased(topic, block.topicAlias)
+        if (block.messageExpirySeconds >= 0) expiresAtMs = this.lastSeenMs + block.messageExpirySeconds * 1000
+        properties = forwardedProperties(chunk, block)
+        if (block.payloadIsText) checkPayloadFormat(chunk.subarray(at, end))
+        whole &&= block.forwardWhole
+      }
+    }
+    const message = new Message(
+      topic!,
+      qos,
+      retain,
+      chunk,
+      at,
+      end,
+      properties,
+      expiresAtMs,
+      this.session as object | undefined,
+      this.version,
+    )
+    if (whole) {
+      message.frameStart = start
+      message.frameEnd = end
+      message.idOffset = topicEnd - start
+    }
+    this.#context.events.publish(this, message, packetId)
+  }
+
+  /** Applies a topic alias of this PUBLISH: sets it when there is a topic, else looks it up. */
+  #aliased(topic: Topic | undefined, alias: number): Topic {
+    if (alias > this.#context.limits.topicAliases)
+      throw new MqttError(Reason.topicAliasInvalid, 'MQTT-3.3.2-9', `topic alias ${alias} is above the maximum`)
+    if (topic !== undefined) {
+      if (alias > 0) (this.#aliasesIn ??= [])[alias] = topic
+      return topic
+    }
+    if (alias === 0) throw protocolError('MQTT-3.3.2-8', 'PUBLISH with neither topic nor alias')
+    const known = this.#aliasesIn?.[alias]
+    if (!known) throw new MqttError(Reason.topicAliasInvalid, 'MQTT-3.3.2-7', `topic alias ${alias} was never set`)
+    return known
+  }
+
+  #ackId(chunk: Uint8Array, body: number, flags: number): number {
+    if (flags !== 0) throw malformed('MQTT-2.1.3-1', 'reserved flags in an acknowledgement')
+    const packetId = (chunk[body]! << 8) | chunk[body + 1]!
+    if (packetId === 0) throw protocolError('MQTT-2.2.1-3', 'packet id 0')
+    return packetId
+  }
+
+  #ackReason(chunk: Uint8Array, body: number, end: number, place: AckPlace): number {
+    if (end - body === 2) return Reason.success
+    if (end - body < 2) throw malformed('MQTT-2.2.1-5', 'an acknowledgement without a packet id')
+    if (this.version !== 5) throw malformed('MQTT-2.3.1-6', 'an acknowledgement with more than a packet id')
+    return this.#context.decoder.ackReason(chunk, body + 2, end, place)
+  }
+
+  #other(chunk: Uint8Array, start: number, body: number, end: number): void {
+    const { decoder, events } = this.#context
+    const first = chunk[start]!
+    switch (first) {
+      case 0x82:
+        return events.subscribe(this, decoder.subscribe(chunk.subarray(start, end), body - start, this.version))
+      case 0xa2:
+        return events.unsubscribe(this, decoder.unsubscribe(chunk.subarray(start, end), body - start, this.version))
+      case 0xe0: {
+        const packet = decoder.disconnect(chunk.subarray(start, end), body - start, this.version)
+        events.disconnect(this, packet)
+        return this.#finish(
+          packet.reason === Reason.success ? undefined : new Error(`the client left: ${reasonName(packet.reason)}`),
+        )
+      }
+      case 0xf0:
+        return this.#auth(chunk, start, body, end)
+    }
+    // MQTT 3.1 lets a resent SUBSCRIBE or UNSUBSCRIBE carry DUP; mqtt-packet does not.
+    if (this.version === 3 && (first === 0x8a || first === 0xaa)) {
+      const plain = copyBytes(chunk, start, end)
+      plain[0] = first & 0xf7
+      return this.#other(plain, 0, body - start, plain.length)
+    }
+    switch (first >> 4) {
+      case 1:
+        throw protocolError('MQTT-3.1.0-2', 'a second CONNECT')
+      case 8:
+        throw malformed('MQTT-3.8.1-1', 'bad flags in SUBSCRIBE')
+      case 10:
+        throw malformed('MQTT-3.10.1-1', 'bad flags in UNSUBSCRIBE')
+      case 14:
+        throw malformed('MQTT-3.14.1-1', 'bad flags in DISCONNECT')
+      case 15:
+        throw malformed('MQTT-3.15.1-1', 'bad flags in AUTH')
+      default:
+        throw protocolError('MQTT-4.13.1-1', `a client may not send packet type ${first >> 4}`)
+    }
+  }
+
+  #auth(chunk: Uint8Array, start: number, body: number, end: number): void {
+    if (chunk[start] !== 0xf0) throw malformed('MQTT-3.15.1-1', 'bad flags in AUTH')
+    if (this.version !== 5 || this.authenticationMethod === undefined)
+      throw protocolError('MQTT-4.12.0-7', 'AUTH without an authentication method in CONNECT')
+    const packet = this.#context.decoder.auth(chunk.subarray(start, end), body - start)
+    if (packet.method !== this.authenticationMethod)
+      throw protocolError('MQTT-4.12.0-5', 'AUTH with another authentication method than CONNECT')
+    this.#context.events.auth(this, packet)
+  }
+
+  // ── what goes out ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Accepts the client: CONNACK 0. */
+  accept(sessionPresent: boolean, properties: NonNullable<IConnackPacket['properties']>): void {
+    this.#state = 'connected'
+    if (this.version === 5) this.#send({ cmd: 'connack', sessionPresent, reasonCode: Reason.success, properties })
+    else this.#send({ cmd: 'connack', sessionPresent, returnCode: 0 })
+  }
+
+  /**
+   * Sends a PUBLISH.
+   * @param packetId 0 for QoS 0
+   * @returns false when it is larger than the client accepts [MQTT-3.1.2-25]; nothing was sent then
+   */
+  send(
+    message: Message,
+    qos: QoS,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    subscriptionIds: readonly number[] | undefined,
+  ): boolean {
+    const v5 = this.version === 5
+    if (
+      message.frameStart >= 0 &&
+      message.qos === qos &&
+      v5 === (message.version === 5) &&
+      !retain &&
+      !dup &&
+      subscriptionIds === undefined &&
+      this.#aliasesOutMaximum === 0
+    ) {
+      if (message.frameEnd - message.frameStart > this.#maximumPacketBytes) return false
+      if (qos === 0) this.output.forward(message)
+      else this.output.forwardAs(message, packetId)
+      return true
+    }
+    const header = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
+    if (!v5) {
+      this.output.publish(message, header, packetId, -1, 0, -1, undefined)
+      return true
+    }
+    const expirySeconds = message.expiresAtMs === Infinity ? -1 : message.expirySecondsLeft(this.#context.clock.now())
+    let properties = (expirySeconds >= 0 ? 5 : 0) + (message.properties?.length ?? 0)
+    if (subscriptionIds) for (const id of subscriptionIds) properties += 1 + varintLength(id)
+    if (this.#maximumPacketBytes !== Infinity) {
+      // 3: an alias, which may yet be added.
+      const content = 2 + message.topic.bytes.length + (packetId ? 2 : 0) + 4 + properties + 3 + message.payloadLength
+      if (content + 5 > this.#maximumPacketBytes) {
+        const exact = content - 3 - 4 + varintLength(properties)
+        if (1 + varintLength(exact) + exact > this.#maximumPacketBytes) return false
+        this.output.publish(message, header, packetId, properties, 0, expirySeconds, subscriptionIds)
+        return true
+      }
+    }
+    const alias = this.#aliasesOutMaximum > 0 ? this.#aliasOut(message.topic) : 0
+    if (alias !== 0) properties += 3
+    this.output.publish(message, header, packetId, properties, alias, expirySeconds, subscriptionIds)
+    return true
+  }
+
+  /** The alias of a topic: negative when this PUBLISH sets it, 0 when all are taken. */
+  #aliasOut(topic: Topic): number {
+    const aliases = (this.#aliasesOut ??= new Map())
+    const alias = aliases.get(topic)
+    if (alias !== undefined) return alias
+    if (aliases.size >= this.#aliasesOutMaximum) return 0
+    aliases.set(topic, aliases.size + 1)
+    return -aliases.size
+  }
+
+  pubrel(packetId: number): void {
+    this.output.short(0x62, packetId)
+  }
+
+  puback(packetId: number, reason: number, why?: string): void {
+    this.#unackedIn--
+    this.#ack(0x40, packetId, reason, why)
+  }
+
+  pubrec(packetId: number, reason: number, why?: string): void {
+    if (reason >= 0x80) this.#unackedIn--
+    this.#ack(0x50, packetId, reason, why)
+  }
+
+  /** Answers a QoS 2 PUBLISH that has been answered before: it does not count again against receive maximum. */
+  pubrecAgain(packetId: number): void {
+    this.#unackedIn--
+    this.output.short(0x50, packetId)
+  }
+
+  pubcomp(packetId: number, reason: number): void {
+    if (this.#unackedIn > 0) this.#unackedIn--
+    this.#ack(0x70, packetId, reason, undefined)
+  }
+
+  suback(packetId: number, granted: number[], why?: string): void {
+    this.#send({ cmd: 'suback', messageId: packetId, granted, ...this.#reasonString(why) })
+  }
+
+  unsuback(packetId: number, granted: number[]): void {
+    this.#send({ cmd: 'unsuback', messageId: packetId, granted })
+  }
+
+  /** AUTH to the client: 0x18 to go on, 0x00 when a re-authentication succeeded. */
+  authenticate(reason: number, data: Uint8Array | undefined): void {
+    const method = this.authenticationMethod
+    const properties = {
+      ...(method !== undefined && { authenticationMethod: method }),
+      ...(data && { authenticationData: Buffer.from(data) }),
+    }
+    this.#send({ cmd: 'auth', reasonCode: reason, properties })
+  }
+
+  /** Closes for a fault: the peer's own (MqttError), or ours. Logs one line that names the clause. */
+  fail(fault: Error): void {
+    if (this.#state === 'closed') return
+    const about = { client: this.clientId, remote: this.remote }
+    if (fault instanceof MqttError) {
+      this.#context.log.warn({ ...about, clause: fault.clause, reason: reasonName(fault.reason) }, fault.message)
+      this.#farewell(fault.reason, fault.message)
+    } else {
+      this.#context.log.error({ ...about, err: fault }, 'the broker failed; the connection is closed')
+      this.#farewell(Reason.unspecifiedError, undefined)
+    }
+    this.#finish(fault)
+  }
+
+  /** Sends the client away: refuses it before CONNACK, else DISCONNECT (v5). Its will fires as the code says. */
+  close(reason: Reason, why?: string, serverReference?: string): void {
+    if (this.#state === 'closed') return
+    this.#farewell(reason, why, serverReference)
+    this.#finish(new Error(`sent away: ${reasonName(reason)}`))
+  }
+
+  #farewell(reason: Reason, why: string | undefined, serverReference?: string): void {
+    const reference = serverReference === undefined ? undefined : { serverReference }
+    if (this.#state === 'connected') {
+      if (this.version === 5)
+        this.#send({
+          cmd: 'disconnect',
+          reasonCode: reason,
+          properties: { ...this.#reasonString(why)?.properties, ...reference },
+        })
+    } else if (this.#state === 'connecting' && this.version === 5)
+      this.#send({
+        cmd: 'connack',
+        sessionPresent: false,
+        reasonCode: reason,
+        properties: { ...this.#reasonString(why)?.properties, ...reference },
+      })
+    else if (this.#state === 'connecting') {
+      const code = connackCodes.get(reason)
+      // Without a fitting code: close without CONNACK [MQTT-3.2.2-6 of 3.1.1].
+      if (code !== undefined) this.#send({ cmd: 'connack', sessionPresent: false, returnCode: code })
+    } else if (reason === Reason.unsupportedProtocolVersion) this.output.frame(unsupportedVersion)
+  }
+
+  #reasonString(why: string | undefined): { properties: { reasonString: string } } | undefined {
+    return why !== undefined && this.version === 5 ? { properties: { reasonString: why } } : undefined
+  }
+
+  #ack(first: number, packetId: number, reason: number, why: string | undefined): void {
+    if (reason === 0 || this.version !== 5) return this.output.short(first, packetId)
+    const text = why !== undefined && this.wantsProblemInformation ? Buffer.from(why) : undefined
+    const property = text ? 3 + text.length : 0
+    const length = text ? 3 + varintLength(property) + property : 3
+    // A reason string must not make the packet larger than the client takes [MQTT-3.4.2-2].
+    if (text && 1 + varintLength(length) + length > this.#maximumPacketBytes)
+      return this.#ack(first, packetId, reason, undefined)
+    const head = Buffer.from([first, 3, packetId >> 8, packetId & 0xff, reason])
+    if (!text) return this.output.frame(head)
+    const commands = { 0x40: 'puback', 0x50: 'pubrec', 0x62: 'pubrel', 0x70: 'pubcomp' } as const
+    const cmd = commands[first as keyof typeof commands]
+    this.#send({ cmd, messageId: packetId, reasonCode: reason, properties: { reasonString: why! } })
+  }
+
+  /** Encodes by mqtt-packet. What only explains is left out when the client does not want it or it does not fit. */
+  #send(packet: Packet): void {
+    const version = { protocolVersion: this.version }
+    const explained = packet as { properties?: { reasonString?: string } }
+    const mayExplain = this.wantsProblemInformation || packet.cmd === 'connack' || packet.cmd === 'disconnect'
+    if (explained.properties?.reasonString !== undefined) {
+      if (mayExplain) {
+        const frame = mqttPacket.generate(packet, version)
+        if (frame.length <= this.#maximumPacketBytes) return this.output.frame(frame)
+      }
+      delete explained.properties.reasonString
+    }
+    const frame = mqttPacket.generate(packet, version)
+    // A packet that may not be sent at all: the clause leaves only closing [MQTT-3.1.2-24].
+    if (frame.length <= this.#maximumPacketBytes) this.output.frame(frame)
+  }
+
+  #finish(fault: Error | undefined): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#aliasesIn = this.#aliasesOut = undefined
+    this.#framer.close()
+    this.output.end()
+    this.#context.events.closed(this, fault)
+  }
+}
+
+// CONNACK return codes of 3.1 and 3.1.1 (table 3.1).
+const connackCodes = new Map<number, number>([
+  [Reason.unsupportedProtocolVersion, 1],
+  [Reason.clientIdNotValid, 2],
+  [Reason.serverUnavailable, 3],
+  [Reason.serverBusy, 3],
+  [Reason.serverShuttingDown, 3],
+  [Reason.badUserNameOrPassword, 4],
+  [Reason.notAuthorized, 5],
+  [Reason.banned, 5],
+  [Reason.badAuthenticationMethod, 5],
+])
+
+/** In the form of 3.1.1, which a client of any version understands [MQTT-3.1.2-2]. */
+const unsupportedVersion = Uint8Array.of(0x20, 2, 0, 1)
+
+mqttPacket.writeToStream.cacheNumbers = false

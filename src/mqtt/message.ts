@@ -1,0 +1,95 @@
+import { copyBytes, copyInto } from './bytes.ts'
+import type { QoS, Topic } from './topic.ts'
+
+/** What a message costs in memory beside its bytes; part of every byte limit, so that tiny messages are bounded too. */
+const overheadBytes = 120
+
+/**
+ * One application message. Its value never changes. Its bytes start out in the chunk that it arrived in, and move to a
+ * slab when somebody keeps it beyond the turn, so that a small message does not hold 64 KiB of neighbours.
+ */
+export class Message {
+  /** The whole frame stands in `source[frameStart, frameEnd)` and may be sent on as it is; -1 when it may not. */
+  frameStart = -1
+  frameEnd = -1
+  /** Where the packet id stands in that frame, from its start; 0 for QoS 0. */
+  idOffset = 0
+  #kept = false
+
+  constructor(
+    readonly topic: Topic,
+    readonly qos: QoS,
+    readonly retain: boolean,
+    /** Payload: `source[payloadStart, payloadEnd)`. */
+    public source: Uint8Array,
+    public payloadStart: number,
+    public payloadEnd: number,
+    /** MQTT 5 properties that are forwarded as they stand, encoded, in order. */
+    readonly properties: Uint8Array | undefined,
+    /** Monotonic milliseconds; Infinity when it never expires. */
+    readonly expiresAtMs: number,
+    /** The publishing session, for 'no local'; undefined for the broker's own messages. */
+    readonly publisher: object | undefined,
+    /** 5 or less: the version whose frame stands in `source`. */
+    readonly version: number,
+  ) {}
+
+  get payloadLength(): number {
+    return this.payloadEnd - this.payloadStart
+  }
+
+  /** Bytes that it holds in memory, for limits. */
+  get bytes(): number {
+    return overheadBytes + this.topic.bytes.length + this.payloadLength + (this.properties?.length ?? 0)
+  }
+
+  /** The payload as a view; do not change it. */
+  payload(): Uint8Array {
+    return this.source.subarray(this.payloadStart, this.payloadEnd)
+  }
+
+  /** Moves the payload out of the arrival chunk; call before holding a message beyond this turn. */
+  keep(slab: Slab): this {
+    if (!this.#kept) {
+      this.#kept = true
+      this.frameStart = -1
+      slab.store(this)
+    }
+    return this
+  }
+
+  /** Whole seconds of life left, at least 0 [MQTT-3.3.2-6]; -1 when it never expires. */
+  expirySecondsLeft(nowMs: number): number {
+    if (this.expiresAtMs === Infinity) return -1
+    return Math.max(0, Math.ceil((this.expiresAtMs - nowMs) / 1000))
+  }
+}
+
+const slabBytes = 16 * 1024
+
+/** Packs kept payloads into shared pages; a page is freed with its last message. Payloads over a quarter page stand alone. */
+export class Slab {
+  #page = Buffer.allocUnsafeSlow(slabBytes)
+  #used = 0
+
+  store(message: Message): void {
+    const { source, payloadStart, payloadEnd } = message
+    const length = payloadEnd - payloadStart
+    if (length > slabBytes / 4) {
+      message.source = copyBytes(source, payloadStart, payloadEnd)
+      message.payloadStart = 0
+      message.payloadEnd = length
+      return
+    }
+    if (this.#used + length > slabBytes) {
+      this.#page = Buffer.allocUnsafeSlow(slabBytes)
+      this.#used = 0
+    }
+    const start = this.#used
+    copyInto(this.#page, start, source, payloadStart, payloadEnd)
+    this.#used += length
+    message.source = this.#page
+    message.payloadStart = start
+    message.payloadEnd = start + length
+  }
+}
