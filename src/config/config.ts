@@ -1,0 +1,66 @@
+import { defaultLimits, type Limits } from '../broker/limits.ts'
+import { parseFile, type ParsedFile } from './file.ts'
+import { besideFile, faultText, type ReadFile } from './files.ts'
+import type { Listener } from './listener.ts'
+import { checkTogether, openListener, wantedListeners } from './listeners.ts'
+import { readEnvironment, readFlags, type Environment, type Flags } from './overrides.ts'
+import { ConfigError, type Problem } from './problem.ts'
+import type { LogLevel } from './schema.ts'
+
+/** All that a node is told, with every default filled in. Only `loadConfig` makes one, and nobody changes it. */
+export interface Config {
+  readonly listeners: readonly Listener[]
+  /** Directory for everything that must outlive the process. */
+  readonly data: string
+  readonly logLevel: LogLevel
+  readonly limits: Limits
+  /** May other machines reach a listener, although nobody has to say who they are? */
+  readonly allowPublic: boolean
+}
+
+export interface Sources {
+  readonly flags: Flags
+  readonly env: Environment
+  readonly readFile: ReadFile
+}
+
+/**
+ * Joins the sources of the configuration: flags, then the environment, then the file, then defaults.
+ * @throws ConfigError with everything that is wrong, each with the place that a person must go to.
+ */
+export function loadConfig({ flags, env, readFile }: Sources): Config {
+  const problems: Problem[] = []
+  const fromFlags = readFlags(flags, problems)
+  const fromEnv = readEnvironment(env, problems)
+  const file = openFile(flags, env, readFile, problems)
+  const values = file?.values
+
+  const wanted = wantedListeners(fromFlags.listeners ?? fromEnv.listeners, file)
+  const listeners = wanted.map((listener) => openListener(listener, readFile, problems))
+  const allowPublic = fromFlags.allowPublic ?? fromEnv.allowPublic ?? values?.allowPublic ?? false
+  checkTogether(wanted, allowPublic, problems)
+  if (problems.length > 0) throw new ConfigError(problems)
+
+  return {
+    listeners,
+    data:
+      fromFlags.data ?? fromEnv.data ?? (file && values?.data ? besideFile(file.source, values.data) : './godwit-data'),
+    logLevel: fromFlags.logLevel ?? fromEnv.logLevel ?? values?.logLevel ?? 'info',
+    limits: { ...defaultLimits, ...values?.limits, ...fromEnv.limits },
+    allowPublic,
+  }
+}
+
+function openFile(flags: Flags, env: Environment, readFile: ReadFile, problems: Problem[]): ParsedFile | undefined {
+  const name = flags.config ?? (env['GODWIT_CONFIG'] || undefined)
+  if (name === undefined) return undefined
+  let text: string
+  try {
+    text = readFile(name)
+  } catch (fault) {
+    const source = flags.config === undefined ? 'GODWIT_CONFIG' : '--config'
+    problems.push({ source, message: `cannot read ${name}: ${faultText(fault)}` })
+    return undefined
+  }
+  return parseFile(name, text, problems)
+}

@@ -1,0 +1,100 @@
+import type { ParsedFile, Place } from './file.ts'
+import { besideFile, faultText, type ReadFile } from './files.ts'
+import { addressUrl, isLoopback, isTls, type Address, type Listener, type PemFile } from './listener.ts'
+import type { Overrides } from './overrides.ts'
+import type { Problem } from './problem.ts'
+import type { FileConfig } from './schema.ts'
+
+/** A listener as somebody asked for it, and the way back to where they did. */
+export interface Wanted {
+  readonly address: Address
+  readonly tls: NonNullable<FileConfig['listeners']>[number]['tls']
+  readonly allowAnonymous: boolean
+  /** The place of the listener itself, or of something in it. */
+  readonly where: (...path: string[]) => Place
+}
+
+const defaultAddresses: readonly Address[] = [
+  { transport: 'tcp', host: '127.0.0.1', port: 1883, path: '' },
+  { transport: 'ws', host: '127.0.0.1', port: 8083, path: '/mqtt' },
+]
+
+/** Chooses whose listeners count. Lists are not merged: whoever names one listener has named them all. */
+export function wantedListeners(named: Overrides['listeners'], file: ParsedFile | undefined): readonly Wanted[] {
+  if (named) return named.map(({ address, source }) => plain(address, source))
+  if (!file?.values.listeners) return defaultAddresses.map((address) => plain(address, 'default'))
+  return file.values.listeners.map(({ url, tls, allowAnonymous }, at) => {
+    return { address: url, tls, allowAnonymous, where: (...path) => file.where(['listeners', at, ...path]) }
+  })
+}
+
+function plain(address: Address, source: string): Wanted {
+  return { address, tls: undefined, allowAnonymous: false, where: () => ({ source }) }
+}
+
+/** Opens the files that a listener names. What is wrong goes to `problems`, and the listener must not be used then. */
+export function openListener(wanted: Wanted, readFile: ReadFile, problems: Problem[]): Listener {
+  const { address, tls, allowAnonymous } = wanted
+  const url = addressUrl(address)
+  const listener = { ...address, url, allowAnonymous }
+  const secure = isTls(address.transport)
+  if (!tls) {
+    const message = `${url} needs a certificate, which only a configuration file can name: tls: { cert: FILE, key: FILE }`
+    if (secure) problems.push({ ...wanted.where('url'), message })
+    return listener
+  }
+  if (!secure) {
+    const better = address.transport === 'tcp' ? 'tls' : 'wss'
+    problems.push({ ...wanted.where('tls'), message: `${url} does not use TLS: make its url ${better}://` })
+    return listener
+  }
+  if (tls.requestCert && tls.ca === undefined) {
+    problems.push({
+      ...wanted.where('tls', 'requestCert'),
+      message: 'needs a ca, to check the certificates of clients',
+    })
+  }
+  const pem = (key: 'cert' | 'key' | 'ca', path: string): PemFile => {
+    const place = wanted.where('tls', key)
+    const file = besideFile(place.source, path)
+    try {
+      const text = readFile(file)
+      // The commonest slip: the files of cert and key the wrong way round.
+      const block = key === 'key' ? 'PRIVATE KEY-----' : '-----BEGIN CERTIFICATE-----'
+      if (!text.includes(block)) problems.push({ ...place, message: `${file} holds no "${block}"` })
+      return { file, pem: text }
+    } catch (fault) {
+      problems.push({ ...place, message: `cannot read ${file}: ${faultText(fault)}` })
+      return { file, pem: '' }
+    }
+  }
+  const ca = tls.ca === undefined ? {} : { ca: pem('ca', tls.ca) }
+  const settings = { cert: pem('cert', tls.cert), key: pem('key', tls.key), ...ca, requestCert: tls.requestCert }
+  return { ...listener, tls: settings }
+}
+
+/** What no listener shows alone: two on one port, and a door that is open to everybody. */
+export function checkTogether(listeners: readonly Wanted[], allowPublic: boolean, problems: Problem[]): void {
+  const taken = new Map<string, string>()
+  for (const { address, where } of listeners) {
+    const url = addressUrl(address)
+    const port = `${address.host.toLowerCase()} ${address.port}`
+    const other = taken.get(port)
+    if (other !== undefined && address.port !== 0) {
+      problems.push({ ...where('url'), message: `${url} uses the same port as ${other}` })
+    }
+    taken.set(port, url)
+    if (allowPublic || isLoopback(address.host)) continue
+    const place = where('url')
+    problems.push({
+      ...place,
+      message: `${url} is open to other machines, and this version asks nobody who they are. ${opening(place)}`,
+    })
+  }
+}
+
+function opening({ source, line }: Place): string {
+  if (line !== undefined) return `To open it all the same, add this line to ${source}: allowPublic: true`
+  if (source.startsWith('--')) return 'To open it all the same, add: --allow-public'
+  return 'To open it all the same, set: GODWIT_ALLOW_PUBLIC=true'
+}

@@ -1,0 +1,97 @@
+import type { z } from 'zod'
+import type { Limits } from '../broker/limits.ts'
+import { issueText } from './file.ts'
+import type { Address } from './listener.ts'
+import type { Problem } from './problem.ts'
+import { fields, limitNames, type LogLevel } from './schema.ts'
+import { didYouMean } from './suggest.ts'
+
+/** What the command line may set. Texts are as the person wrote them. */
+export interface Flags {
+  readonly listen?: readonly string[] | undefined
+  readonly data?: string | undefined
+  readonly config?: string | undefined
+  readonly logLevel?: string | undefined
+  readonly allowPublic?: boolean | undefined
+}
+
+/** What the command line, or the environment, does set: checked. Undefined leaves the word to the file. */
+export interface Overrides {
+  readonly listeners: readonly { readonly address: Address; readonly source: string }[] | undefined
+  readonly data: string | undefined
+  readonly logLevel: LogLevel | undefined
+  readonly allowPublic: boolean | undefined
+  readonly limits: Partial<Limits>
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** `packetBytes` is `GODWIT_LIMITS_PACKET_BYTES`. */
+export function limitVariable(name: keyof Limits): string {
+  return `GODWIT_LIMITS_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+}
+
+const variables = new Set([
+  ...['GODWIT_LISTEN', 'GODWIT_DATA', 'GODWIT_CONFIG', 'GODWIT_LOG_LEVEL', 'GODWIT_ALLOW_PUBLIC'],
+  ...limitNames.map(limitVariable),
+])
+
+/** Reads the `--listen`, `--data`, … of `start`; what is wrong goes to `problems`. */
+export function readFlags(flags: Flags, problems: Problem[]): Overrides {
+  return {
+    listeners: flags.listen && addresses('--listen', flags.listen, problems),
+    data: check('--data', fields.data, flags.data, problems),
+    logLevel: check('--log-level', fields.logLevel, flags.logLevel, problems),
+    allowPublic: flags.allowPublic,
+    limits: {},
+  }
+}
+
+/**
+ * Reads every `GODWIT_` variable; what is wrong goes to `problems`, and so does a variable that nobody reads, since it
+ * is a slip of the finger. An empty variable counts as none: that is how compose files leave one out.
+ */
+export function readEnvironment(env: Environment, problems: Problem[]): Overrides {
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith('GODWIT_') || variables.has(name) || !value) continue
+    problems.push({ source: name, message: `unknown variable${didYouMean(name, variables)}` })
+  }
+  const limits = limitNames.flatMap((name) => {
+    const variable = limitVariable(name)
+    const value = check(variable, fields.limits[name], asNumber(env[variable]), problems)
+    return value === undefined ? [] : [[name, value]]
+  })
+  const listen = env['GODWIT_LISTEN']
+  const split = listen ? listen.split(',').map((text) => text.trim()) : undefined
+  return {
+    listeners: split && addresses('GODWIT_LISTEN', split, problems),
+    data: check('GODWIT_DATA', fields.data, env['GODWIT_DATA'] || undefined, problems),
+    logLevel: check('GODWIT_LOG_LEVEL', fields.logLevel, env['GODWIT_LOG_LEVEL'] || undefined, problems),
+    allowPublic: check('GODWIT_ALLOW_PUBLIC', fields.allowPublic, asBoolean(env['GODWIT_ALLOW_PUBLIC']), problems),
+    limits: Object.fromEntries(limits) as Partial<Limits>,
+  }
+}
+
+function addresses(source: string, texts: readonly string[], problems: Problem[]): Overrides['listeners'] {
+  return texts.flatMap((text) => {
+    const address = check(source, fields.url, text, problems)
+    return address ? [{ address, source }] : []
+  })
+}
+
+function check<T>(source: string, field: z.ZodType<T>, value: unknown, problems: Problem[]): T | undefined {
+  if (value === undefined) return undefined
+  const result = field.safeParse(value)
+  if (result.success) return result.data
+  problems.push(...result.error.issues.map((issue) => ({ source, message: issueText(issue, value) })))
+  return undefined
+}
+
+// A text that is none stays one, and fails its check with the text in the message.
+function asNumber(text: string | undefined): number | string | undefined {
+  return text ? (/^[0-9]+$/.test(text) ? Number(text) : text) : undefined
+}
+
+function asBoolean(text: string | undefined): boolean | string | undefined {
+  return text ? ({ true: true, false: false, '1': true, '0': false }[text] ?? text) : undefined
+}

@@ -1,0 +1,104 @@
+import { z } from 'zod'
+import type { Limits } from '../broker/limits.ts'
+import { parseAddress } from './listener.ts'
+
+export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+const tebibyte = 2 ** 40
+const million = 1_000_000
+
+// The least and the most that each limit may be. The odd figures are the protocol's: 268,435,460 is the largest packet
+// there is (MQTT 5.0, 2.1.4), a 3.1.1 server must take client ids of 23 bytes (3.1.3.1), and many fields are two or four
+// bytes wide. The others stop slips of the finger, like bytes where seconds were meant.
+const limitBounds: Record<keyof Limits, readonly [least: number, most: number]> = {
+  packetBytes: [128, 268_435_460],
+  packetBytesBeforeConnect: [128, 268_435_460],
+  connectSeconds: [1, 3600],
+  clientIdBytes: [23, 65_535],
+  userProperties: [0, 65_535],
+  userPropertyBytes: [0, 268_435_455],
+  subscriptionsPerSession: [1, 10 * million],
+  topicAliases: [0, 65_535],
+  receiveMaximum: [1, 65_535],
+  inflightMessages: [1, 65_535],
+  queueMessages: [0, 1000 * million],
+  queueBytes: [0, tebibyte],
+  sessionExpirySeconds: [0, 4_294_967_295],
+  keepAliveSeconds: [1, 65_535],
+  unsentBytes: [1024, tebibyte],
+  stallSeconds: [1, 86_400],
+  retainedMessages: [0, 1000 * million],
+  retainedBytes: [0, tebibyte],
+  sysSeconds: [0, 86_400],
+}
+
+export const limitNames = Object.keys(limitBounds) as (keyof Limits)[]
+
+// Every message reads after the name of the key, and before the value that was found.
+const wholeNumber = ([least, most]: readonly [number, number]): z.ZodType<number> => {
+  const message = `must be a whole number from ${least} to ${most}`
+  return z.int(message).min(least, message).max(most, message)
+}
+const fileName = z.string('must be a file name').min(1, 'must be a file name')
+const object = <Shape extends z.core.$ZodLooseShape>(shape: Shape, what: string): z.ZodObject<Shape, z.core.$strict> =>
+  z.strictObject(shape, { error: (issue) => (issue.code === 'invalid_type' ? `must be ${what}` : undefined) })
+
+const address = z.string('must be an address like tcp://127.0.0.1:1883').transform((text, context) => {
+  const parsed = parseAddress(text)
+  if (typeof parsed !== 'string') return parsed
+  context.addIssue(parsed)
+  return z.NEVER
+})
+
+const listener = object(
+  {
+    url: address,
+    tls: object(
+      {
+        cert: fileName,
+        key: fileName,
+        ca: fileName.optional(),
+        requestCert: z.boolean('must be true or false').default(false),
+      },
+      'a map with cert and key',
+    ).optional(),
+    allowAnonymous: z.boolean('must be true or false').default(false),
+  },
+  'a map with a url',
+)
+
+/** One field at a time, so that a flag, a variable and the file are held to the same rule. */
+export const fields = {
+  url: address,
+  data: z.string('must be a directory name').min(1, 'must be a directory name'),
+  logLevel: z.enum(logLevels, `must be ${logLevels.join(', ')}`),
+  allowPublic: z.boolean('must be true or false'),
+  limits: Object.fromEntries(limitNames.map((name) => [name, wholeNumber(limitBounds[name])])) as Record<
+    keyof Limits,
+    z.ZodType<number>
+  >,
+}
+
+// Zod writes `number | undefined`, but a key that is there has a number.
+const limits = object(fields.limits, 'a map of limits').partial() as z.ZodType<Partial<Limits>>
+
+/** What a file may say. Unknown keys are refused: a misspelt limit that is quietly ignored is no limit. */
+export const fileSchema = object(
+  {
+    listeners: z.array(listener, 'must be a list').min(1, 'must list a listener, or be left out').optional(),
+    data: fields.data.optional(),
+    logLevel: fields.logLevel.optional(),
+    allowPublic: fields.allowPublic.optional(),
+    limits: limits.optional(),
+  },
+  'a map with keys such as listeners and data',
+)
+export type FileConfig = z.output<typeof fileSchema>
+
+/** Every key that may stand at `path`, to find the one that was meant. */
+export function keysAt(path: readonly PropertyKey[]): readonly string[] {
+  if (path.length === 0) return Object.keys(fileSchema.shape)
+  if (path[0] === 'limits') return limitNames
+  return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)
+}
