@@ -8,6 +8,8 @@ export interface Limits {
   readonly packetBytesBeforeConnect: number
   /** Time for the handshakes and CONNECT together. */
   readonly connectSeconds: number
+  /** Time that a host program's hook has for its answer; then it is a no. */
+  readonly hookSeconds: number
   readonly clientIdBytes: number
   readonly userProperties: number
   readonly userPropertyBytes: number
@@ -38,6 +40,7 @@ export const defaultLimits: Limits = {
   packetBytes: 2_000_000,
   packetBytesBeforeConnect: 65_536,
   connectSeconds: 10,
+  hookSeconds: 5,
   clientIdBytes: 256,
   userProperties: 64,
   userPropertyBytes: 8192,

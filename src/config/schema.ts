@@ -15,6 +15,7 @@ const limitBounds: Record<keyof Limits, readonly [least: number, most: number]> 
   packetBytes: [128, 268_435_460],
   packetBytesBeforeConnect: [128, 268_435_460],
   connectSeconds: [1, 3600],
+  hookSeconds: [1, 600],
   clientIdBytes: [23, 65_535],
   userProperties: [0, 65_535],
   userPropertyBytes: [0, 268_435_455],

@@ -75,6 +75,8 @@ export class Connection<S> implements StreamEvents {
   keepAliveSeconds = 0
   authenticationMethod: string | undefined = undefined
   wantsProblemInformation = true
+  /** Acknowledgements to this client that wait for the store. */
+  heldAcks = 0
   readonly #context: ConnectionContext<S>
   readonly #stream: Stream
   readonly #framer: Framer
@@ -82,6 +84,9 @@ export class Connection<S> implements StreamEvents {
   #maximumPacketBytes = Infinity
   #receiveMaximum = Infinity
   #unackedIn = 0
+  #holds = 0
+  /** Why the stream ended, while what it brought is still held. */
+  #ended: Error | undefined = undefined
   /** When the chunk at hand came. */
   #nowMs: number
   #lastTopic: Topic | undefined = undefined
@@ -111,6 +116,7 @@ export class Connection<S> implements StreamEvents {
   data(chunk: Bytes): void {
     if (this.#state === 'closed') return
     this.#nowMs = this.#context.clock.now()
+    this.#context.turn.traffic.bytesIn += chunk.length
     try {
       this.#framer.receive(chunk)
     } catch (fault) {
@@ -119,30 +125,36 @@ export class Connection<S> implements StreamEvents {
   }
 
   closed(fault?: Error): void {
-    if (this.#state === 'closed') return
-    this.#finish(fault ?? new Error('the client closed without DISCONNECT'))
     this.output.close()
+    const ended = fault ?? new Error('the client closed without DISCONNECT')
+    // What it sent before it left counts, a DISCONNECT above all.
+    if (this.#holds > 0) this.#ended = ended
+    else this.#finish(ended)
   }
 
-  /** Stops reading while the broker waits for an answer about this client; what is here already is kept, in order. */
+  /** Reads nothing more while the broker waits for an answer about this client; what is here already is kept, in order. */
   hold(): void {
+    if (this.#holds++ > 0) return
     this.#framer.hold()
     this.#stream.pause(true)
   }
 
+  /** Ends one `hold`. */
   release(): void {
-    if (this.#state === 'closed') return
+    if (--this.#holds > 0 || this.#state === 'closed') return
     this.#stream.pause(false)
     try {
       this.#framer.release()
     } catch (fault) {
       this.fail(fault instanceof Error ? fault : new Error(String(fault)))
     }
+    if (this.#ended && this.#holds === 0) this.#finish(this.#ended)
   }
 
   /** One whole packet: `chunk[start, end)`, its content from `body`. The framer calls this. */
   frame(chunk: Uint8Array, start: number, body: number, end: number): void {
     this.lastSeenMs = this.#nowMs
+    this.#context.turn.traffic.packetsIn++
     const first = chunk[start]!
     if (this.#state !== 'connected') return this.#early(chunk, start, body, end)
     switch (first >> 4) {
@@ -414,8 +426,8 @@ export class Connection<S> implements StreamEvents {
     return -aliases.size
   }
 
-  pubrel(packetId: number): void {
-    this.output.short(0x62, packetId)
+  pubrel(packetId: number, reason: number = Reason.success): void {
+    this.#ack(0x62, packetId, reason, undefined)
   }
 
   puback(packetId: number, reason: number, why?: string): void {
@@ -476,6 +488,11 @@ export class Connection<S> implements StreamEvents {
     if (this.#state === 'closed') return
     this.#farewell(reason, why, serverReference)
     this.#finish(new Error(`sent away: ${reasonName(reason)}`))
+  }
+
+  /** Drops what the client would not take: for one that reads nothing. */
+  abandon(): void {
+    this.#stream.destroy()
   }
 
   #farewell(reason: Reason, why: string | undefined, serverReference?: string): void {

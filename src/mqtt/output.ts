@@ -33,9 +33,18 @@ export class Pages {
   }
 }
 
+/** What has crossed the connections of a broker. */
+export interface Traffic {
+  packetsIn: number
+  packetsOut: number
+  bytesIn: number
+  bytesOut: number
+}
+
 /** The clients that have something to send: flushed together when the turn ends, so that a client costs one write a turn. */
 export class Turn {
   readonly pages = new Pages()
+  readonly traffic: Traffic = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 }
   #dirty: Output[] = []
   readonly #endOfTurn: (run: () => void) => void
   readonly #flush = () => this.flush()
@@ -60,10 +69,13 @@ export class Turn {
 export class Output {
   /** Bytes handed to the stream that it has not yet taken. */
   unsentBytes = 0
-  /** Called when the stream has taken everything, if `awaited` was set. */
+  /** Writes that the stream has taken: progress, for whoever watches for a stall. */
+  writes = 0
+  /** Called when the stream has taken everything. */
   drained: (() => void) | undefined = undefined
   readonly #stream: Stream
   readonly #turn: Turn
+  readonly #traffic: Traffic
   readonly #lent: (Uint8Array | undefined)[] = []
   readonly #lengths: number[] = []
   #page: Uint8Array | undefined = undefined
@@ -77,6 +89,7 @@ export class Output {
   constructor(stream: Stream, turn: Turn) {
     this.#stream = stream
     this.#turn = turn
+    this.#traffic = turn.traffic
   }
 
   /** Everything that waits here or in the stream, in bytes. */
@@ -89,6 +102,7 @@ export class Output {
    * which costs one copy, or none.
    */
   forward(message: Message): void {
+    this.#traffic.packetsOut++
     if (this.#runSource === message.source && this.#runEnd === message.frameStart) {
       this.#runEnd = message.frameEnd
       return
@@ -102,6 +116,7 @@ export class Output {
 
   /** Sends a QoS 1 or 2 message on as the frame that it arrived in, under our own packet id. */
   forwardAs(message: Message, packetId: number): void {
+    this.#traffic.packetsOut++
     const length = message.frameEnd - message.frameStart
     const at = this.#room(length)
     const page = this.#page!
@@ -128,6 +143,7 @@ export class Output {
     expirySeconds: number,
     subscriptionIds: readonly number[] | undefined,
   ): void {
+    this.#traffic.packetsOut++
     const topic = message.topic.bytes
     const topicLength = alias > 0 ? 0 : topic.length
     const payloadLength = message.payloadEnd - message.payloadStart
@@ -167,6 +183,7 @@ export class Output {
 
   /** PUBACK, PUBREC, PUBREL, PUBCOMP with reason 0, or PINGRESP with id 0. */
   short(first: number, packetId: number): void {
+    this.#traffic.packetsOut++
     const length = packetId ? 4 : 2
     const at = this.#room(length)
     const page = this.#page!
@@ -180,6 +197,7 @@ export class Output {
 
   /** Sends an encoded packet. */
   frame(bytes: Uint8Array): void {
+    this.#traffic.packetsOut++
     if (bytes.length > largePage) {
       this.#settle()
       this.#touch()
@@ -276,12 +294,15 @@ export class Output {
 
   #writeDirect(source: Uint8Array, start: number, end: number): void {
     this.#writePage()
-    this.#write(source.subarray(start, end), undefined)
+    // In pieces, so that a slow client that takes a large message still shows progress.
+    for (; start < end; start += largePage)
+      this.#write(source.subarray(start, Math.min(end, start + largePage)), undefined)
   }
 
   #write(bytes: Uint8Array, page: Uint8Array | undefined): void {
     if (this.#closed) return
     this.unsentBytes += bytes.length
+    this.#traffic.bytesOut += bytes.length
     this.#lent.push(page)
     this.#lengths.push(bytes.length)
     this.#stream.write(bytes, this.#written)
@@ -289,6 +310,7 @@ export class Output {
 
   // Writes end in the order in which they began, so one callback serves all of them.
   readonly #written = (): void => {
+    this.writes++
     const page = this.#lent.shift()
     this.unsentBytes -= this.#lengths.shift() ?? 0
     if (page) this.#turn.pages.give(page)

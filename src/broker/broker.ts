@@ -1,0 +1,374 @@
+import type { Hooks } from '../access/hooks.ts'
+import type { Host, Stream } from '../host.ts'
+import { Connection, type ConnectionContext, type ConnectionEvents } from '../mqtt/connection.ts'
+import { Message, Slab } from '../mqtt/message.ts'
+import { Turn } from '../mqtt/output.ts'
+import {
+  type AuthPacket,
+  type ConnectPacket,
+  type DisconnectPacket,
+  PacketDecoder,
+  type SubscribePacket,
+  type UnsubscribePacket,
+} from '../mqtt/packets.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
+import { type QoS, TopicTable } from '../mqtt/topic.ts'
+import { RetainedStore } from '../retain/retained.ts'
+import { SubscriptionTree } from '../routing/tree.ts'
+import { Ledger } from '../sessions/ledger.ts'
+import type { Session } from '../sessions/session.ts'
+import { Sessions } from '../sessions/sessions.ts'
+import { TimingWheel } from '../sessions/wheel.ts'
+import type { Store } from '../store/port.ts'
+import { Asking } from './asking.ts'
+import type { Cluster } from './cluster-port.ts'
+import { AckGate } from './gate.ts'
+import { Handshake } from './handshake.ts'
+import type { Limits } from './limits.ts'
+import type { Observer } from './observer.ts'
+import { Publishing } from './publishing.ts'
+import { Subscribing } from './subscribing.ts'
+import { type SysFigures, SysTopics } from './sys.ts'
+import { Watchdog } from './watchdog.ts'
+
+type Client = Connection<Session>
+
+export interface BrokerOptions {
+  readonly host: Host
+  readonly limits: Limits
+  readonly store: Store
+  readonly cluster: Cluster
+  readonly hooks: Hooks
+  readonly observer: Observer
+  readonly version: string
+  /** Bytes of heap in use, for `$SYS`. */
+  readonly heapBytes: () => number
+}
+
+/** A message of the host program's own. */
+export interface OwnMessage {
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly qos: QoS
+  readonly retain: boolean
+}
+
+/**
+ * The broker: events of connections in, deliveries and acknowledgements out. It runs to completion on every event and
+ * touches nothing of the outside but what it was handed.
+ *
+ *   PUBLISH ─▶ allowed? ─▶ tree.match ─▶ session.deliver … ─▶ store ─▶ acknowledgement, once durable
+ */
+export class Broker implements ConnectionEvents<Session> {
+  readonly ledger = new Ledger()
+  readonly sessions: Sessions
+  readonly retained: RetainedStore<Message>
+  readonly tree: SubscriptionTree<Session>
+  readonly #host: Host
+  readonly #store: Store
+  readonly #observer: Observer
+  readonly #limits: Limits
+  readonly #options: BrokerOptions
+  readonly #context: ConnectionContext<Session>
+  readonly #wheel: TimingWheel
+  readonly #handshake: Handshake
+  readonly #publishing: Publishing
+  readonly #subscribing: Subscribing
+  readonly #gate: AckGate
+  readonly #sys: SysTopics
+  readonly #slab = new Slab()
+  readonly #watchdogs = new Map<Client, Watchdog>()
+  readonly #stopTicking: () => void
+  readonly #startedMs: number
+  #lastTickMs: number
+  #sysDueMs: number
+  #draining = false
+  #mostOnline = 0
+
+  constructor(options: BrokerOptions) {
+    const { host, limits, store, cluster, hooks, observer } = options
+    this.#options = options
+    this.#host = host
+    this.#store = store
+    this.#observer = observer
+    this.#limits = limits
+    const nowMs = host.clock.now()
+    this.#startedMs = this.#lastTickMs = nowMs
+    this.#sysDueMs = limits.sysSeconds > 0 ? nowMs + 1000 : Infinity
+    this.#context = {
+      events: this,
+      decoder: new PacketDecoder(limits),
+      topics: new TopicTable(),
+      turn: new Turn((run) => host.clock.endOfTurn(run)),
+      clock: host.clock,
+      log: host.log,
+      limits,
+    }
+    this.#wheel = new TimingWheel(nowMs)
+    this.tree = new SubscriptionTree<Session>({
+      interest: (filter, group, present) => cluster.interest(filter, group, present),
+    })
+    this.retained = new RetainedStore<Message>({ messages: limits.retainedMessages, bytes: limits.retainedBytes })
+    const now = () => host.clock.now()
+    const keep = (message: Message) => message.keep(this.#slab)
+    this.sessions = new Sessions(
+      this.ledger,
+      this.#slab,
+      { ...limits, pacedBytes: limits.unsentBytes / 4 },
+      now,
+      this.#wheel,
+      {
+        publishWill: (session, will) => this.#publishing.publishWill(session, will),
+        ended: (session) => this.#ended(session),
+        move: (message, terms, from) => this.#publishing.move(message, terms, from),
+      },
+    )
+    const { ledger, tree, retained } = this
+    const asking = new Asking(this.#wheel, now, limits.hookSeconds)
+    const gate = new AckGate(store)
+    this.#handshake = new Handshake(hooks, limits, host.random, asking, {
+      welcome: (client, packet, assigned, data) => this.#welcome(client, packet, assigned, data),
+      authorizeWill: (client, will, then) => this.#publishing.authorizeWill(client, will, then),
+    })
+    const { topics } = this.#context
+    this.#publishing = new Publishing({
+      hooks,
+      asking,
+      topics,
+      tree,
+      retained,
+      ledger,
+      store,
+      cluster,
+      gate,
+      observer,
+      now,
+      keep,
+    })
+    const { subscriptionsPerSession } = limits
+    this.#subscribing = new Subscribing({
+      hooks,
+      asking,
+      subscriptionsPerSession,
+      tree,
+      retained,
+      store,
+      gate,
+      observer,
+      now,
+    })
+    this.#gate = gate
+    this.#sys = new SysTopics((topic, payload) =>
+      this.inject({ topic, payload: Buffer.from(payload), qos: 0, retain: true }),
+    )
+    if (observer.lost)
+      this.ledger.listener = (loss, clientId, message) => observer.lost?.(loss, clientId, message.topic.name)
+    this.#stopTicking = host.clock.every(this.#wheel.resolutionMs, () => this.#tick())
+  }
+
+  /** A client has opened a stream. Feed its bytes to what this returns. */
+  accept(stream: Stream): Client {
+    const connection = new Connection<Session>(stream, this.#context)
+    if (this.#draining) {
+      connection.abandon()
+      connection.closed()
+      return connection
+    }
+    this.#watchdogs.set(connection, new Watchdog(connection, this.#wheel, this.#limits))
+    return connection
+  }
+
+  /** Publishes a message of the host program's own: no permission is asked. @throws MqttError 0x90 for a bad topic. */
+  inject(own: OwnMessage): void {
+    const topic = this.#context.topics.named(own.topic)
+    const { qos, retain, payload } = own
+    const message = new Message(topic, qos, retain, payload, 0, payload.length, undefined, Infinity, undefined, 5)
+    this.#publishing.inject(message.keep(this.#slab))
+  }
+
+  /** Clients with an open connection, before CONNECT or after. */
+  get connections(): number {
+    return this.#watchdogs.size
+  }
+
+  /** Copies that wait for their end in any session: with the ledger, the whole truth. */
+  get pending(): number {
+    let pending = 0
+    for (const session of this.sessions.values()) pending += session.pending
+    return pending
+  }
+
+  /** Takes no new client, and sends those that are here away: v5 with 0x8B. */
+  drain(): void {
+    this.#draining = true
+    for (const client of [...this.#watchdogs.keys()]) client.close(Reason.serverShuttingDown)
+    this.#context.turn.flush()
+  }
+
+  /** Stops the clockwork. Streams are the caller's to close. */
+  stop(): void {
+    this.#draining = true
+    this.#stopTicking()
+  }
+
+  // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  connect(from: Client, packet: ConnectPacket): void {
+    this.#handshake.connect(from, packet)
+  }
+
+  auth(from: Client, packet: AuthPacket): void {
+    this.#handshake.auth(from, packet)
+  }
+
+  disconnect(from: Client, packet: DisconnectPacket): void {
+    const session = from.session!
+    const asked = packet.sessionExpirySeconds
+    if (asked === undefined) return
+    // A session that was to end with its connection cannot be prolonged (MQTT 5.0, 3.14.2.2.2).
+    if (asked > 0 && !session.persistent)
+      throw new MqttError(
+        Reason.protocolError,
+        'MQTT-3.14.2.2.2',
+        'a session expiry in DISCONNECT after none in CONNECT',
+      )
+    session.expire(Math.min(asked, this.#limits.sessionExpirySeconds))
+    this.#store.session(session)
+  }
+
+  closed(from: Client, fault: Error | undefined): void {
+    this.#watchdogs.delete(from)
+    this.#handshake.forget(from)
+    const session = from.session
+    if (session?.connection !== from) return
+    this.sessions.detach(session, fault !== undefined)
+    this.#host.log.debug({ client: from.clientId, remote: from.remote }, fault?.message ?? 'disconnected')
+    this.#observer.disconnected?.({ id: from.clientId, reason: fault?.message ?? 'disconnected' })
+  }
+
+  /** A session is over: nothing is routed to it any more. */
+  #ended(session: Session): void {
+    for (const { parsed } of session.subscriptions.values()) this.tree.unsubscribe(session, parsed)
+    session.subscriptions.clear()
+    if (session.persistent) this.#store.sessionEnded(session)
+  }
+
+  #welcome(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
+    const limits = this.#limits
+    const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpirySeconds)
+    const { session, present } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
+    session.will = packet.will
+    session.username = client.username
+    client.session = session
+    const keepAlive = this.#keepAlive(packet)
+    client.keepAliveSeconds = keepAlive
+    const properties = {
+      receiveMaximum: limits.receiveMaximum,
+      maximumPacketSize: limits.packetBytes,
+      topicAliasMaximum: limits.topicAliases,
+      ...(assigned !== undefined && { assignedClientIdentifier: assigned }),
+      ...(expirySeconds !== packet.sessionExpirySeconds && { sessionExpiryInterval: expirySeconds }),
+      ...(keepAlive !== packet.keepAliveSeconds && { serverKeepAlive: keepAlive }),
+      ...(packet.wantsResponseInformation && { responseInformation: `response/${client.clientId}` }),
+      ...(packet.authenticationMethod !== undefined && { authenticationMethod: packet.authenticationMethod }),
+      ...(data && { authenticationData: Buffer.from(data) }),
+    }
+    const lsn = this.#store.session(session)
+    const welcome = () => {
+      client.accept(present, properties)
+      this.#watchdogs.get(client)?.accepted(this.#host.clock.now())
+      session.attach(client, packet.receiveMaximum)
+    }
+    this.sessions.online++
+    session.connection = client
+    if (this.sessions.online > this.#mostOnline) this.#mostOnline = this.sessions.online
+    if (this.#gate.open(client, lsn)) welcome()
+    else this.#gate.hold(client, lsn, welcome)
+    this.#host.log.debug(
+      { client: client.clientId, remote: client.remote, version: client.version, present },
+      'connected',
+    )
+    this.#observer.connected?.({ id: client.clientId, username: client.username, remote: client.remote })
+  }
+
+  /** v5 clients are told our limit. 3.x clients cannot be told, so theirs holds; TCP finds the dead ones. */
+  #keepAlive(packet: ConnectPacket): number {
+    const asked = packet.keepAliveSeconds
+    if (packet.version !== 5) return asked
+    return asked === 0 ? this.#limits.keepAliveSeconds : Math.min(asked, this.#limits.keepAliveSeconds)
+  }
+
+  // ── what clients send ──────────────────────────────────────────────────────────────────────────────────────────
+
+  publish(from: Client, message: Message, packetId: number): void {
+    this.#publishing.publish(from, message, packetId)
+  }
+
+  puback(from: Client, packetId: number, reason: number): void {
+    from.session!.puback(packetId, reason)
+  }
+
+  pubrec(from: Client, packetId: number, reason: number): void {
+    // An id that we do not know is released all the same, so that a confused client comes to an end.
+    const known = from.session!.pubrec(packetId, reason)
+    if (reason < 0x80) from.pubrel(packetId, known ? Reason.success : Reason.packetIdNotFound)
+  }
+
+  pubrel(from: Client, packetId: number): void {
+    this.#publishing.pubrel(from, packetId)
+  }
+
+  pubcomp(from: Client, packetId: number): void {
+    from.session!.pubcomp(packetId)
+  }
+
+  subscribe(from: Client, packet: SubscribePacket): void {
+    this.#subscribing.subscribe(from, packet)
+  }
+
+  unsubscribe(from: Client, packet: UnsubscribePacket): void {
+    this.#subscribing.unsubscribe(from, packet)
+  }
+
+  // ── time ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #tick(): void {
+    const nowMs = this.#host.clock.now()
+    const sinceMs = nowMs - this.#lastTickMs
+    this.#lastTickMs = nowMs
+    // The process stood still. What clients sent meanwhile lies unread: read it before anybody is called silent.
+    if (sinceMs > 10 * this.#wheel.resolutionMs) return
+    this.#wheel.advance(nowMs)
+    this.retained.expire(nowMs)
+    if (nowMs < this.#sysDueMs) return
+    this.#sysDueMs = nowMs + this.#limits.sysSeconds * 1000
+    this.#sys.tell(this.#figures(nowMs))
+  }
+
+  #figures(nowMs: number): SysFigures {
+    const { sessions, ledger, retained, tree } = this
+    const { traffic } = this.#context.turn
+    const { lostTotal } = ledger
+    return {
+      version: this.#options.version,
+      uptimeSeconds: (nowMs - this.#startedMs) / 1000,
+      clientsConnected: sessions.online,
+      clientsDisconnected: sessions.size - sessions.online,
+      clientsTotal: sessions.size,
+      clientsMaximum: this.#mostOnline,
+      clientsExpired: sessions.expired,
+      messagesReceived: traffic.packetsIn,
+      messagesSent: traffic.packetsOut,
+      publishReceived: ledger.published,
+      publishSent: ledger.delivered,
+      publishDropped: lostTotal + ledger.refused,
+      bytesReceived: traffic.bytesIn,
+      bytesSent: traffic.bytesOut,
+      retainedMessages: retained.size,
+      retainedBytes: retained.bytes,
+      storedMessages: ledger.copies - ledger.delivered - lostTotal,
+      subscriptions: tree.size,
+      heapBytes: this.#options.heapBytes(),
+    }
+  }
+}

@@ -1,0 +1,163 @@
+import type { Hooks } from '../access/hooks.ts'
+import type { Connection } from '../mqtt/connection.ts'
+import type { Message } from '../mqtt/message.ts'
+import type { SubscribeEntry, SubscribePacket, UnsubscribePacket } from '../mqtt/packets.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
+import { parseFilter, type ParsedFilter } from '../mqtt/topic.ts'
+import type { RetainedStore } from '../retain/retained.ts'
+import type { Delivery, Grant } from '../routing/delivery.ts'
+import type { SubscriptionTree } from '../routing/tree.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Lsn, Store } from '../store/port.ts'
+import type { Asking } from './asking.ts'
+import type { AckGate } from './gate.ts'
+import { infoOf } from './handshake.ts'
+import type { Observer } from './observer.ts'
+
+type Client = Connection<Session>
+
+export interface SubscribingParts {
+  readonly hooks: Hooks
+  readonly asking: Asking
+  readonly subscriptionsPerSession: number
+  readonly tree: SubscriptionTree<Session>
+  readonly retained: RetainedStore<Message>
+  readonly store: Store
+  readonly gate: AckGate
+  readonly observer: Observer
+  readonly now: () => number
+}
+
+/** One filter of a SUBSCRIBE on its way to its reason code. */
+interface Wish {
+  readonly entry: SubscribeEntry
+  readonly parsed: ParsedFilter | undefined
+  denied: MqttError | undefined
+}
+
+/** SUBSCRIBE and UNSUBSCRIBE: what a session wants, and the retained messages that a new wish brings. */
+export class Subscribing {
+  readonly #parts: SubscribingParts
+
+  constructor(parts: SubscribingParts) {
+    this.#parts = parts
+  }
+
+  subscribe(from: Client, packet: SubscribePacket): void {
+    const wishes = packet.entries.map(wishOf)
+    const { hooks, asking } = this.#parts
+    const authorize = hooks.authorizeSubscribe?.bind(hooks)
+    if (!authorize) return this.#grant(from, packet, wishes)
+    const who = infoOf(from)
+    // Filter by filter, in order, as if each had come in a packet of its own [MQTT-3.8.4-5].
+    const next = (at: number): void => {
+      const wish = wishes[at]
+      if (!wish) return this.#grant(from, packet, wishes)
+      if (!wish.parsed || wish.denied) return next(at + 1)
+      const { filter, group } = wish.parsed
+      asking.about(
+        from,
+        () => authorize(who, { filter, group, qos: wish.entry.qos }),
+        (verdict) => {
+          if ('denied' in verdict) wish.denied = verdict.denied
+          next(at + 1)
+        },
+      )
+    }
+    next(0)
+  }
+
+  unsubscribe(from: Client, packet: UnsubscribePacket): void {
+    const { tree, store, gate, observer } = this.#parts
+    const session = from.session!
+    let lsn: Lsn = 0
+    const codes = packet.filters.map((filter) => {
+      const subscription = session.subscriptions.get(filter)
+      if (!subscription) return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
+      session.subscriptions.delete(filter)
+      session.stopFeed(filter)
+      tree.unsubscribe(session, subscription.parsed)
+      if (session.persistent) lsn = store.unsubscribed(session, filter)
+      observer.unsubscribed?.(session.clientId, filter)
+      return Reason.success
+    })
+    if (gate.open(from, lsn)) from.unsuback(packet.packetId, codes)
+    else gate.hold(from, lsn, (client) => client.unsuback(packet.packetId, codes))
+  }
+
+  #grant(from: Client, packet: SubscribePacket, wishes: readonly Wish[]): void {
+    const { store, gate } = this.#parts
+    const session = from.session!
+    let lsn: Lsn = 0
+    let why: string | undefined
+    const feeds: Wish[] = []
+    const codes = wishes.map((wish) => {
+      const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
+      if (denied || !wish.parsed) {
+        why ??= denied?.message
+        return from.version === 5 && denied ? denied.reason : 0x80
+      }
+      const existed = this.#subscribe(session, wish.entry, wish.parsed, packet.subscriptionId)
+      if (session.persistent) lsn = store.subscribed(session, wish.entry.filter)
+      // Retained messages: none for a shared subscription; with handling 1 for a new one only [MQTT-3.3.1-9 to -11].
+      const { retainHandling } = wish.entry
+      if (wish.parsed.group === undefined && (retainHandling === 0 || (retainHandling === 1 && !existed)))
+        feeds.push(wish)
+      return wish.entry.qos
+    })
+    const answer = (client: Client) => {
+      // SUBACK first: a client that waits for it must not be flooded before.
+      client.suback(packet.packetId, codes, why)
+      for (const wish of feeds) this.#feed(session, wish, packet.subscriptionId)
+    }
+    if (gate.open(from, lsn)) answer(from)
+    else gate.hold(from, lsn, answer)
+  }
+
+  #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {
+    const grant: Grant = {
+      qos: entry.qos,
+      noLocal: entry.noLocal,
+      retainAsPublished: entry.retainAsPublished,
+      subscriptionId,
+    }
+    session.stopFeed(entry.filter)
+    const existed = session.subscriptions.has(entry.filter)
+    session.subscriptions.set(entry.filter, { parsed, grant })
+    this.#parts.tree.subscribe(session, parsed, grant)
+    this.#parts.observer.subscribed?.(session.clientId, entry.filter, entry.qos)
+    return existed
+  }
+
+  #feed(session: Session, wish: Wish, subscriptionId: number): void {
+    const delivery: Delivery<Session> = {
+      subscriber: session,
+      qos: wish.entry.qos,
+      retainAsPublished: true,
+      subscriptionIds: subscriptionId > 0 ? [subscriptionId] : undefined,
+      own: undefined,
+    }
+    const { retained, now } = this.#parts
+    session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now()))
+  }
+
+  #overQuota(session: Session, filter: string): MqttError | undefined {
+    if (session.subscriptions.size < this.#parts.subscriptionsPerSession || session.subscriptions.has(filter))
+      return undefined
+    const most = this.#parts.subscriptionsPerSession
+    return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', `a session may have ${most} subscriptions`)
+  }
+}
+
+function wishOf(entry: SubscribeEntry): Wish {
+  try {
+    return { entry, parsed: parseFilter(entry.filter), denied: undefined }
+  } catch (fault) {
+    if (!(fault instanceof MqttError)) throw fault
+    return { entry, parsed: undefined, denied: fault }
+  }
+}
+
+function wellFormed(filter: string): boolean {
+  return wishOf({ filter, qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }).parsed !== undefined
+}

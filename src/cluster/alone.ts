@@ -1,0 +1,7 @@
+import type { Cluster } from '../broker/cluster-port.ts'
+
+/** A node without a cluster. */
+export const alone: Cluster = {
+  interest() {},
+  forward() {},
+}

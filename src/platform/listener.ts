@@ -1,0 +1,140 @@
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
+import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import { WebSocketServer } from 'ws'
+import type { Log, Stream, StreamEvents } from '../host.ts'
+import { SocketStream } from './socket.ts'
+import { WebSocketStream } from './websocket.ts'
+
+/** PEM texts. */
+export interface Certificates {
+  readonly cert: string
+  readonly key: string
+  /** Authorities that client certificates are checked against. */
+  readonly ca?: string
+  readonly requestCert: boolean
+}
+
+export interface ListenOptions {
+  readonly transport: 'tcp' | 'tls' | 'ws' | 'wss'
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** Of a WebSocket's URL. */
+  readonly path: string
+  readonly certificates: Certificates | undefined
+  /** Largest WebSocket message, in bytes. */
+  readonly messageBytes: number
+  /** Time for the TLS or WebSocket handshake. */
+  readonly handshakeSeconds: number
+  readonly log: Log
+  /** A peer has come: who takes its bytes? */
+  readonly accept: (stream: Stream) => StreamEvents
+}
+
+export interface OpenListener {
+  /** The port that the system gave. */
+  readonly port: number
+  /** Takes other certificates for those who come from now on; nobody is dropped. @throws on a bad PEM. */
+  setCertificates(certificates: Certificates): void
+  /** Stops listening. Those who are connected stay. */
+  close(): Promise<void>
+}
+
+/** Listens. @throws the system's error, with `code`, when that cannot be. */
+export async function openListener(options: ListenOptions): Promise<OpenListener> {
+  const { transport, certificates } = options
+  const secure = certificates && tlsOptions(certificates, options)
+  const http = transport === 'ws' || transport === 'wss'
+  const server = http ? webSocketServer(options, secure) : socketServer(options, secure)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ host: options.host, port: options.port, backlog: 4096 }, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+  // Later errors (no descriptors left) refuse one peer; the listener lives on.
+  server.on('error', (err) => options.log.error({ err, transport }, 'a listener could not take a connection'))
+  return {
+    port: (server.address() as AddressInfo).port,
+    setCertificates(next) {
+      if ('setSecureContext' in server)
+        (server as { setSecureContext(o: TlsOptions): void }).setSecureContext(tlsOptions(next, options))
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+      }),
+  }
+}
+
+const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }
+
+function tlsOptions(certificates: Certificates, { handshakeSeconds }: ListenOptions): TlsOptions {
+  const { cert, key, ca, requestCert } = certificates
+  return {
+    cert,
+    key,
+    ...(ca !== undefined && { ca }),
+    requestCert,
+    rejectUnauthorized: requestCert,
+    minVersion: 'TLSv1.2',
+    ciphers: 'ECDHE+AESGCM:ECDHE+CHACHA20',
+    handshakeTimeout: handshakeSeconds * 1000,
+  }
+}
+
+function socketServer(options: ListenOptions, secure: TlsOptions | undefined): Server {
+  const take = (socket: Socket) => {
+    const stream = new SocketStream(socket)
+    stream.feed(options.accept(stream))
+  }
+  if (!secure) return createTcpServer(tcpOptions, take)
+  const server = createTlsServer({ ...secure, ...tcpOptions }, take)
+  server.on('tlsClientError', (err, socket) => {
+    options.log.warn({ remote: socket.remoteAddress, err: err.message }, 'a TLS handshake failed')
+  })
+  return server
+}
+
+function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined): HttpServer {
+  const { path, messageBytes, handshakeSeconds, log } = options
+  const server: HttpServer = secure ? createHttpsServer({ ...secure, ...tcpOptions }) : createHttpServer(tcpOptions)
+  server.headersTimeout = server.requestTimeout = handshakeSeconds * 1000
+  server.maxHeadersCount = 100
+  server.on('request', (_request, response) => {
+    response.writeHead(426, { 'content-type': 'text/plain', upgrade: 'websocket', connection: 'close' })
+    response.end(`This is an MQTT broker. Connect a WebSocket to ${path} with the subprotocol "mqtt".\n`)
+  })
+  const sockets = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: messageBytes,
+    handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
+  })
+  server.on('upgrade', (request, socket, head) => {
+    socket.on('error', () => socket.destroy())
+    const offered = String(request.headers['sec-websocket-protocol'] ?? '').split(',')
+    const url = request.url?.split('?')[0]
+    if (url !== path) return refuse(socket, 404, `no WebSocket at ${url ?? ''}; use ${path}`)
+    // The client must offer "mqtt" [MQTT-6.0.0-3], and it is what we select [MQTT-6.0.0-4].
+    if (!offered.some((name) => name.trim() === 'mqtt'))
+      return refuse(socket, 400, 'the WebSocket subprotocol must be "mqtt"')
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      const stream = new WebSocketStream(webSocket, request)
+      stream.feed(options.accept(stream))
+    })
+  })
+  sockets.on('wsClientError', (err, socket) => {
+    log.warn({ err: err.message }, 'a WebSocket handshake failed')
+    socket.destroy()
+  })
+  return server
+}
+
+function refuse(socket: { end(text: string): void }, status: number, why: string): void {
+  socket.end(`HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n${why}\n`)
+}

@@ -1,0 +1,50 @@
+import type { Socket } from 'node:net'
+import type { Bytes, Stream, StreamEvents } from '../host.ts'
+
+/** How long a closed connection may take to let go; then it is cut. */
+export const lingerMs = 2000
+
+/** A TCP or TLS socket as a stream. */
+export class SocketStream implements Stream {
+  readonly remote: string
+  readonly #socket: Socket
+  #ending = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`
+  }
+
+  /** Passes what happens on the socket to `events`. */
+  feed(events: StreamEvents): void {
+    const socket = this.#socket
+    let fault: Error | undefined
+    socket.on('data', (chunk: Buffer) => events.data(chunk))
+    socket.on('error', (error) => (fault = error))
+    socket.on('close', () => events.closed(fault))
+  }
+
+  write(bytes: Bytes, written: () => void): void {
+    this.#socket.write(bytes, written)
+  }
+
+  pause(paused: boolean): void {
+    if (paused) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  end(): void {
+    if (this.#ending) return
+    this.#ending = true
+    const socket = this.#socket
+    // Goes on reading, and throws away: a reset for unread bytes could overtake our last packet.
+    socket.resume()
+    socket.end()
+    const timer = setTimeout(() => socket.destroy(), lingerMs)
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}

@@ -1,0 +1,54 @@
+import type { IncomingMessage } from 'node:http'
+import type { WebSocket } from 'ws'
+import type { Bytes, Stream, StreamEvents } from '../host.ts'
+import { lingerMs } from './socket.ts'
+
+/** A WebSocket as a stream: its binary frames are the bytes, wherever packets begin [MQTT-6.0.0-2]. */
+export class WebSocketStream implements Stream {
+  readonly remote: string
+  readonly #socket: WebSocket
+  #ending = false
+
+  constructor(socket: WebSocket, request: IncomingMessage) {
+    this.#socket = socket
+    this.remote = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`
+  }
+
+  /** Passes what happens on the socket to `events`. */
+  feed(events: StreamEvents): void {
+    const socket = this.#socket
+    let fault: Error | undefined
+    socket.on('message', (data: Buffer, isBinary: boolean) => {
+      if (isBinary) return events.data(data)
+      // Text is no MQTT [MQTT-6.0.0-1].
+      fault = new Error('a text frame came; MQTT travels in binary frames [MQTT-6.0.0-1]')
+      socket.close(1003)
+      setTimeout(() => socket.terminate(), lingerMs).unref()
+    })
+    socket.on('error', (error) => (fault = error))
+    socket.on('close', () => events.closed(fault))
+  }
+
+  write(bytes: Bytes, written: () => void): void {
+    this.#socket.send(bytes, { binary: true }, written)
+  }
+
+  pause(paused: boolean): void {
+    if (paused) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  end(): void {
+    if (this.#ending) return
+    this.#ending = true
+    const socket = this.#socket
+    socket.resume()
+    socket.close(1000)
+    const timer = setTimeout(() => socket.terminate(), lingerMs)
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  destroy(): void {
+    this.#socket.terminate()
+  }
+}

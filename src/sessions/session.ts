@@ -1,0 +1,197 @@
+import type { Connection } from '../mqtt/connection.ts'
+import type { Message, Slab } from '../mqtt/message.ts'
+import type { WillPacket } from '../mqtt/packets.ts'
+import type { ParsedFilter } from '../mqtt/topic.ts'
+import type { Delivery, Grant } from '../routing/delivery.ts'
+import type { Ledger } from './ledger.ts'
+import { Outbox, type OutboxLimits, type Terms } from './outbox.ts'
+import type { Timed } from './wheel.ts'
+
+export interface Subscription {
+  readonly parsed: ParsedFilter
+  readonly grant: Grant
+}
+
+export interface SessionLimits extends OutboxLimits {
+  readonly inflightMessages: number
+  /** Bytes on their way to a client above which retained messages wait. */
+  readonly pacedBytes: number
+}
+
+/** What sessions share. */
+export interface SessionContext {
+  readonly ledger: Ledger
+  readonly slab: Slab
+  readonly limits: SessionLimits
+  now(): number
+  /** The time of one of the session's delays has come. */
+  due(session: Session, nowMs: number): void
+}
+
+/** Retained messages on their way to a new subscription. */
+interface Feed {
+  readonly filter: string
+  readonly delivery: Delivery<Session>
+  readonly messages: Iterator<Message, void>
+}
+
+/** What the broker knows of a client, whether it is connected or not (MQTT 5.0, 4.1). */
+export class Session implements Timed {
+  connection: Connection<Session> | undefined = undefined
+  /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
+  expirySeconds: number
+  readonly subscriptions = new Map<string, Subscription>()
+  will: WillPacket | undefined = undefined
+  username: string | undefined = undefined
+  /** When the will fires and when the session ends, while it is offline; monotonic milliseconds. */
+  willDueMs = Infinity
+  endDueMs = Infinity
+  dueMs = Infinity
+  tick = -1
+  /** QoS 2 packet ids that the client has sent and not released. */
+  #incoming: Set<number> | undefined = undefined
+  #outbox: Outbox | undefined = undefined
+  #feeds: Feed[] | undefined = undefined
+  readonly #context: SessionContext
+  #window = 0
+
+  constructor(
+    readonly clientId: string,
+    expirySeconds: number,
+    context: SessionContext,
+  ) {
+    this.expirySeconds = expirySeconds
+    this.#context = context
+  }
+
+  get online(): boolean {
+    return this.connection !== undefined
+  }
+
+  /** For shared groups: how many more messages it could take. */
+  get room(): number {
+    return this.#outbox?.room ?? this.#context.limits.queueMessages + this.#context.limits.inflightMessages
+  }
+
+  /** Does it outlive its connection, so that what it was promised must be kept? */
+  get persistent(): boolean {
+    return this.expirySeconds > 0
+  }
+
+  /** Copies that have not come to their end. */
+  get pending(): number {
+    return this.#outbox?.pending ?? 0
+  }
+
+  /** Takes another expiry: what it keeps of what it sends follows from that. */
+  expire(expirySeconds: number): void {
+    this.expirySeconds = expirySeconds
+    if (this.#outbox) this.#outbox.keepsSent = this.persistent
+  }
+
+  due(nowMs: number): void {
+    this.#context.due(this, nowMs)
+  }
+
+  /** Gives the session one copy of a message. `keep`: hold it until it is acknowledged, whatever the session is. */
+  deliver(message: Message, delivery: Delivery<Session>, retain: boolean, keep: boolean): void {
+    const { ledger } = this.#context
+    const qos = message.qos < delivery.qos ? message.qos : delivery.qos
+    const connection = this.connection
+    ledger.copies++
+    if (qos > 0) return this.#box().push(message, qos as 1 | 2, retain, delivery, keep, connection)
+    if (connection === undefined) return ledger.lose('offline', this.clientId, message)
+    if (connection.congested) return ledger.lose('congested', this.clientId, message)
+    if (connection.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
+    else ledger.lose('too-large', this.clientId, message)
+  }
+
+  /** Sends retained messages to a new subscription, at the pace of the client. */
+  feed(filter: string, delivery: Delivery<Session>, messages: Iterator<Message, void>): void {
+    ;(this.#feeds ??= []).push({ filter, delivery, messages })
+    this.pump()
+  }
+
+  stopFeed(filter: string): void {
+    this.#feeds = this.#feeds?.filter((feed) => feed.filter !== filter)
+  }
+
+  /** A connection takes the session up: what is unacknowledged goes out again, then what waits. */
+  attach(connection: Connection<Session>, receiveMaximum: number): void {
+    this.connection = connection
+    this.#window = Math.min(receiveMaximum, this.#context.limits.inflightMessages)
+    connection.output.drained = () => this.pump()
+    this.#outbox?.resume(this.#window)
+    this.pump()
+  }
+
+  /** Sends what the client's window and socket take. */
+  pump(): void {
+    const connection = this.connection
+    if (connection === undefined) return
+    this.#outbox?.pump(connection, this.#context.now())
+    while (
+      this.#feeds !== undefined &&
+      (this.#outbox?.waiting ?? 0) === 0 &&
+      connection.output.waitingBytes < this.#context.limits.pacedBytes
+    ) {
+      const feed = this.#feeds[0]
+      if (feed === undefined) return (this.#feeds = undefined)
+      const next = feed.messages.next()
+      if (next.done === true) this.#feeds.shift()
+      else this.deliver(next.value, feed.delivery, true, false)
+    }
+  }
+
+  puback(packetId: number, reason: number): boolean {
+    const known = this.#outbox?.puback(packetId, reason) ?? false
+    this.#pumpWaiting()
+    return known
+  }
+
+  pubrec(packetId: number, reason: number): boolean {
+    const known = this.#outbox?.pubrec(packetId, reason) ?? false
+    if (known && reason >= 0x80) this.#pumpWaiting()
+    return known
+  }
+
+  pubcomp(packetId: number): boolean {
+    const known = this.#outbox?.pubcomp(packetId) ?? false
+    this.#pumpWaiting()
+    return known
+  }
+
+  /** Has the client sent a QoS 2 message of this id, and not released it? */
+  awaitsRelease(packetId: number): boolean {
+    return this.#incoming?.has(packetId) ?? false
+  }
+
+  /** Remembers a QoS 2 packet id from the client. */
+  receive(packetId: number): void {
+    ;(this.#incoming ??= new Set()).add(packetId)
+  }
+
+  /** PUBREL: the id is free again. False when it was not in use. */
+  release(packetId: number): boolean {
+    return this.#incoming?.delete(packetId) ?? false
+  }
+
+  /** The session is over; see `Outbox.end`. */
+  end(move: (message: Message, terms: Terms) => boolean): void {
+    this.#feeds = this.#incoming = undefined
+    this.#outbox?.end(move)
+  }
+
+  #pumpWaiting(): void {
+    if (this.#feeds !== undefined || (this.#outbox !== undefined && this.#outbox.waiting > 0)) this.pump()
+  }
+
+  #box(): Outbox {
+    if (this.#outbox) return this.#outbox
+    const { limits, ledger, slab } = this.#context
+    const outbox = new Outbox(this.clientId, limits, ledger, slab)
+    outbox.window = this.#window
+    outbox.keepsSent = this.persistent
+    return (this.#outbox = outbox)
+  }
+}

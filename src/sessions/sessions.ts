@@ -1,0 +1,123 @@
+import type { Message, Slab } from '../mqtt/message.ts'
+import type { WillPacket } from '../mqtt/packets.ts'
+import { Reason } from '../mqtt/reason.ts'
+import type { Ledger } from './ledger.ts'
+import type { Terms } from './outbox.ts'
+import { Session, type SessionContext, type SessionLimits } from './session.ts'
+import type { TimingWheel } from './wheel.ts'
+
+/** What sessions cause in the broker. */
+export interface SessionEffects {
+  publishWill(session: Session, will: WillPacket): void
+  /** The session is over: its subscriptions must go. `move` gives a copy to another member of its group. */
+  ended(session: Session): void
+  move(message: Message, terms: Terms, from: Session): boolean
+}
+
+/** All sessions of a broker, by client id: who is the one owner of a client id, and what happens when it leaves. */
+export class Sessions implements SessionContext {
+  readonly ledger: Ledger
+  readonly slab: Slab
+  readonly limits: SessionLimits
+  readonly now: () => number
+  readonly #byId = new Map<string, Session>()
+  readonly #wheel: TimingWheel
+  readonly #effects: SessionEffects
+  /** Sessions with a connection. */
+  online = 0
+  /** Sessions that ended because their time was over. */
+  expired = 0
+
+  constructor(
+    ledger: Ledger,
+    slab: Slab,
+    limits: SessionLimits,
+    now: () => number,
+    wheel: TimingWheel,
+    effects: SessionEffects,
+  ) {
+    this.ledger = ledger
+    this.slab = slab
+    this.limits = limits
+    this.now = now
+    this.#wheel = wheel
+    this.#effects = effects
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  get(clientId: string): Session | undefined {
+    return this.#byId.get(clientId)
+  }
+
+  values(): IterableIterator<Session> {
+    return this.#byId.values()
+  }
+
+  /**
+   * The session for a client that connects: the one it had, unless it wants a clean start or there is none. Whoever held
+   * the client id is sent away first [MQTT-3.1.4-3].
+   */
+  open(clientId: string, clean: boolean, expirySeconds: number): { session: Session; present: boolean } {
+    this.#byId.get(clientId)?.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    const known = this.#byId.get(clientId)
+    if (known && !clean) {
+      known.endDueMs = known.willDueMs = Infinity
+      this.#wheel.cancel(known)
+      // A delayed will is not sent when the client is back in time [MQTT-3.1.3-9].
+      known.will = undefined
+      known.expire(expirySeconds)
+      return { session: known, present: true }
+    }
+    if (known) this.end(known)
+    const session = new Session(clientId, expirySeconds, this)
+    this.#byId.set(clientId, session)
+    return { session, present: false }
+  }
+
+  /** The connection of a session is gone. `withWill`: not by a DISCONNECT that takes the will back. */
+  detach(session: Session, withWill: boolean): void {
+    session.connection = undefined
+    this.online--
+    if (!withWill) session.will = undefined
+    if (session.expirySeconds === 0) return this.end(session)
+    const nowMs = this.now()
+    session.endDueMs = nowMs + session.expirySeconds * 1000
+    if (session.will === undefined) session.willDueMs = Infinity
+    else if (session.will.delaySeconds === 0) this.#fireWill(session)
+    else session.willDueMs = nowMs + session.will.delaySeconds * 1000
+    this.#schedule(session)
+  }
+
+  due(session: Session, nowMs: number): void {
+    if (session.connection) return
+    if (session.endDueMs <= nowMs) {
+      this.expired++
+      return this.end(session)
+    }
+    if (session.willDueMs <= nowMs) this.#fireWill(session)
+    this.#schedule(session)
+  }
+
+  /** Ends an offline session. Its will fires now if it has not yet [MQTT-3.1.2-8]. */
+  end(session: Session): void {
+    this.#byId.delete(session.clientId)
+    this.#wheel.cancel(session)
+    this.#effects.ended(session)
+    this.#fireWill(session)
+    session.end((message, terms) => this.#effects.move(message, terms, session))
+  }
+
+  #fireWill(session: Session): void {
+    const will = session.will
+    session.will = undefined
+    session.willDueMs = Infinity
+    if (will) this.#effects.publishWill(session, will)
+  }
+
+  #schedule(session: Session): void {
+    this.#wheel.schedule(session, Math.min(session.endDueMs, session.willDueMs))
+  }
+}
