@@ -1,0 +1,118 @@
+import { Bench, type Host, type Outcome, round } from './bench.ts'
+import type { Client, ClientRole } from './client.ts'
+import { Batch, subscribeFrame } from './frames.ts'
+import { Histogram } from './histogram.ts'
+import { Pacer, Pump } from './load.ts'
+import { deliveriesOf, filterOf, type PublishOptions, topicOf } from './options.ts'
+import { Inspector, Sender } from './sender.ts'
+import type { Tally } from './tally.ts'
+import type { Ending } from './watch.ts'
+
+const batchBytes = 65_536
+
+/** Publishes to subscribers of its own, and counts what becomes of every message. */
+export async function runPublish(options: PublishOptions, host: Host): Promise<Outcome> {
+  const { mode, publishers, subscribers, qos, prefix, rate, settle } = options
+  const bench = new Bench(options, host, options.timeout)
+  const { tally, watch, fleet } = bench
+  const histogram = new Histogram()
+  const latency = rate === undefined ? undefined : (us: number): void => histogram.record(us)
+  const inspector = (): Pick<ClientRole, 'inspector'> =>
+    latency || options.order
+      ? { inspector: new Inspector(tally, options.order ? publishers : 0, mode !== 'shared', latency) }
+      : {}
+  await fleet.connect(subscribers, options.atOnce, (index) => ({
+    ...bench.role(`s${index}`),
+    subscribe: subscribeFrame(filterOf(mode, prefix, index), options.subQos, options.mqttVersion),
+    ...inspector(),
+  }))
+  const clients = await fleet.connect(publishers, options.atOnce, (index) => bench.role(`p${index}`))
+  const connectSeconds = bench.seconds()
+  if (fleet.connected < publishers + subscribers) return bench.unconnected()
+
+  const senders = clients.map((client, index) => senderOf(client, index, options, tally))
+  const deliveries = deliveriesOf(mode, subscribers)
+  const load = async (each: number): Promise<Ending> => {
+    const drive =
+      rate === undefined
+        ? new Pump(senders, each, deliveries, tally)
+        : new Pacer(senders, each * publishers, rate, host.nowUs)
+    const total = each * publishers
+    const isDone = (): boolean =>
+      tally.sent >= total &&
+      tally.received >= total * deliveries &&
+      (qos === 0 ? deliveries > 0 || tally.pongs >= publishers : tally.acked + tally.rejected >= total)
+    bench.moved = (client) => {
+      drive.wake(client?.sender)
+      watch.poke()
+    }
+    drive.wake()
+    const ending = await watch.until(isDone, () => tally.sent + tally.received + tally.acked + tally.pongs, settle)
+    bench.moved = () => {}
+    if (drive instanceof Pacer) drive.stop()
+    return ending
+  }
+
+  const warmup = options.warmup > 0 ? await load(Math.ceil(options.warmup / publishers)) : 'done'
+  if (warmup === 'done') {
+    tally.reset()
+    histogram.clear()
+  }
+  const [startUs, startCpuUs] = [host.nowUs(), host.cpuUs()]
+  const each = Math.floor(options.count / publishers)
+  const ending = warmup === 'done' ? await load(each) : warmup
+  const seconds = Math.max(1, (tally.lastUs || host.nowUs()) - startUs) / 1e6
+  const generatorCpu = (host.cpuUs() - startCpuUs) / Math.max(1, host.nowUs() - startUs)
+  const expected = each * publishers * deliveries
+  const lost = Math.max(0, expected - tally.received)
+  const unacked = qos === 0 ? 0 : Math.max(0, tally.sent - tally.acked - tally.rejected)
+  const surplus = qos === 1 && options.subQos > 0 ? 0 : Math.max(0, tally.received - expected)
+  bench.problem(lost, 'messages were not delivered')
+  bench.problem(unacked, 'messages were not acknowledged')
+  bench.problem(surplus, 'messages were delivered twice')
+  bench.problem(tally.rejected, 'messages were acknowledged with an error')
+  bench.problem(tally.strayAcks, 'acknowledgements were for no message in flight')
+  bench.problem(tally.outOfOrder, 'messages came out of order')
+  bench.problem(tally.gaps, 'messages were missing when a later one came')
+  return bench.outcome(ending, {
+    mode,
+    qos,
+    publishers,
+    subscribers,
+    sizeBytes: options.size,
+    window: options.window,
+    sent: tally.sent,
+    acked: tally.acked,
+    received: tally.received,
+    expected,
+    lost,
+    duplicates: tally.duplicates,
+    outOfOrder: tally.outOfOrder,
+    dropped: fleet.dropped,
+    connectSeconds: round(connectSeconds, 3),
+    seconds: round(seconds, 4),
+    inPerSecond: Math.round(tally.sent / seconds),
+    outPerSecond: Math.round(tally.received / seconds),
+    generatorCpu: round(generatorCpu, 2),
+    ...(latency ? quantilesOf(histogram) : {}),
+  })
+}
+
+function senderOf(client: Client, index: number, options: PublishOptions, tally: Tally): Sender {
+  const { mode, prefix, qos, mqttVersion, size } = options
+  // Publishers share what memory batches take: the last ones get a few frames each.
+  const mostBytes = Math.min(batchBytes, Math.max(4096, (64 * batchBytes) / options.publishers))
+  const batch = new Batch(topicOf(mode, prefix, index), qos, mqttVersion, size, mostBytes)
+  const window = Math.min(options.window, client.receiveMaximum)
+  client.sender = new Sender(index, batch, client.wire, tally, window, size, options.order ?? false)
+  return client.sender
+}
+
+function quantilesOf(histogram: Histogram): Record<string, number> {
+  return {
+    p50Us: histogram.quantile(0.5),
+    p99Us: histogram.quantile(0.99),
+    p999Us: histogram.quantile(0.999),
+    maxUs: histogram.max,
+  }
+}

@@ -1,0 +1,315 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import net from 'node:net'
+import { Command, CommanderError } from 'commander'
+import { generate, type Packet, parser } from 'mqtt-packet'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { benchCommand } from '../../src/cli/bench/command.ts'
+import { Histogram } from '../../src/cli/bench/histogram.ts'
+
+/** What the little broker does wrong, if anything. */
+interface Faults {
+  /** The nth PUBLISH is acknowledged and not delivered. */
+  loses?: number
+  /** The nth one is delivered after the one behind it. */
+  swaps?: number
+  /** The nth one is never acknowledged. */
+  ignores?: number
+  /** Return code of CONNACK. */
+  refuses?: number
+  /** Publishers are disconnected at the nth PUBLISH. */
+  drops?: number
+  /** Nothing is answered at all. */
+  mute?: boolean
+}
+
+let close: () => void = () => {}
+afterEach(() => close())
+
+/** Exact topics, `#` and `$share/bench/…#` in turns; all QoS levels, decoded with mqtt-packet. @returns its port */
+async function brokerWith(faults: Faults): Promise<number> {
+  const subscribers: { filter: string; send: (packet: Packet) => void }[] = []
+  let held: (() => void) | undefined
+  let count = 0
+  let turn = 0
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    let protocolVersion = 4
+    const send = (packet: Packet): void => void socket.write(generate(packet, { protocolVersion }))
+    const route = (packet: Packet & { cmd: 'publish' }): void => {
+      const matching = subscribers.filter(({ filter }) => filter.endsWith('#') || filter === packet.topic)
+      const shared = matching.some(({ filter }) => filter.startsWith('$share/'))
+      for (const to of shared ? [matching[turn++ % matching.length]!] : matching)
+        to.send({ ...packet, messageId: (count % 65_535) + 1 })
+    }
+    const reader = parser()
+    if (!faults.mute) socket.on('data', (bytes) => reader.parse(bytes))
+    reader.on('packet', (packet) => {
+      switch (packet.cmd) {
+        case 'connect':
+          protocolVersion = packet.protocolVersion ?? 4
+          send({
+            cmd: 'connack',
+            sessionPresent: false,
+            returnCode: faults.refuses ?? 0,
+            reasonCode: faults.refuses ?? 0,
+          })
+          return
+        case 'subscribe':
+          subscribers.push({ filter: packet.subscriptions[0]!.topic, send })
+          return send({ cmd: 'suback', messageId: packet.messageId!, granted: [packet.subscriptions[0]!.qos] })
+        case 'pingreq':
+          return send({ cmd: 'pingresp' })
+        case 'publish': {
+          count++
+          if (count === faults.drops) return void socket.destroy()
+          const late = held
+          held = undefined
+          if (count === faults.swaps) held = () => route(packet)
+          else if (count !== faults.loses) route(packet)
+          late?.()
+          if (count === faults.ignores) return
+          if (packet.qos > 0) send({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId: packet.messageId! })
+          return
+        }
+        case 'pubrec':
+          return send({ cmd: 'pubrel', messageId: packet.messageId! })
+        case 'pubrel':
+          return send({ cmd: 'pubcomp', messageId: packet.messageId! })
+        default:
+      }
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  close = () => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  }
+  return (server.address() as net.AddressInfo).port
+}
+
+interface Result {
+  code: number
+  json: Record<string, number | string | boolean>
+  stdout: string
+  stderr: string
+}
+
+/** Runs `godwit bench …` in this process. */
+async function bench(...args: string[]): Promise<Result> {
+  let stdout = ''
+  let stderr = ''
+  const out = vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((stdout += String(text)), true))
+  const err = vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((stderr += String(text)), true))
+  const exit = vi.spyOn(process, 'exit').mockImplementation((code) => {
+    throw new CommanderError(Number(code), 'exit', '')
+  })
+  let code = 0
+  try {
+    await new Command('godwit').addCommand(benchCommand()).parseAsync(['bench', ...args], { from: 'user' })
+    code = Number(process.exitCode ?? 0)
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    code = error.exitCode
+  } finally {
+    process.exitCode = 0
+    for (const spy of [out, err, exit]) spy.mockRestore()
+  }
+  return { code, json: stdout.startsWith('{') ? (JSON.parse(stdout) as Result['json']) : {}, stdout, stderr }
+}
+
+describe('counts balance', () => {
+  for (const [name, args, received] of [
+    ['QoS 0, one pair', ['-C', '5000'], 5000],
+    ['QoS 1, ten pairs in order', ['-q', '1', '-n', '10', '-C', '5000', '--order', '--window', '16'], 5000],
+    ['QoS 2, version 5', ['-q', '2', '-n', '3', '-C', '3000', '-V', '5', '--order'], 3000],
+    ['fan-out', ['--mode', 'fanout', '-S', '20', '-C', '500', '--order'], 10_000],
+    ['fan-in', ['--mode', 'fanin', '-n', '50', '-C', '5000', '-q', '1', '--order'], 5000],
+    ['shared', ['--mode', 'shared', '-n', '4', '-S', '3', '-C', '2000', '-q', '1', '--order'], 2000],
+    ['no subscribers', ['-S', '0', '-n', '2', '-C', '2000'], 0],
+    ['more than fits the packet ids', ['-q', '1', '-C', '70000', '--size', '0', '--window', '65535'], 70_000],
+    ['frames larger than a read', ['-C', '20', '--size', '700000', '-q', '1', '--window', '3'], 20],
+    ['a warm-up that is not counted', ['-C', '1000', '--warmup', '500', '-q', '1', '--order'], 1000],
+  ] as const)
+    test(name, async () => {
+      const port = await brokerWith({})
+      const { code, json, stderr } = await bench('pub', '--json', '-p', `${port}`, ...args)
+      expect({ code, stderr, ok: json.ok, lost: json.lost }).toEqual({ code: 0, stderr: '', ok: true, lost: 0 })
+      const sent = Number(args[args.indexOf('-C') + 1])
+      expect(json).toMatchObject({ sent, received, expected: received, acked: json.qos === 0 ? 0 : sent })
+    })
+
+  test('against the bare lane, in its own process', async () => {
+    const port = await freePort()
+    const lane = spawn(process.execPath, ['bench/contenders/lane.mjs', `${port}`], { stdio: 'ignore' })
+    close = () => lane.kill()
+    await listening(port)
+    const results = [
+      await bench('pub', '--json', '-p', `${port}`, '-C', '100000', '-n', '10', '--order'),
+      await bench('pub', '--json', '-p', `${port}`, '-C', '50000', '-n', '10', '-q', '1', '-V', '5', '--order'),
+      await bench('pub', '--json', '-p', `${port}`, '-C', '2000', '--mode', 'fanout', '-S', '50'),
+      await bench('pub', '--json', '-p', `${port}`, '-C', '50000', '--mode', 'fanin', '-n', '100'),
+    ]
+    expect(results.map(({ code, json }) => [code, json.received])).toEqual([
+      [0, 100_000],
+      [0, 50_000],
+      [0, 100_000],
+      [0, 50_000],
+    ])
+  })
+})
+
+describe('what a broker does wrong is found', () => {
+  const pub = ['pub', '--json', '-C', '2000', '-q', '1', '--order', '--settle', '0.3']
+  for (const [name, faults, args, code, problem] of [
+    ['a lost message', { loses: 700 }, pub, 1, '1 messages were not delivered'],
+    ['a message out of order', { swaps: 700 }, pub, 1, '1 messages came out of order'],
+    ['a missing acknowledgement', { ignores: 700 }, pub, 1, '1 messages were not acknowledged'],
+    ['a dropped connection', { drops: 700 }, pub, 1, 'clients lost their connection'],
+    ['a refused connection', { refuses: 5 }, pub, 1, 'it refused the connection with code 5'],
+    [
+      'refused idle connections',
+      { refuses: 5 },
+      ['conn', '--json', '-n', '5'],
+      1,
+      'it refused the connection with code 5',
+    ],
+    ['silence', { mute: true }, ['pub', '--json', '--timeout', '0.3'], 27, 'no answer to CONNECT'],
+    ['too few messages', {}, ['sub', '--json', '-C', '1', '--timeout', '0.3'], 27, '--timeout allows more'],
+  ] as const)
+    test(name, async () => {
+      const port = await brokerWith(faults)
+      const result = await bench(...args, '-p', `${port}`)
+      expect(result.code).toBe(code)
+      expect(result.stderr).toContain(problem)
+      expect(result.json.ok).toBe(false)
+    })
+
+  test('nobody there', async () => {
+    const port = await freePort()
+    const { code, stderr } = await bench('pub', '-p', `${port}`)
+    expect(code).toBe(1)
+    expect(stderr).toContain(`nothing listens at 127.0.0.1:${port}`)
+  })
+})
+
+test('bench latency measures from when a message was due', async () => {
+  const port = await brokerWith({})
+  const args = ['--rate', '2000', '--seconds', '0.5', '--warmup-seconds', '0.1', '-n', '10']
+  const { code, json } = await bench('latency', '--json', '-p', `${port}`, ...args)
+  expect(code).toBe(0)
+  expect(json).toMatchObject({ sent: 1000, received: 1000, acked: 1000 })
+  expect(json.p50Us).toBeGreaterThan(0)
+  expect(json.p50Us).toBeLessThanOrEqual(json.p99Us as number)
+  expect(json.p999Us).toBeLessThanOrEqual(json.maxUs as number)
+  expect(json.seconds).toBeGreaterThan(0.45)
+})
+
+test('bench sub counts what others publish', async () => {
+  const port = await brokerWith({})
+  const counting = bench('sub', '--json', '-p', `${port}`, '-S', '3', '-C', '30', '--quiet')
+  const publisher = net.connect(port, '127.0.0.1')
+  publisher.write(generate({ cmd: 'connect', clientId: 'other', protocolId: 'MQTT', protocolVersion: 4, keepalive: 0 }))
+  const publish = generate({ cmd: 'publish', topic: 'a', payload: 'x', qos: 0, dup: false, retain: false })
+  const timer = setInterval(() => publisher.write(publish), 5)
+  const { code, json } = await counting
+  clearInterval(timer)
+  publisher.destroy()
+  expect(code).toBe(0)
+  expect(json.received).toBeGreaterThanOrEqual(30)
+})
+
+test('bench conn holds idle connections', async () => {
+  const port = await brokerWith({})
+  const { code, json } = await bench('conn', '--json', '-p', `${port}`, '-n', '300', '--hold', '0.1', '--at-once', '50')
+  expect(code).toBe(0)
+  expect(json).toMatchObject({ connections: 300, connected: 300, refused: 0, dropped: 0 })
+})
+
+describe('usage errors exit 2', () => {
+  for (const args of [
+    ['pub', '--qos', '3'],
+    ['pub', '--count', 'many'],
+    ['pub', '--count', '1.5'],
+    ['pub', '--port', '70000'],
+    ['pub', '--mode', 'ring'],
+    ['pub', '-n', '3', '-S', '2'],
+    ['pub', '-n', '10', '-C', '9'],
+    ['pub', '--order', '--size', '15'],
+    ['latency', '--size', '7'],
+    ['sub', '--seconds', '0'],
+    ['conn', '--connections', '0'],
+    ['conn', '--mqtt-version', '3'],
+    ['nothing'],
+  ])
+    test(args.join(' '), async () => {
+      const { code, stderr } = await bench(...args)
+      expect(code).toBe(2)
+      expect(stderr).toMatch(/^error: /)
+    })
+})
+
+test('output: tab-separated in a pipe, a header unless told otherwise', async () => {
+  const port = await brokerWith({})
+  const { stdout } = await bench('pub', '-C', '100', '-p', `${port}`)
+  expect(stdout).toMatch(/^figure\tvalue\nmode\tpairs\n/)
+  expect((await bench('pub', '-C', '100', '-p', `${port}`, '--no-headers')).stdout).toMatch(/^mode\tpairs\n/)
+})
+
+describe('Histogram', () => {
+  const oneTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1)
+  for (const [name, values, quantiles] of [
+    ['nothing', [], [0, 0, 0, 0]],
+    ['one value', [7], [7, 7, 7, 7]],
+    ['small values are exact', oneTo(100), [50, 99, 100, 100]],
+    ['a tail', [...Array<number>(990).fill(10), ...Array<number>(10).fill(5000)], [10, 10, 5000, 5000]],
+    ['below zero and beyond the end', [-5, 2 ** 40], [0, 2 ** 32 - 1, 2 ** 32 - 1, 2 ** 32 - 1]],
+  ] as const)
+    test(name, () => {
+      const histogram = new Histogram()
+      for (const value of values) histogram.record(value)
+      expect([0.5, 0.99, 0.999, 1].map((q) => histogram.quantile(q))).toEqual(quantiles)
+      expect(histogram.count).toBe(values.length)
+    })
+
+  test('a quantile is at most 1/64 above the true one, and never below it', () => {
+    const histogram = new Histogram()
+    const values = oneTo(20_000).map((i) => Math.floor(1.0008 ** i))
+    for (const value of values) histogram.record(value)
+    for (const q of [0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1]) {
+      const exact = values[Math.ceil(q * values.length) - 1]!
+      expect(histogram.quantile(q)).toBeGreaterThanOrEqual(exact)
+      expect(histogram.quantile(q)).toBeLessThanOrEqual(exact * (1 + 1 / 64))
+    }
+  })
+})
+
+beforeEach(() => {
+  close = () => {}
+})
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as net.AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+async function listening(port: number): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const socket = net.connect(port, '127.0.0.1')
+    const open = await new Promise<boolean>((resolve) => {
+      socket.on('connect', () => resolve(true))
+      socket.on('error', () => resolve(false))
+    })
+    socket.destroy()
+    if (open) return
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  throw new Error(`nothing came up on port ${port}`)
+}
