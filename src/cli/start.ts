@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import type { Logger } from 'pino'
+import { loadConfig, type Config } from '../config/config.ts'
+import { addressUrl } from '../config/listener.ts'
+import type { Flags } from '../config/overrides.ts'
+import { ConfigError } from '../config/problem.ts'
+import { logLevels } from '../config/schema.ts'
+import type { Log } from '../host.ts'
+import { gathered } from './flags.ts'
+import { CliError, Exit, type Io, type Signal } from './io.ts'
+import { createLog } from './log.ts'
+import { startScreen } from './screen.ts'
+
+/** What this command needs of a node. `src/node.ts` gives it. */
+export interface StartedNode {
+  readonly listeners: readonly { readonly url: string }[]
+  reload(config: Config): Promise<void>
+  drain(): Promise<void>
+}
+export type StartNode = (config: Config, log: Log) => Promise<StartedNode>
+
+/** `godwit start`: runs a node until a signal ends it. */
+export function startCommand(io: Io, startNode: StartNode): Command {
+  return new Command('start')
+    .description('run a broker')
+    .helpOption('--help', 'show this')
+    .option(
+      '--listen <url>',
+      'tcp://, tls://, ws:// or wss://host:port; may be repeated, and replaces all others',
+      gathered,
+    )
+    .option('--data <directory>', 'where everything is kept that must outlive the process')
+    .option('--config <file>', 'configuration file (YAML)')
+    .option('--log-level <level>', logLevels.join(', '))
+    .option('--allow-public', 'let other machines connect, although nobody has to say who they are')
+    .addHelpText('after', startHelp)
+    .action((flags: Flags) => start(flags, io, startNode))
+}
+
+const startHelp = `
+Without flags: tcp://127.0.0.1:1883 and ws://127.0.0.1:8083/mqtt.
+Flags win over the environment, and that over the file: GODWIT_LISTEN (with commas), GODWIT_DATA, GODWIT_CONFIG,
+GODWIT_LOG_LEVEL, GODWIT_ALLOW_PUBLIC, and GODWIT_LIMITS_PACKET_BYTES for limits.packetBytes.
+SIGTERM and SIGINT send the clients away and end it; a second one ends it at once. SIGHUP reads the configuration again.`
+
+async function start(flags: Flags, io: Io, startNode: StartNode): Promise<void> {
+  const read = (): Config => loadConfig({ flags, env: io.env, readFile: (path) => readFileSync(path, 'utf8') })
+  const config = read()
+  const log = createLog(config.logLevel, io.stderr)
+  const node = await startNode(config, log).catch((fault: unknown) => {
+    throw listenFault(fault, config, io.invocation)
+  })
+  const stopped = untilSignal(io, log)
+  const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
+  const urls = node.listeners.map(({ url }) => url)
+  const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
+  io.stdout.write(startScreen({ urls, certificate, invocation: io.invocation }))
+  await stopped.first
+  offReload()
+  await node.drain()
+  log.info({}, 'stopped')
+  stopped.off()
+}
+
+// The first signal asks, the second one insists.
+function untilSignal(io: Io, log: Log): { readonly first: Promise<void>; off(): void } {
+  let asked = false
+  let offs: (() => void)[] = []
+  const first = new Promise<void>((resolve) => {
+    const stop = (signal: Signal): void => {
+      if (asked) return io.exit(signal === 'SIGINT' ? Exit.interrupted : Exit.failure)
+      asked = true
+      log.info({ signal }, 'sending the clients away; once more to stop at once')
+      resolve()
+    }
+    offs = [io.onSignal('SIGINT', () => stop('SIGINT')), io.onSignal('SIGTERM', () => stop('SIGTERM'))]
+  })
+  return { first, off: () => offs.forEach((off) => off()) }
+}
+
+async function reload(read: () => Config, node: StartedNode, log: Logger): Promise<void> {
+  try {
+    const next = read()
+    await node.reload(next)
+    log.level = next.logLevel
+    log.info({}, 'the configuration has been read again')
+  } catch (fault) {
+    const problems = fault instanceof ConfigError ? fault.message.split('\n') : [(fault as Error).message]
+    log.error({ problems }, 'the new configuration is wrong; the old one stays')
+  }
+}
+
+const listenCauses = new Map([
+  ['EACCES', 'ports below 1024 need the right to bind them: choose a higher one'],
+  ['EADDRNOTAVAIL', 'this machine has no such address'],
+  ['ENOTFOUND', 'no such host'],
+  ['EAI_AGAIN', 'the name server does not answer'],
+])
+
+/** Turns what `startNode` throws about a listener into one line that says what to do. */
+function listenFault(fault: unknown, config: Config, invocation: string): unknown {
+  const { url, code, cause } = fault as { url?: string; code?: string; cause?: unknown }
+  if (url === undefined) return fault
+  const known = listenCauses.get(code ?? '')
+  const why = code === 'EADDRINUSE' ? portTaken(url, config, invocation) : (known ?? (cause as Error).message)
+  return new CliError(Exit.failure, `cannot listen on ${url}: ${why}`)
+}
+
+function portTaken(url: string, { listeners, allowPublic }: Config, invocation: string): string {
+  const words = 'another program has this port. Stop it, or choose another port'
+  // A command line cannot name certificates.
+  if (listeners.some(({ tls }) => tls)) return words
+  const others = listeners.map((listener) => {
+    const port = listener.url === url ? (listener.port % 65_535) + 1 : listener.port
+    return ` --listen ${addressUrl({ ...listener, port })}`
+  })
+  return `${words}: ${invocation} start${others.join('')}${allowPublic ? ' --allow-public' : ''}`
+}
