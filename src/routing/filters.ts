@@ -1,0 +1,152 @@
+import type { HashKey, Path } from './path.ts'
+import { firstOwnField, LevelTrie, parentField, root } from './trie.ts'
+
+// A node's own fields: how many children, the "+" among them, and the lists of its two filters.
+const children = firstOwnField
+const plusChild = firstOwnField + 1
+const firstList = firstOwnField + 2
+const here = 0
+const below = 1
+
+const dollar = 0x24
+
+/**
+ * Filters by level, and the head of each one's list of subscriptions. `#` is no node: it is the second list of the node
+ * in front of it, because `a/#` matches `a` too (MQTT 5.0, 4.7.1.2).
+ *
+ *   root ─ "a" ─ "+" ─ "c"  here: a/+/c
+ *             └─ "b"        here: a/b    below: a/b/#
+ *
+ * A filter's number is its node's, doubled, plus `here` or `below`.
+ */
+export class Filters {
+  readonly #trie: LevelTrie
+  /** Nodes that the levels read so far lead to, and the next level's. Kept, so that a match allocates nothing for them. */
+  #from: number[] = []
+  #to: number[] = []
+
+  constructor(key: HashKey) {
+    this.#trie = new LevelTrie(4, key)
+  }
+
+  get levels(): LevelTrie['levels'] {
+    return this.#trie.levels
+  }
+
+  get nodes(): number {
+    return this.#trie.size
+  }
+
+  get bytes(): number {
+    return this.#trie.bytes
+  }
+
+  /** The number of a filter; 0 when it has none. Leaves the numbers of its levels in `path.levels`. */
+  find(path: Path): number {
+    const depth = path.open ? path.length - 1 : path.length
+    let node = root
+    for (let at = 0; at < depth && node !== 0; at++) {
+      path.levels[at] = this.#trie.levels.find(path, at)
+      node = this.#trie.find(node, path.levels[at]!)
+    }
+    return node === 0 ? 0 : node * 2 + (path.open ? below : here)
+  }
+
+  /** The same, adding the nodes that are missing. */
+  enter(path: Path): number {
+    const depth = path.open ? path.length - 1 : path.length
+    let node = root
+    for (let at = 0; at < depth; at++) {
+      const level = this.#trie.levels.intern(path, at)
+      path.levels[at] = level
+      node = this.#trie.find(node, level) || this.#add(node, level, path.isPlus(at))
+    }
+    return node * 2 + (path.open ? below : here)
+  }
+
+  /** Counts a subscription to the filter in `path`, which `enter` or `find` has read, for `levels.uses`. */
+  hold(path: Path): void {
+    for (let at = path.open ? path.length - 2 : path.length - 1; at >= 0; at--) this.#trie.levels.hold(path.levels[at]!)
+  }
+
+  /** The opposite, before the nodes are pruned. */
+  release(path: Path): void {
+    for (let at = path.open ? path.length - 2 : path.length - 1; at >= 0; at--)
+      this.#trie.levels.release(path.levels[at]!)
+  }
+
+  head(filter: number): number {
+    return this.#trie.nodes.get(filter >>> 1, firstList + (filter & 1))
+  }
+
+  setHead(filter: number, head: number): void {
+    this.#trie.nodes.set(filter >>> 1, firstList + (filter & 1), head)
+  }
+
+  /** Removes the nodes that only this filter, which has no subscription left, has needed. */
+  prune(filter: number): void {
+    const { nodes } = this.#trie
+    let node = filter >>> 1
+    while (node !== root && this.#idle(node)) {
+      const parent = nodes.get(node, parentField)
+      if (nodes.get(parent, plusChild) === node) nodes.set(parent, plusChild, 0)
+      nodes.add(parent, children, -1)
+      node = this.#trie.remove(node)
+    }
+  }
+
+  /** Puts the heads of all filters that match the topic into `found`, and gives their count. */
+  collect(topic: Path, found: number[]): number {
+    const { nodes, levels } = this.#trie
+    // A filter that starts with a wildcard does not match a topic that starts with "$" [MQTT-4.7.2-1].
+    const system = topic.ends[0]! > topic.starts[0]! && topic.bytes[topic.starts[0]!] === dollar
+    let count = 0
+    let width = 1
+    this.#from[0] = root
+    for (let at = 0; at < topic.length && width > 0; at++) {
+      const level = levels.find(topic, at)
+      const from = this.#from
+      const to = this.#to
+      let reached = 0
+      for (let i = 0; i < width; i++) {
+        const node = from[i]!
+        const wild = !system || at > 0
+        const open = nodes.get(node, firstList + below)
+        if (wild && open !== 0) found[count++] = open
+        // A leaf is in the cache by now; its row in the table of edges, which cannot exist, is not.
+        if (nodes.get(node, children) === 0) continue
+        const plus = nodes.get(node, plusChild)
+        if (wild && plus !== 0) to[reached++] = plus
+        const child = this.#trie.find(node, level)
+        if (child !== 0) to[reached++] = child
+      }
+      this.#from = to
+      this.#to = from
+      width = reached
+    }
+    for (let i = 0; i < width; i++) {
+      const node = this.#from[i]!
+      const exact = nodes.get(node, firstList + here)
+      if (exact !== 0) found[count++] = exact
+      const open = nodes.get(node, firstList + below)
+      if (open !== 0) found[count++] = open
+    }
+    return count
+  }
+
+  #add(parent: number, level: number, isPlus: boolean): number {
+    const node = this.#trie.add(parent, level)
+    this.#trie.nodes.add(parent, children, 1)
+    if (isPlus) this.#trie.nodes.set(parent, plusChild, node)
+    return node
+  }
+
+  #idle(node: number): boolean {
+    const { nodes } = this.#trie
+    return (
+      nodes.get(node, children) === 0 &&
+      nodes.get(node, firstList + here) === 0 &&
+      nodes.get(node, firstList + below) === 0
+    )
+  }
+}

@@ -1,0 +1,86 @@
+import { Chains, hashed, next } from './chains.ts'
+import { type Path, wordAt } from './path.ts'
+import { Records } from './records.ts'
+
+// A level:   next · hash · uses · length in bytes · first cell
+const uses = 2
+const length = 3
+const text = 4
+// A cell:    next cell · 12 bytes of text
+const cellWords = 3
+
+/** Levels by number, each kept once: of a million filters, a few thousand levels differ. Numbers start at 1. */
+export class Levels {
+  readonly #levels = new Records(5)
+  readonly #cells = new Records(1 + cellWords)
+  readonly #chains = new Chains(this.#levels)
+
+  get bytes(): number {
+    return this.#levels.bytes + this.#cells.bytes + this.#chains.bytes
+  }
+
+  /** The number of level `at` of `path`; 0 when nobody uses it. */
+  find(path: Path, at: number): number {
+    const hash = path.hashes[at]!
+    for (let id = this.#chains.first(hash); id !== 0; id = this.#levels.get(id, next))
+      if (this.#levels.get(id, hashed) === hash && this.#equals(id, path.bytes, path.starts[at]!, path.ends[at]!))
+        return id
+    return 0
+  }
+
+  /** The same, stored when it is new. The caller must then `hold` it. */
+  intern(path: Path, at: number): number {
+    return this.find(path, at) || this.#store(path.hashes[at]!, path.bytes, path.starts[at]!, path.ends[at]!)
+  }
+
+  /** Counts a use more. */
+  hold(id: number): void {
+    this.#levels.add(id, uses, 1)
+  }
+
+  /** Counts a use fewer; the last one frees the level. */
+  release(id: number): void {
+    if (this.#levels.add(id, uses, -1) > 0) return
+    this.#chains.remove(id)
+    for (let cell = this.#levels.get(id, text); cell !== 0;) {
+      const after = this.#cells.get(cell, next)
+      this.#cells.free(cell)
+      cell = after
+    }
+    this.#levels.free(id)
+  }
+
+  /** How often the level is held. */
+  uses(id: number): number {
+    return this.#levels.get(id, uses)
+  }
+
+  /** Its first byte; -1 when it is empty. */
+  firstByte(id: number): number {
+    return this.#levels.get(id, length) === 0 ? -1 : this.#cells.get(this.#levels.get(id, text), 1) & 0xff
+  }
+
+  #equals(id: number, bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.#levels.get(id, length) !== end - start) return false
+    let cell = this.#levels.get(id, text)
+    for (let at = start; at < end; cell = this.#cells.get(cell, next))
+      for (let word = 1; word <= cellWords && at < end; word++, at += 4)
+        if (this.#cells.get(cell, word) !== wordAt(bytes, at, end)) return false
+    return true
+  }
+
+  #store(hash: number, bytes: Uint8Array, start: number, end: number): number {
+    const id = this.#levels.allocate()
+    this.#levels.set(id, length, end - start)
+    let last = 0
+    for (let at = start; at < end;) {
+      const cell = this.#cells.allocate()
+      if (last === 0) this.#levels.set(id, text, cell)
+      else this.#cells.set(last, next, cell)
+      for (let word = 1; word <= cellWords; word++, at += 4) this.#cells.set(cell, word, wordAt(bytes, at, end))
+      last = cell
+    }
+    this.#chains.insert(id, hash)
+    return id
+  }
+}

@@ -1,0 +1,97 @@
+import { Chains, next, pairHash } from './chains.ts'
+import { Records } from './records.ts'
+
+// An entry:   next · hash · list · who · grant · before · after
+const listField = 2
+const whoField = 3
+const grantField = 4
+const before = 5
+const after = 6
+
+/**
+ * The subscriptions of each filter: a doubly linked list, and one hash table (list, who) → entry for all of them, so that
+ * the ten-thousandth subscriber of a filter is found, added and removed as fast as the first.
+ *
+ *   head ─ group ⇄ group ⇄ subscriber ⇄ subscriber        `who`: a seat (0 or more), or a group (below 0)
+ *    ╰──── before ─────────────────────────────╯          the head's `before` is the tail
+ *
+ * Groups stand first, so the tail tells whether there is any subscriber.
+ */
+export class Lists {
+  readonly #entries = new Records(7)
+  readonly #chains = new Chains(this.#entries)
+  readonly #secret: number
+
+  constructor(secret: number) {
+    this.#secret = secret
+  }
+
+  get bytes(): number {
+    return this.#entries.bytes + this.#chains.bytes
+  }
+
+  find(list: number, who: number): number {
+    const entries = this.#entries
+    for (let id = this.#chains.first(pairHash(this.#secret, list, who)); id !== 0; id = entries.get(id, next))
+      if (entries.get(id, listField) === list && entries.get(id, whoField) === who) return id
+    return 0
+  }
+
+  who(entry: number): number {
+    return this.#entries.get(entry, whoField)
+  }
+
+  /** A subscriber's packed grant, or the number of a group. */
+  grant(entry: number): number {
+    return this.#entries.get(entry, grantField)
+  }
+
+  setGrant(entry: number, grant: number): void {
+    this.#entries.set(entry, grantField, grant)
+  }
+
+  after(entry: number): number {
+    return this.#entries.get(entry, after)
+  }
+
+  hasSubscriber(head: number): boolean {
+    return head !== 0 && this.who(this.#entries.get(head, before)) >= 0
+  }
+
+  /** Adds an entry to the list that starts at `head` (0: empty), and gives its new head. */
+  add(head: number, list: number, who: number, grant: number): number {
+    const entries = this.#entries
+    const entry = entries.allocate()
+    entries.set(entry, listField, list)
+    entries.set(entry, whoField, who)
+    entries.set(entry, grantField, grant)
+    this.#chains.insert(entry, pairHash(this.#secret, list, who))
+    if (head === 0) {
+      entries.set(entry, before, entry)
+      return entry
+    }
+    const tail = entries.get(head, before)
+    entries.set(entry, before, tail)
+    entries.set(head, before, entry)
+    if (who < 0) {
+      entries.set(entry, after, head)
+      return entry
+    }
+    entries.set(tail, after, entry)
+    return head
+  }
+
+  /** Removes an entry from the list that starts at `head`, and gives its new head. */
+  remove(head: number, entry: number): number {
+    const entries = this.#entries
+    const previous = entries.get(entry, before)
+    const following = entries.get(entry, after)
+    if (entry !== head) entries.set(previous, after, following)
+    const newHead = entry === head ? following : head
+    if (following !== 0) entries.set(following, before, previous)
+    else if (newHead !== 0) entries.set(newHead, before, previous)
+    this.#chains.remove(entry)
+    entries.free(entry)
+    return newHead
+  }
+}
