@@ -136,6 +136,7 @@ export class Subscribing {
       retainAsPublished: true,
       subscriptionIds: subscriptionId > 0 ? [subscriptionId] : undefined,
       own: undefined,
+      group: undefined,
     }
     const { retained, now } = this.#parts
     session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now()))

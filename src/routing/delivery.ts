@@ -31,6 +31,8 @@ export interface Delivery<S> {
    * undefined when nothing is left. When none is no-local this is the delivery itself.
    */
   readonly own: Delivery<S> | undefined
+  /** The shared group that picked this subscriber; another member can stand in. */
+  readonly group: SharedGroup<S & Member> | undefined
 }
 
 /** Who gets a topic. */
@@ -64,7 +66,10 @@ export class Copy<S> implements Delivery<S> {
   own: Copy<S> | undefined = this
   #started = false
 
-  constructor(readonly subscriber: S) {}
+  constructor(
+    readonly subscriber: S,
+    readonly group: SharedGroup<S & Member> | undefined = undefined,
+  ) {}
 
   add(packed: number): this {
     if ((packed & noLocalBit) !== 0) {

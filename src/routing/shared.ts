@@ -27,7 +27,7 @@ export class SharedGroup<S extends Member> {
   /** Adds `subscriber`, or gives it another grant; true when it was a member already. */
   join(subscriber: S, grant: Grant): boolean {
     // No-local on a shared subscription is refused before it comes here [MQTT-3.8.3-4].
-    const member = new Copy(subscriber).add(packGrant({ ...grant, noLocal: false }))
+    const member = new Copy<S>(subscriber, this).add(packGrant({ ...grant, noLocal: false }))
     const place = this.#places.get(subscriber)
     this.#members[place ?? this.#members.length] = member
     if (place === undefined) this.#places.set(subscriber, this.#members.length - 1)
