@@ -11,6 +11,8 @@ export interface Host {
   readonly nowUs: () => number
   /** What this process has used of a CPU so far. */
   readonly cpuUs: () => number
+  /** Called when a run begins, with what tells how it is doing. */
+  readonly begun: (status: () => string) => void
 }
 
 export interface Outcome {
@@ -40,15 +42,16 @@ export class Bench {
     this.#startUs = host.nowUs()
     this.#keepAliveSeconds = Math.min(65_535, Math.ceil(timeoutSeconds) * 2)
     this.watch = new Watch(host.nowUs, timeoutSeconds)
-    const { mqttVersion, username, password } = options
+    const { protocolVersion, username, pw } = options
     const login = {
-      version: mqttVersion,
+      version: protocolVersion,
       ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
+      ...(pw === undefined ? {} : { password: pw }),
     }
     const moved = (client?: Client): void => this.moved(client)
     this.fleet = new Fleet(login, host.dial(options, moved), this.tally, this.watch)
     this.fleet.moved = moved
+    host.begun(() => `${this.fleet.connected} connected, ${this.tally.sent} sent, ${this.tally.received} received`)
   }
 
   role(name: string): ClientRole {

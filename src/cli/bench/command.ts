@@ -1,170 +1,145 @@
-import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { decimal, qos, usage, whole } from '../flags.ts'
+import { CliError, Exit, note, type Io, silenced } from '../io.ts'
+import { processIo } from '../process.ts'
 import type { Host, Outcome } from './bench.ts'
-import type { QoS, Version } from './frames.ts'
 import { runConnect, runSubscribe } from './idle.ts'
-import { type ConnectOptions, faultOf, modes, type PublishOptions, type SubscribeOptions } from './options.ts'
-import { exitCodeOf, render, type ReportOptions } from './report.ts'
+import type { Version } from './frames.ts'
+import { type CommonOptions, type ConnectOptions, faultOf, modes, type PublishOptions } from './options.ts'
+import type { SubscribeOptions } from './options.ts'
+import { exitOf, render, showProgress } from './report.ts'
 import { runPublish } from './run.ts'
 import { tcpDial } from './socket.ts'
 
-const usageExit = 2
 const mostClients = 1_000_000
-const most = Number.MAX_SAFE_INTEGER
-
-const host: Host = {
-  dial: tcpDial,
-  nowUs: () => performance.now() * 1000,
-  cpuUs: () => {
-    const { user, system } = process.cpuUsage()
-    return user + system
-  },
-}
+const mostMessages = 1e12
+const longestSeconds = 86_400
 
 /** `godwit bench`: a load generator for any MQTT broker. */
-export function benchCommand(): Command {
+export function benchCommand(io: Io = processIo()): Command {
   return new Command('bench')
     .description('measure a broker: how many messages, how fast, and whether any is lost')
-    .exitOverride(leave)
-    .addCommand(pubCommand())
-    .addCommand(subCommand())
-    .addCommand(connCommand())
-    .addCommand(latencyCommand())
+    .helpOption('--help', 'show this')
+    .addCommand(pubCommand(io))
+    .addCommand(subCommand(io))
+    .addCommand(connCommand(io))
+    .addCommand(latencyCommand(io))
 }
 
-function pubCommand(): Command {
-  const command = publishing(verb('pub', 'publish as fast as the broker takes it, and count what arrives'))
-    .option('-C, --count <n>', 'messages in all', whole(1, most), 1_000_000)
-    .option('--warmup <n>', 'messages before those that are measured', whole(0, most), 0)
+function pubCommand(io: Io): Command {
+  return publishing(verb('pub', 'publish as fast as the broker takes it, and count what arrives'))
+    .option('-C, --count <n>', 'messages in all', whole(1, mostMessages), 1_000_000)
+    .option('--warmup <n>', 'messages before those that are measured', whole(0, mostMessages), 0)
     .option('--window <n>', 'messages on their way, a publisher', whole(1, 65_535), 1000)
-    .option('-q, --qos <qos>', 'QoS to publish with', qosLevel, 0)
-  return command.action((given: Given) => publish('pub', command, given))
+    .option('-q, --qos <qos>', 'QoS to publish with', qos, 0)
+    .action((flags: PublishFlags) => publish('pub', io, flags))
 }
 
-function latencyCommand(): Command {
-  const command = publishing(verb('latency', 'publish at a steady rate, and measure how long messages take'))
+function latencyCommand(io: Io): Command {
+  return publishing(verb('latency', 'publish at a steady rate, and measure how long messages take'))
     .option('--rate <n>', 'messages a second in all', whole(1, 10_000_000), 1000)
-    .option('--seconds <s>', 'how long', positive, 10)
-    .option('--warmup-seconds <s>', 'how long before that, not measured', notNegative, 1)
+    .option('--seconds <s>', 'how long', decimal(0.001, longestSeconds), 10)
+    .option('--warmup-seconds <s>', 'how long before that, not measured', decimal(0, longestSeconds), 1)
     .option('--window <n>', 'messages on their way, a publisher', whole(1, 65_535), 65_535)
-    .option('-q, --qos <qos>', 'QoS to publish with', qosLevel, 1)
-  return command.action((given: Given) => {
-    const [rate, seconds, warmup] = [Number(given.rate), Number(given.seconds), Number(given.warmupSeconds)]
-    const timeout = Number(given.timeout) + seconds + warmup
-    const count = Math.max(1, Math.round(rate * seconds))
-    return publish('latency', command, { ...given, rate, count, warmup: Math.round(rate * warmup), timeout })
-  })
+    .option('-q, --qos <qos>', 'QoS to publish with', qos, 1)
+    .action((flags: LatencyFlags) => {
+      const { rate, seconds, warmupSeconds } = flags
+      const count = Math.max(flags.publishers, Math.round(rate * seconds))
+      const timeout = flags.timeout + seconds + warmupSeconds
+      return publish('latency', io, { ...flags, count, timeout, warmup: Math.round(rate * warmupSeconds) })
+    })
 }
 
-function subCommand(): Command {
-  const command = verb('sub', 'subscribe only, and count what comes')
+function subCommand(io: Io): Command {
+  return verb('sub', 'subscribe only, and count what comes')
     .option('-t, --filter <filter>', 'topic filter', '#')
     .option('-S, --subscribers <n>', 'clients', whole(1, mostClients), 1)
-    .option('--seconds <s>', 'how long', positive, 10)
-    .option('-C, --count <n>', 'end at so many messages instead', whole(1, most))
-    .option('-q, --qos <qos>', 'QoS to subscribe with', qosLevel, 0)
-  return command.action((given: Given) =>
-    conclude('sub', command, runSubscribe(given as unknown as SubscribeOptions, host)),
-  )
+    .option('--seconds <s>', 'how long', decimal(0.001, longestSeconds), 10)
+    .option('-C, --count <n>', 'end at so many messages instead', whole(1, mostMessages))
+    .option('-q, --qos <qos>', 'QoS to subscribe with', qos, 0)
+    .action((options: SubscribeOptions) => conclude('sub', io, options, (host) => runSubscribe(options, host)))
 }
 
-function connCommand(): Command {
-  const command = verb('conn', 'connect idle clients, hold them, and count those that drop')
+function connCommand(io: Io): Command {
+  return verb('conn', 'connect idle clients, hold them, and count those that drop')
     .option('-n, --connections <n>', 'clients', whole(1, mostClients), 1000)
-    .option('--hold <s>', 'how long to hold them', notNegative, 5)
-  return command.action((given: Given) =>
-    conclude('conn', command, runConnect(given as unknown as ConnectOptions, host)),
-  )
+    .option('--hold <s>', 'how long to hold them', decimal(0, longestSeconds), 5)
+    .action((options: ConnectOptions) => conclude('conn', io, options, (host) => runConnect(options, host)))
 }
-
-function leave(error: CommanderError): never {
-  process.exit(error.exitCode === 0 ? 0 : usageExit)
-}
-
-type Given = Record<string, unknown>
 
 /** A verb with the options that all have; as with Mosquitto's clients, -h is the host. */
 function verb(name: string, description: string): Command {
   return new Command(name)
     .description(description)
     .helpOption('--help', 'show this')
-    .option('-h, --host <host>', 'of the broker', '127.0.0.1')
-    .option('-p, --port <port>', 'of the broker', whole(1, 65_535), 1883)
-    .option('-V, --mqtt-version <version>', '4 (3.1.1) or 5', protocolVersion, 4 as Version)
-    .option('-u, --username <name>', 'to log in with')
-    .option('-P, --password <password>', 'to log in with')
+    .option('-h, --host <host>', 'name or address of the broker', '127.0.0.1')
+    .option('-p, --port <port>', 'its port', whole(1, 65_535), 1883)
+    .option('-V, --protocol-version <version>', 'mqttv311 or mqttv5', protocolVersion, 4 as Version)
+    .option('-u, --username <name>', 'user name')
+    .option('-P, --pw <password>', 'password; others on this machine can see it')
     .option('--prefix <text>', 'what client ids and topics start with', 'bench')
     .option('--at-once <n>', 'clients connecting at the same time', whole(1, 10_000), 200)
-    .option('--timeout <s>', 'give up after this long, not counting --seconds and --hold', positive, 60)
+    .option(
+      '--timeout <s>',
+      'give up after so long, not counting --seconds and --hold',
+      decimal(0.001, longestSeconds),
+      60,
+    )
     .option('--json', 'one line of JSON')
     .option('--quiet', 'no notes on stderr')
     .option('--no-headers', 'no header line in a pipe')
-    .exitOverride(leave)
 }
 
 function publishing(command: Command): Command {
+  const subscribers = 'subscribing clients (default: pairs one a publisher, others 1)'
   return command
     .addOption(new Option('--mode <mode>', 'who subscribes to whom').choices(modes).default('pairs'))
     .option('-n, --publishers <n>', 'publishing clients', whole(1, mostClients), 1)
-    .option(
-      '-S, --subscribers <n>',
-      'subscribing clients (default: pairs one a publisher, others 1)',
-      whole(0, mostClients),
-    )
-    .option('--sub-qos <qos>', 'QoS to subscribe with (default: as published)', qosLevel)
+    .option('-S, --subscribers <n>', subscribers, whole(0, mostClients))
+    .option('--sub-qos <qos>', 'QoS to subscribe with (default: as published)', qos)
     .option('--size <bytes>', 'payload', whole(0, 100_000_000), 64)
     .option('--order', 'number the messages, and check their order')
-    .option('--settle <s>', 'call it lost when nothing moved for this long', positive, 3)
+    .option('--settle <s>', 'call it lost when nothing moved for so long', decimal(0.001, longestSeconds), 3)
 }
 
-function publish(name: string, command: Command, given: Given): Promise<void> {
-  const { mode, publishers, qos } = given
-  const options = {
-    ...given,
-    subscribers: given.subscribers ?? (mode === 'pairs' ? publishers : 1),
-    subQos: given.subQos ?? qos,
-  } as unknown as PublishOptions
+/** What the user leaves out follows from what they gave. */
+type PublishFlags = Omit<PublishOptions, 'subscribers' | 'subQos'> &
+  Partial<Pick<PublishOptions, 'subscribers' | 'subQos'>>
+type LatencyFlags = PublishFlags & { readonly rate: number; readonly seconds: number; readonly warmupSeconds: number }
+
+async function publish(name: string, io: Io, flags: PublishFlags): Promise<void> {
+  const { mode, publishers, subscribers = mode === 'pairs' ? publishers : 1, subQos = flags.qos } = flags
+  const options = { ...flags, subscribers, subQos }
   const fault = faultOf(options)
-  if (fault !== undefined) command.error(`error: ${fault}`, { exitCode: usageExit })
-  return conclude(name, command, runPublish(options, host))
+  if (fault !== undefined) throw usage(fault)
+  await conclude(name, io, options, (host) => runPublish(options, host))
 }
 
-async function conclude(name: string, command: Command, running: Promise<Outcome>): Promise<void> {
-  const options: ReportOptions = command.opts()
-  const outcome = await running
-  process.stdout.write(render(name, outcome, options, process.stdout.isTTY))
-  if (!options.quiet) for (const problem of outcome.problems) process.stderr.write(`godwit bench: ${problem}\n`)
-  process.exitCode = exitCodeOf(outcome)
-}
-
-function qosLevel(text: string): QoS {
-  if (text === '0' || text === '1' || text === '2') return Number(text) as QoS
-  throw new InvalidArgumentError('It is 0, 1 or 2.')
+async function conclude(
+  name: string,
+  given: Io,
+  options: CommonOptions,
+  run: (host: Host) => Promise<Outcome>,
+): Promise<void> {
+  const io = options.quiet ? silenced(given) : given
+  const progress = showProgress(io.stderr)
+  const outcome = await run({
+    dial: tcpDial,
+    nowUs: () => performance.now() * 1000,
+    cpuUs: () => {
+      const { user, system } = process.cpuUsage()
+      return user + system
+    },
+    begun: progress.begin,
+  }).finally(progress.end)
+  io.stdout.write(render(name, outcome, options, io.stdout.isTTY ?? false))
+  for (const problem of outcome.problems) note(io, `godwit bench: ${problem}`)
+  const exit = exitOf(outcome)
+  if (exit !== Exit.ok) throw new CliError(exit, '')
 }
 
 function protocolVersion(text: string): Version {
   if (text === '5' || text === 'mqttv5') return 5
   if (text === '4' || text === '311' || text === 'mqttv311') return 4
-  throw new InvalidArgumentError('It is 4, 311 or 5.')
-}
-
-function whole(from: number, to: number): (text: string) => number {
-  return (text) => {
-    const value = text.trim() === '' ? Number.NaN : Number(text)
-    if (Number.isInteger(value) && value >= from && value <= to) return value
-    throw new InvalidArgumentError(
-      to === most ? `It is a whole number from ${from}.` : `It is a whole number from ${from} to ${to}.`,
-    )
-  }
-}
-
-function positive(text: string): number {
-  const value = notNegative(text)
-  if (value > 0) return value
-  throw new InvalidArgumentError('It is a number above 0.')
-}
-
-function notNegative(text: string): number {
-  const value = text.trim() === '' ? Number.NaN : Number(text)
-  if (value >= 0 && value <= 1e6) return value
-  throw new InvalidArgumentError('It is a number of seconds, from 0.')
+  throw new InvalidArgumentError('It is mqttv311 or mqttv5.')
 }

@@ -1,7 +1,7 @@
 import { generate } from 'mqtt-packet'
+import type { QoS } from '../../mqtt/topic.ts'
 
 export type Version = 4 | 5
-export type QoS = 0 | 1 | 2
 
 export interface Login {
   readonly version: Version

@@ -9,7 +9,7 @@ export async function runSubscribe(options: SubscribeOptions, host: Host): Promi
   const { tally, fleet, watch } = bench
   await fleet.connect(subscribers, options.atOnce, (index) => ({
     ...bench.role(`s${index}`),
-    subscribe: subscribeFrame(options.filter, options.qos, options.mqttVersion),
+    subscribe: subscribeFrame(options.filter, options.qos, options.protocolVersion),
   }))
   if (fleet.connected < subscribers) return bench.unconnected()
   const startUs = host.nowUs()

@@ -1,4 +1,5 @@
-import type { QoS, Version } from './frames.ts'
+import type { QoS } from '../../mqtt/topic.ts'
+import type { Version } from './frames.ts'
 
 export const modes = ['pairs', 'fanin', 'fanout', 'shared'] as const
 export type Mode = (typeof modes)[number]
@@ -7,9 +8,9 @@ export type Mode = (typeof modes)[number]
 export interface CommonOptions {
   readonly host: string
   readonly port: number
-  readonly mqttVersion: Version
+  readonly protocolVersion: Version
   readonly username?: string
-  readonly password?: string
+  readonly pw?: string
   /** Clients connecting at the same time. */
   readonly atOnce: number
   readonly prefix: string

@@ -1,8 +1,8 @@
+import { Exit, type Screen } from '../io.ts'
 import type { Outcome } from './bench.ts'
 
 export interface ReportOptions {
   readonly json?: boolean
-  readonly quiet?: boolean
   readonly headers: boolean
 }
 
@@ -24,7 +24,27 @@ export function render(verb: string, outcome: Outcome, options: ReportOptions, t
   return rows.map(([name], i) => `${name.padEnd(width)}  ${texts[i]!.padStart(valueWidth)}\n`).join('')
 }
 
-/** 0 ok · 1 something was lost or refused · 27 time is up */
-export function exitCodeOf(outcome: Outcome): number {
-  return outcome.ending === 'timeout' ? 27 : outcome.ok ? 0 : 1
+/** Ok, failure when something was lost or refused, timeout when time was up. */
+export function exitOf(outcome: Outcome): Exit {
+  return outcome.ending === 'timeout' ? Exit.timeout : outcome.ok ? Exit.ok : Exit.failure
+}
+
+/** Shows how a run is doing: twice a second on a terminal, otherwise a line every 5 seconds. */
+export function showProgress(stderr: Screen): { begin: (status: () => string) => void; end: () => void } {
+  const terminal = stderr.isTTY ?? false
+  let timer: NodeJS.Timeout | undefined
+  let shown = false
+  return {
+    begin: (status) => {
+      const show = (): void => {
+        stderr.write(terminal ? `\r\x1b[K${status()}` : `${status()}\n`)
+        shown = terminal
+      }
+      timer = setInterval(show, terminal ? 500 : 5000)
+    },
+    end: () => {
+      clearInterval(timer)
+      if (shown) stderr.write('\r\x1b[K')
+    },
+  }
 }

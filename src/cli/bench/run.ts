@@ -23,7 +23,7 @@ export async function runPublish(options: PublishOptions, host: Host): Promise<O
       : {}
   await fleet.connect(subscribers, options.atOnce, (index) => ({
     ...bench.role(`s${index}`),
-    subscribe: subscribeFrame(filterOf(mode, prefix, index), options.subQos, options.mqttVersion),
+    subscribe: subscribeFrame(filterOf(mode, prefix, index), options.subQos, options.protocolVersion),
     ...inspector(),
   }))
   const clients = await fleet.connect(publishers, options.atOnce, (index) => bench.role(`p${index}`))
@@ -99,10 +99,10 @@ export async function runPublish(options: PublishOptions, host: Host): Promise<O
 }
 
 function senderOf(client: Client, index: number, options: PublishOptions, tally: Tally): Sender {
-  const { mode, prefix, qos, mqttVersion, size } = options
+  const { mode, prefix, qos, protocolVersion, size } = options
   // Publishers share what memory batches take: the last ones get a few frames each.
   const mostBytes = Math.min(batchBytes, Math.max(4096, (64 * batchBytes) / options.publishers))
-  const batch = new Batch(topicOf(mode, prefix, index), qos, mqttVersion, size, mostBytes)
+  const batch = new Batch(topicOf(mode, prefix, index), qos, protocolVersion, size, mostBytes)
   const window = Math.min(options.window, client.receiveMaximum)
   client.sender = new Sender(index, batch, client.wire, tally, window, size, options.order ?? false)
   return client.sender
