@@ -311,7 +311,7 @@ export class Broker implements ConnectionEvents<Session> {
   pubrec(from: Client, packetId: number, reason: number): void {
     // An id that we do not know is released all the same, so that a confused client comes to an end.
     const known = from.session!.pubrec(packetId, reason)
-    if (reason < 0x80) from.pubrel(packetId, known ? Reason.success : Reason.packetIdNotFound)
+    if (reason < 0x80) from.sender.pubrel(packetId, known ? Reason.success : Reason.packetIdNotFound)
   }
 
   pubrel(from: Client, packetId: number): void {

@@ -1,4 +1,4 @@
-import mqttPacket, { type IConnackPacket, type Packet } from 'mqtt-packet'
+import type { IConnackPacket, Packet } from 'mqtt-packet'
 import type { Bytes, Clock, Log, Stream, StreamEvents } from '../host.ts'
 import { copyBytes, sameBytes, varintLength } from './bytes.ts'
 import { Framer } from './framer.ts'
@@ -18,6 +18,7 @@ import {
 import { forwardedProperties, Place } from './properties.ts'
 import { malformed, protocolError } from './reader.ts'
 import { MqttError, Reason, reasonName } from './reason.ts'
+import { Sender } from './sender.ts'
 import type { QoS, Topic, TopicTable } from './topic.ts'
 
 /** What a connection tells the broker. Each call runs to completion; none waits. */
@@ -65,6 +66,7 @@ type State = 'opened' | 'connecting' | 'connected' | 'closed'
 export class Connection<S> implements StreamEvents {
   readonly remote: string
   readonly output: Output
+  readonly sender: Sender
   session: S | undefined = undefined
   /** For logs; set by CONNECT. */
   clientId = ''
@@ -74,14 +76,12 @@ export class Connection<S> implements StreamEvents {
   lastSeenMs: number
   keepAliveSeconds = 0
   authenticationMethod: string | undefined = undefined
-  wantsProblemInformation = true
   /** Acknowledgements to this client that wait for the store. */
   heldAcks = 0
   readonly #context: ConnectionContext<S>
   readonly #stream: Stream
   readonly #framer: Framer
   #state: State = 'opened'
-  #maximumPacketBytes = Infinity
   #receiveMaximum = Infinity
   #unackedIn = 0
   #holds = 0
@@ -91,25 +91,19 @@ export class Connection<S> implements StreamEvents {
   #nowMs: number
   #lastTopic: Topic | undefined = undefined
   #aliasesIn: (Topic | undefined)[] | undefined = undefined
-  #aliasesOut: Map<Topic, number> | undefined = undefined
-  #aliasesOutMaximum = 0
 
   constructor(stream: Stream, context: ConnectionContext<S>) {
     this.#context = context
     this.#stream = stream
     this.remote = stream.remote
     this.output = new Output(stream, context.turn)
+    this.sender = new Sender(this.output, context.clock, context.limits.unsentBytes)
     this.lastSeenMs = this.#nowMs = context.clock.now()
     this.#framer = new Framer(this)
   }
 
   get state(): State {
     return this.#state
-  }
-
-  /** Bytes wait here that the client's socket does not take: QoS 1 and 2 wait, QoS 0 is dropped. */
-  get congested(): boolean {
-    return this.output.waitingBytes >= this.#context.limits.unsentBytes
   }
 
   /** Takes a chunk from the stream. Never throws for what a peer did: it closes the connection with the right code. */
@@ -201,15 +195,16 @@ export class Connection<S> implements StreamEvents {
   #early(chunk: Uint8Array, start: number, body: number, end: number): void {
     const first = chunk[start]!
     if (this.#state === 'opened') {
-      const packet = this.#context.decoder.connect(chunk.subarray(start, end), body - start)
       this.#state = 'connecting'
+      // A v5 client is told why its CONNECT is refused, even when it cannot be decoded.
+      if (end - body > 6 && chunk[body + 6] === 5) this.version = 5
+      this.sender.speak(this.version)
+      const packet = this.#context.decoder.connect(chunk.subarray(start, end), body - start)
       this.clientId = packet.clientId
       this.version = packet.version
       this.username = packet.username
-      this.wantsProblemInformation = packet.wantsProblemInformation
       this.authenticationMethod = packet.authenticationMethod
-      this.#maximumPacketBytes = packet.maximumPacketBytes
-      this.#aliasesOutMaximum = Math.min(packet.topicAliasMaximum, this.#context.limits.topicAliases)
+      this.sender.configure(packet, this.#context.limits.topicAliases)
       if (packet.version === 5) this.#receiveMaximum = this.#context.limits.receiveMaximum
       this.#context.events.connect(this, packet)
     } else if (first >> 4 === 15 && this.authenticationMethod !== undefined) this.#auth(chunk, start, body, end)
@@ -364,80 +359,14 @@ export class Connection<S> implements StreamEvents {
     else this.#send({ cmd: 'connack', sessionPresent, returnCode: 0 })
   }
 
-  /**
-   * Sends a PUBLISH.
-   * @param packetId 0 for QoS 0
-   * @returns false when it is larger than the client accepts [MQTT-3.1.2-25]; nothing was sent then
-   */
-  send(
-    message: Message,
-    qos: QoS,
-    retain: boolean,
-    dup: boolean,
-    packetId: number,
-    subscriptionIds: readonly number[] | undefined,
-  ): boolean {
-    const v5 = this.version === 5
-    if (
-      message.frameStart >= 0 &&
-      message.qos === qos &&
-      v5 === (message.version === 5) &&
-      !retain &&
-      !dup &&
-      subscriptionIds === undefined &&
-      this.#aliasesOutMaximum === 0
-    ) {
-      if (message.frameEnd - message.frameStart > this.#maximumPacketBytes) return false
-      if (qos === 0) this.output.forward(message)
-      else this.output.forwardAs(message, packetId)
-      return true
-    }
-    const header = 0x30 | (dup ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
-    if (!v5) {
-      this.output.publish(message, header, packetId, -1, 0, -1, undefined)
-      return true
-    }
-    const expirySeconds = message.expiresAtMs === Infinity ? -1 : message.expirySecondsLeft(this.#context.clock.now())
-    let properties = (expirySeconds >= 0 ? 5 : 0) + (message.properties?.length ?? 0)
-    if (subscriptionIds) for (const id of subscriptionIds) properties += 1 + varintLength(id)
-    if (this.#maximumPacketBytes !== Infinity) {
-      // 3: an alias, which may yet be added.
-      const content = 2 + message.topic.bytes.length + (packetId ? 2 : 0) + 4 + properties + 3 + message.payloadLength
-      if (content + 5 > this.#maximumPacketBytes) {
-        const exact = content - 3 - 4 + varintLength(properties)
-        if (1 + varintLength(exact) + exact > this.#maximumPacketBytes) return false
-        this.output.publish(message, header, packetId, properties, 0, expirySeconds, subscriptionIds)
-        return true
-      }
-    }
-    const alias = this.#aliasesOutMaximum > 0 ? this.#aliasOut(message.topic) : 0
-    if (alias !== 0) properties += 3
-    this.output.publish(message, header, packetId, properties, alias, expirySeconds, subscriptionIds)
-    return true
-  }
-
-  /** The alias of a topic: negative when this PUBLISH sets it, 0 when all are taken. */
-  #aliasOut(topic: Topic): number {
-    const aliases = (this.#aliasesOut ??= new Map())
-    const alias = aliases.get(topic)
-    if (alias !== undefined) return alias
-    if (aliases.size >= this.#aliasesOutMaximum) return 0
-    aliases.set(topic, aliases.size + 1)
-    return -aliases.size
-  }
-
-  pubrel(packetId: number, reason: number = Reason.success): void {
-    this.#ack(0x62, packetId, reason, undefined)
-  }
-
   puback(packetId: number, reason: number, why?: string): void {
     this.#unackedIn--
-    this.#ack(0x40, packetId, reason, why)
+    this.sender.ack(0x40, packetId, reason, why)
   }
 
   pubrec(packetId: number, reason: number, why?: string): void {
     if (reason >= 0x80) this.#unackedIn--
-    this.#ack(0x50, packetId, reason, why)
+    this.sender.ack(0x50, packetId, reason, why)
   }
 
   /** Answers a QoS 2 PUBLISH that has been answered before: it does not count again against receive maximum. */
@@ -448,11 +377,12 @@ export class Connection<S> implements StreamEvents {
 
   pubcomp(packetId: number, reason: number): void {
     if (this.#unackedIn > 0) this.#unackedIn--
-    this.#ack(0x70, packetId, reason, undefined)
+    this.sender.ack(0x70, packetId, reason, undefined)
   }
 
   suback(packetId: number, granted: number[], why?: string): void {
-    this.#send({ cmd: 'suback', messageId: packetId, granted, ...this.#reasonString(why) })
+    const properties = this.#explained(why)
+    this.#send({ cmd: 'suback', messageId: packetId, granted, ...(properties && { properties }) })
   }
 
   unsuback(packetId: number, granted: number[]): void {
@@ -495,69 +425,37 @@ export class Connection<S> implements StreamEvents {
     this.#stream.destroy()
   }
 
-  #farewell(reason: Reason, why: string | undefined, serverReference?: string): void {
-    const reference = serverReference === undefined ? undefined : { serverReference }
+  #farewell(reasonCode: Reason, why: string | undefined, serverReference?: string): void {
+    const properties = { ...this.#explained(why), ...(serverReference !== undefined && { serverReference }) }
     if (this.#state === 'connected') {
+      if (this.version === 5) this.sender.packet({ cmd: 'disconnect', reasonCode, properties })
+    } else if (this.#state === 'connecting') {
       if (this.version === 5)
-        this.#send({
-          cmd: 'disconnect',
-          reasonCode: reason,
-          properties: { ...this.#reasonString(why)?.properties, ...reference },
-        })
-    } else if (this.#state === 'connecting' && this.version === 5)
-      this.#send({
-        cmd: 'connack',
-        sessionPresent: false,
-        reasonCode: reason,
-        properties: { ...this.#reasonString(why)?.properties, ...reference },
-      })
-    else if (this.#state === 'connecting') {
-      const code = connackCodes.get(reason)
+        return void this.sender.packet({ cmd: 'connack', sessionPresent: false, reasonCode, properties })
       // Without a fitting code: close without CONNACK [MQTT-3.2.2-6 of 3.1.1].
-      if (code !== undefined) this.#send({ cmd: 'connack', sessionPresent: false, returnCode: code })
-    } else if (reason === Reason.unsupportedProtocolVersion) this.output.frame(unsupportedVersion)
-  }
-
-  #reasonString(why: string | undefined): { properties: { reasonString: string } } | undefined {
-    return why !== undefined && this.version === 5 ? { properties: { reasonString: why } } : undefined
-  }
-
-  #ack(first: number, packetId: number, reason: number, why: string | undefined): void {
-    if (reason === 0 || this.version !== 5) return this.output.short(first, packetId)
-    const text = why !== undefined && this.wantsProblemInformation ? Buffer.from(why) : undefined
-    const property = text ? 3 + text.length : 0
-    const length = text ? 3 + varintLength(property) + property : 3
-    // A reason string must not make the packet larger than the client takes [MQTT-3.4.2-2].
-    if (text && 1 + varintLength(length) + length > this.#maximumPacketBytes)
-      return this.#ack(first, packetId, reason, undefined)
-    const head = Buffer.from([first, 3, packetId >> 8, packetId & 0xff, reason])
-    if (!text) return this.output.frame(head)
-    const commands = { 0x40: 'puback', 0x50: 'pubrec', 0x62: 'pubrel', 0x70: 'pubcomp' } as const
-    const cmd = commands[first as keyof typeof commands]
-    this.#send({ cmd, messageId: packetId, reasonCode: reason, properties: { reasonString: why! } })
-  }
-
-  /** Encodes by mqtt-packet. What only explains is left out when the client does not want it or it does not fit. */
-  #send(packet: Packet): void {
-    const version = { protocolVersion: this.version }
-    const explained = packet as { properties?: { reasonString?: string } }
-    const mayExplain = this.wantsProblemInformation || packet.cmd === 'connack' || packet.cmd === 'disconnect'
-    if (explained.properties?.reasonString !== undefined) {
-      if (mayExplain) {
-        const frame = mqttPacket.generate(packet, version)
-        if (frame.length <= this.#maximumPacketBytes) return this.output.frame(frame)
-      }
-      delete explained.properties.reasonString
+      const returnCode = connackCodes.get(reasonCode)
+      if (returnCode !== undefined) this.sender.packet({ cmd: 'connack', sessionPresent: false, returnCode })
     }
-    const frame = mqttPacket.generate(packet, version)
-    // A packet that may not be sent at all: the clause leaves only closing [MQTT-3.1.2-24].
-    if (frame.length <= this.#maximumPacketBytes) this.output.frame(frame)
+  }
+
+  #explained(why: string | undefined): { reasonString: string } | undefined {
+    return why !== undefined && this.version === 5 ? { reasonString: why } : undefined
+  }
+
+  /** Sends a packet that the client needs to go on; one that accepts no packet of that size cannot be served. */
+  #send(packet: Packet): void {
+    if (this.sender.packet(packet)) return
+    this.#context.log.warn(
+      { client: this.clientId, remote: this.remote, clause: 'MQTT-3.1.2-24' },
+      `${packet.cmd} is larger than the client accepts`,
+    )
+    this.#finish(new Error(`${packet.cmd} is larger than the client accepts`))
   }
 
   #finish(fault: Error | undefined): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    this.#aliasesIn = this.#aliasesOut = undefined
+    this.#aliasesIn = undefined
     this.#framer.close()
     this.output.end()
     this.#context.events.closed(this, fault)
@@ -576,8 +474,3 @@ const connackCodes = new Map<number, number>([
   [Reason.banned, 5],
   [Reason.badAuthenticationMethod, 5],
 ])
-
-/** In the form of 3.1.1, which a client of any version understands [MQTT-3.1.2-2]. */
-const unsupportedVersion = Uint8Array.of(0x20, 2, 0, 1)
-
-mqttPacket.writeToStream.cacheNumbers = false

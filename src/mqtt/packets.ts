@@ -299,10 +299,8 @@ class ReferenceDecoder {
     parser.parse(frame)
     const decoded = this.#decoded
     this.#decoded = undefined
-    assert(
-      decoded !== undefined && !(decoded instanceof Error),
-      `mqtt-packet refused a checked frame: ${String(decoded)}`,
-    )
+    const refusal = decoded instanceof Error ? decoded.message : 'no packet'
+    assert(decoded !== undefined && !(decoded instanceof Error), `mqtt-packet refused a checked frame: ${refusal}`)
     return decoded
   }
 }

@@ -99,10 +99,10 @@ export class Session implements Timed {
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
     const connection = this.connection
     ledger.copies++
-    if (qos > 0) return this.#box().push(message, qos as 1 | 2, retain, delivery, keep, connection)
+    if (qos > 0) return this.#box().push(message, qos as 1 | 2, retain, delivery, keep, connection?.sender)
     if (connection === undefined) return ledger.lose('offline', this.clientId, message)
-    if (connection.congested) return ledger.lose('congested', this.clientId, message)
-    if (connection.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
+    if (connection.sender.congested) return ledger.lose('congested', this.clientId, message)
+    if (connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
     else ledger.lose('too-large', this.clientId, message)
   }
 
@@ -129,7 +129,7 @@ export class Session implements Timed {
   pump(): void {
     const connection = this.connection
     if (connection === undefined) return
-    this.#outbox?.pump(connection, this.#context.now())
+    this.#outbox?.pump(connection.sender, this.#context.now())
     while (
       this.#feeds !== undefined &&
       (this.#outbox?.waiting ?? 0) === 0 &&
