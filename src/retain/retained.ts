@@ -1,0 +1,154 @@
+import type { Topic, TopicFilter } from '../mqtt/topic.ts'
+import { type Expiring, ExpiryHeap } from './expiry.ts'
+import { Ordered, type Place } from './ordered.ts'
+import { end, Scan } from './scan.ts'
+
+/** What the store asks of a message. */
+export interface Retainable {
+  readonly topic: Topic
+  /** What it holds in memory, for the limit. */
+  readonly bytes: number
+  /** Monotonic milliseconds; Infinity when it never expires. */
+  readonly expiresAtMs: number
+}
+
+export interface RetainedLimits {
+  readonly messages: number
+  readonly bytes: number
+}
+
+class Kept<M extends Retainable> implements Expiring {
+  heapAt = -1
+
+  constructor(
+    public name: string,
+    public message: M,
+    /** When it was set, in sets. */
+    public serial: number,
+  ) {}
+
+  get expiresAtMs(): number {
+    return this.message.expiresAtMs
+  }
+}
+
+/**
+ * The last retained message of each topic (MQTT 5.0, 3.3.1.3), ordered by name.
+ *
+ *   a/1/temp   a/2/temp   a/2/vibration   b …         by name: `a/#` is one stretch, `a/+/temp` leaps (`scan.ts`)
+ *
+ * A walk remembers a name and no node, so whatever is set, cleared or expires between two steps, it goes on from there,
+ * and one that is dropped half-way leaves nothing behind. That is why this is an ordered list and not a trie.
+ */
+export class RetainedStore<M extends Retainable> {
+  readonly #messages = new Ordered<Kept<M>>()
+  readonly #expiry = new ExpiryHeap<Kept<M>>()
+  readonly #limits: RetainedLimits
+  #bytes = 0
+  #sets = 0
+
+  constructor(limits: RetainedLimits) {
+    this.#limits = limits
+  }
+
+  /** Messages, with those that have expired and were not met since. */
+  get size(): number {
+    return this.#messages.size
+  }
+
+  /** Sum of the messages' `bytes`. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /**
+   * Keeps a message in place of its topic's last one. False when it would go above a limit: then nothing changes. One
+   * that is no larger than the one it replaces is always taken, even above a limit that has been lowered.
+   */
+  set(message: M): boolean {
+    const { name } = message.topic
+    const kept = this.#messages.find(name)
+    const bytes = this.#bytes + message.bytes - (kept?.message.bytes ?? 0)
+    if (kept === undefined && this.size >= this.#limits.messages) return false
+    if (bytes > this.#limits.bytes && bytes > this.#bytes) return false
+    this.#bytes = bytes
+    if (kept === undefined) {
+      const added = new Kept(name, message, ++this.#sets)
+      this.#messages.insert(added)
+      this.#expiry.add(added)
+      return true
+    }
+    this.#expiry.remove(kept)
+    kept.name = name
+    kept.message = message
+    kept.serial = ++this.#sets
+    this.#expiry.add(kept)
+    return true
+  }
+
+  /** Forgets the topic's message; false when it had none. */
+  clear(topic: Topic): boolean {
+    const kept = this.#messages.find(topic.name)
+    if (kept === undefined) return false
+    this.#remove(kept)
+    return true
+  }
+
+  /** The topic's message, whether it has expired or not. */
+  get(topicName: string): M | undefined {
+    return this.#messages.find(topicName)?.message
+  }
+
+  /**
+   * The messages that match, one for each step, ordered by name. Each one that was there from this call on comes once. One
+   * that is set later does not come: its subscriber gets it as it is published. Those expired by `nowMs` are removed.
+   *
+   * A step goes on until it finds one, and a filter like `+/+/x` may pass over all that is retained. With `stride` it
+   * gives undefined after so many names without a match, so that a caller can let others have their turn.
+   */
+  matching(filter: TopicFilter, nowMs: number): Generator<M, void, void>
+  matching(filter: TopicFilter, nowMs: number, stride: number): Generator<M | undefined, void, void>
+  matching(filter: TopicFilter, nowMs: number, stride = Infinity): Generator<M | undefined, void, void> {
+    // A generator's body starts with its first step, but what counts is what was retained at this moment.
+    return this.#walk(new Scan(filter), nowMs, stride, this.#sets)
+  }
+
+  /** Removes up to `most` messages that have expired by `nowMs`, and gives their number: fewer than `most` when all are gone. */
+  expire(nowMs: number, most = 10_000): number {
+    let removed = 0
+    for (let first = this.#expiry.first; first !== undefined && removed < most; first = this.#expiry.first) {
+      if (first.expiresAtMs > nowMs) break
+      this.#remove(first)
+      removed++
+    }
+    return removed
+  }
+
+  *#walk(scan: Scan, nowMs: number, stride: number, lastSet: number): Generator<M | undefined, void, void> {
+    const messages = this.#messages
+    const place: Place = { version: -1, leaf: 0, index: 0 }
+    let passed = 0
+    for (let kept = messages.seek(place, scan.start); kept !== undefined;) {
+      const { name } = kept
+      const skip = scan.skip(name)
+      if (skip === end) return
+      if (skip !== undefined || kept.serial > lastSet) passed++
+      else if (kept.expiresAtMs <= nowMs) this.#remove(kept)
+      else {
+        passed = 0
+        yield kept.message
+      }
+      if (passed >= stride) {
+        passed = 0
+        yield undefined
+      }
+      kept = skip === undefined || skip === name ? messages.after(place, name) : messages.seek(place, skip)
+    }
+  }
+
+  #remove(kept: Kept<M>): void {
+    this.#messages.remove(kept)
+    this.#expiry.remove(kept)
+    this.#bytes -= kept.message.bytes
+  }
+}
