@@ -30,7 +30,7 @@ function program(io: Io): Command {
     .addCommand(startCommand(io, async (config, log) => (await import('../node.ts')).startNode(config, log)))
     .addCommand(pubCommand(io))
     .addCommand(subCommand(io))
-    .addCommand(benchCommand())
+    .addCommand(benchCommand(io))
     .addCommand(versionCommand(io))
   const style = (command: Command): void => {
     // Commander's own answers to a slip of the finger end the process with 1; ours do not end it.

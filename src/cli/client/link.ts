@@ -98,6 +98,8 @@ export class Link {
     })
     if (!this.#settings.debug) return
     const id = inert(this.#settings.options.clientId ?? '')
+    // The first CONNECT is already on its way.
+    note(io, `Client ${id} sending CONNECT`)
     client.on('packetsend', (packet) => note(io, `Client ${id} sending ${packetText(packet)}`))
     client.on('packetreceive', (packet) => note(io, `Client ${id} received ${packetText(packet)}`))
   }
