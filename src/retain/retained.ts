@@ -1,7 +1,7 @@
 import type { Topic, TopicFilter } from '../mqtt/topic.ts'
-import { type Expiring, ExpiryHeap } from './expiry.ts'
+import { ExpiryHeap, type Heaped } from './expiry.ts'
 import { Ordered, type Place } from './ordered.ts'
-import { end, Scan } from './scan.ts'
+import { Scan } from './scan.ts'
 
 /** What the store asks of a message. */
 export interface Retainable {
@@ -17,7 +17,7 @@ export interface RetainedLimits {
   readonly bytes: number
 }
 
-class Kept<M extends Retainable> implements Expiring {
+class Kept<M extends Retainable> implements Heaped {
   heapAt = -1
 
   constructor(
@@ -26,11 +26,10 @@ class Kept<M extends Retainable> implements Expiring {
     /** When it was set, in sets. */
     public serial: number,
   ) {}
-
-  get expiresAtMs(): number {
-    return this.message.expiresAtMs
-  }
 }
+
+/** Names looked at one by one before it pays to work out how far to leap. */
+const missesBeforeLeap = 8
 
 /**
  * The last retained message of each topic (MQTT 5.0, 3.3.1.3), ordered by name.
@@ -75,14 +74,14 @@ export class RetainedStore<M extends Retainable> {
     if (kept === undefined) {
       const added = new Kept(name, message, ++this.#sets)
       this.#messages.insert(added)
-      this.#expiry.add(added)
+      this.#expiry.add(added, message.expiresAtMs)
       return true
     }
     this.#expiry.remove(kept)
     kept.name = name
     kept.message = message
     kept.serial = ++this.#sets
-    this.#expiry.add(kept)
+    this.#expiry.add(kept, message.expiresAtMs)
     return true
   }
 
@@ -114,35 +113,37 @@ export class RetainedStore<M extends Retainable> {
   }
 
   /** Removes up to `most` messages that have expired by `nowMs`, and gives their number: fewer than `most` when all are gone. */
-  expire(nowMs: number, most = 10_000): number {
-    let removed = 0
-    for (let first = this.#expiry.first; first !== undefined && removed < most; first = this.#expiry.first) {
-      if (first.expiresAtMs > nowMs) break
-      this.#remove(first)
-      removed++
+  expire(nowMs: number, most = 2_000): number {
+    for (let removed = 0; removed < most; removed++) {
+      const kept = this.#expiry.expired(nowMs)
+      if (kept === undefined) return removed
+      this.#remove(kept)
     }
-    return removed
+    return most
   }
 
   *#walk(scan: Scan, nowMs: number, stride: number, lastSet: number): Generator<M | undefined, void, void> {
     const messages = this.#messages
     const place: Place = { version: -1, leaf: 0, index: 0 }
-    let passed = 0
-    for (let kept = messages.seek(place, scan.start); kept !== undefined;) {
-      const { name } = kept
-      const skip = scan.skip(name)
-      if (skip === end) return
-      if (skip !== undefined || kept.serial > lastSet) passed++
-      else if (kept.expiresAtMs <= nowMs) this.#remove(kept)
-      else {
+    let kept = messages.seek(place, scan.start)
+    for (let misses = 0, passed = 1; kept !== undefined; passed++) {
+      const { name, message } = kept
+      let leap: string | undefined = name
+      if (!scan.matches(name)) {
+        if (++misses % missesBeforeLeap === 0) leap = scan.leap(name)
+        if (leap === undefined) return
+      } else if (message.expiresAtMs <= nowMs) this.#remove(kept)
+      else if (kept.serial <= lastSet) {
+        misses = 0
         passed = 0
-        yield kept.message
+        yield message
       }
       if (passed >= stride) {
         passed = 0
         yield undefined
       }
-      kept = skip === undefined || skip === name ? messages.after(place, name) : messages.seek(place, skip)
+      // What was retained may be another after each `yield`, so from here on only the name counts.
+      kept = leap === name ? messages.after(place, name) : messages.seek(place, leap)
     }
   }
 
