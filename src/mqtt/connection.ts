@@ -85,6 +85,7 @@ export class Connection<S> implements StreamEvents {
   #receiveMaximum = Infinity
   #unackedIn = 0
   #holds = 0
+  #paused = false
   /** Why the stream ended, while what it brought is still held. */
   #ended: Error | undefined = undefined
   /** When the chunk at hand came. */
@@ -111,6 +112,8 @@ export class Connection<S> implements StreamEvents {
     if (this.#state === 'closed') return
     this.#nowMs = this.#context.clock.now()
     this.#context.turn.traffic.bytesIn += chunk.length
+    // Most holds are over before another chunk comes: only then is the stream itself stopped.
+    if (this.#holds > 0 && !this.#paused) this.#stream.pause((this.#paused = true))
     try {
       this.#framer.receive(chunk)
     } catch (fault) {
@@ -128,15 +131,13 @@ export class Connection<S> implements StreamEvents {
 
   /** Reads nothing more while the broker waits for an answer about this client; what is here already is kept, in order. */
   hold(): void {
-    if (this.#holds++ > 0) return
-    this.#framer.hold()
-    this.#stream.pause(true)
+    if (this.#holds++ === 0) this.#framer.hold()
   }
 
   /** Ends one `hold`. */
   release(): void {
     if (--this.#holds > 0 || this.#state === 'closed') return
-    this.#stream.pause(false)
+    if (this.#paused) this.#stream.pause((this.#paused = false))
     try {
       this.#framer.release()
     } catch (fault) {

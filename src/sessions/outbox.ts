@@ -105,8 +105,30 @@ export class Outbox {
     return this.window - this.#unacked + this.#limits.queueMessages - this.#waiting
   }
 
-  /** Sends a message if its turn has come, else queues it. A full queue refuses the newest, and counts it. */
-  push(message: Message, qos: 1 | 2, retain: boolean, terms: Terms, keep: boolean, outlet: Outlet | undefined): void {
+  /** Has it no room for another message that must wait? */
+  get full(): boolean {
+    return this.#waiting >= this.#limits.queueMessages || this.#bytes >= this.#limits.queueBytes
+  }
+
+  /** Has it room for many, so that publishers may go on? */
+  get relaxed(): boolean {
+    return this.#waiting * 2 <= this.#limits.queueMessages && this.#bytes * 2 <= this.#limits.queueBytes
+  }
+
+  /**
+   * Sends a message if its turn has come, else queues it. A full queue refuses the newest, and counts it.
+   * @param keep hold it until it is acknowledged, whatever the session is
+   * @param overfill take it although the queue is full: its publisher waits
+   */
+  push(
+    message: Message,
+    qos: 1 | 2,
+    retain: boolean,
+    terms: Terms,
+    keep: boolean,
+    outlet: Outlet | undefined,
+    overfill = false,
+  ): void {
     const first = (qos === 2 ? qos2Bit : 0) | (retain ? retainBit : 0)
     if (
       outlet !== undefined &&
@@ -124,8 +146,7 @@ export class Outbox {
       this.#unacked++
       return
     }
-    if (this.#waiting >= this.#limits.queueMessages || this.#bytes + message.bytes > this.#limits.queueBytes)
-      return this.#ledger.lose('queue-full', this.#clientId, message)
+    if (this.full && !overfill) return this.#ledger.lose('queue-full', this.#clientId, message)
     this.#hold(this.#append(first | waiting), message, terms)
     this.#waiting++
   }

@@ -3,6 +3,7 @@ import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import type { ParsedFilter } from '../mqtt/topic.ts'
 import type { Delivery, Grant } from '../routing/delivery.ts'
+import type { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import { Outbox, type OutboxLimits, type Terms } from './outbox.ts'
 import type { Timed } from './wheel.ts'
@@ -23,6 +24,7 @@ export interface SessionContext {
   readonly ledger: Ledger
   readonly slab: Slab
   readonly limits: SessionLimits
+  readonly backpressure: Backpressure
   now(): number
   /** The time of one of the session's delays has come. */
   due(session: Session, nowMs: number): void
@@ -99,9 +101,13 @@ export class Session implements Timed {
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
     const connection = this.connection
     ledger.copies++
-    if (qos > 0) return this.#box().push(message, qos as 1 | 2, retain, delivery, keep, connection?.sender)
+    if (qos > 0) {
+      const outbox = this.#box()
+      const overfill = outbox.full && this.#slows(message)
+      return outbox.push(message, qos as 1 | 2, retain, delivery, keep, connection?.sender, overfill)
+    }
     if (connection === undefined) return ledger.lose('offline', this.clientId, message)
-    if (connection.sender.congested) return ledger.lose('congested', this.clientId, message)
+    if (connection.sender.congested && !this.#slows(message)) return ledger.lose('congested', this.clientId, message)
     if (connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
     else ledger.lose('too-large', this.clientId, message)
   }
@@ -130,6 +136,7 @@ export class Session implements Timed {
     const connection = this.connection
     if (connection === undefined) return
     this.#outbox?.pump(connection.sender, this.#context.now())
+    if (!connection.sender.congested && this.#outbox?.relaxed !== false) this.#context.backpressure.relieve(this)
     while (
       this.#feeds !== undefined &&
       (this.#outbox?.waiting ?? 0) === 0 &&
@@ -180,6 +187,11 @@ export class Session implements Timed {
   end(move: (message: Message, terms: Terms) => boolean): void {
     this.#feeds = this.#incoming = undefined
     this.#outbox?.end(move)
+  }
+
+  /** It has no room: does the publisher wait for it? */
+  #slows(message: Message): boolean {
+    return this.#context.backpressure.slow(this, message.publisher as Session | undefined)
   }
 
   #pumpWaiting(): void {

@@ -1,6 +1,7 @@
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { Reason } from '../mqtt/reason.ts'
+import { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import type { Terms } from './outbox.ts'
 import { Session, type SessionContext, type SessionLimits } from './session.ts'
@@ -19,6 +20,7 @@ export class Sessions implements SessionContext {
   readonly ledger: Ledger
   readonly slab: Slab
   readonly limits: SessionLimits
+  readonly backpressure: Backpressure
   readonly now: () => number
   readonly #byId = new Map<string, Session>()
   readonly #wheel: TimingWheel
@@ -41,6 +43,7 @@ export class Sessions implements SessionContext {
     this.limits = limits
     this.now = now
     this.#wheel = wheel
+    this.backpressure = new Backpressure(wheel, now)
     this.#effects = effects
   }
 
@@ -81,6 +84,7 @@ export class Sessions implements SessionContext {
   detach(session: Session, withWill: boolean): void {
     session.connection = undefined
     this.online--
+    this.backpressure.relieve(session)
     if (!withWill) session.will = undefined
     if (session.expirySeconds === 0) return this.end(session)
     const nowMs = this.now()
