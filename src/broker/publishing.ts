@@ -2,7 +2,7 @@ import type { Hooks, PublishRequest } from '../access/hooks.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
-import { MqttError, Reason } from '../mqtt/reason.ts'
+import { MqttError, publishReasons, Reason, refusalIn } from '../mqtt/reason.ts'
 import type { TopicTable } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import type { Delivery } from '../routing/delivery.ts'
@@ -201,8 +201,9 @@ export class Publishing {
     ledger.published++
     ledger.refuse('not-authorized', from.clientId, message)
     // 3.x has no way to say no: it is acknowledged all the same [MQTT-3.3.5-2 of 3.1.1].
-    if (message.qos === 1) from.puback(packetId, denied.reason, denied.message)
-    else if (message.qos === 2) from.pubrec(packetId, denied.reason, denied.message)
+    const reason = refusalIn(publishReasons, denied.reason)
+    if (message.qos === 1) from.puback(packetId, reason, denied.message)
+    else if (message.qos === 2) from.pubrec(packetId, reason, denied.message)
   }
 }
 

@@ -2,7 +2,7 @@ import type { Hooks } from '../access/hooks.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import type { Message } from '../mqtt/message.ts'
 import type { SubscribeEntry, SubscribePacket, UnsubscribePacket } from '../mqtt/packets.ts'
-import { MqttError, Reason } from '../mqtt/reason.ts'
+import { MqttError, Reason, refusalIn, subscribeReasons } from '../mqtt/reason.ts'
 import { parseFilter, type ParsedFilter } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import type { Delivery, Grant } from '../routing/delivery.ts'
@@ -19,7 +19,7 @@ type Client = Connection<Session>
 export interface SubscribingParts {
   readonly hooks: Hooks
   readonly asking: Asking
-  readonly subscriptionsPerSession: number
+  readonly limits: { readonly subscriptionsPerSession: number }
   readonly tree: SubscriptionTree<Session>
   readonly retained: RetainedStore<Message>
   readonly store: Store
@@ -95,7 +95,7 @@ export class Subscribing {
       const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
       if (denied || !wish.parsed) {
         why ??= denied?.message
-        return from.version === 5 && denied ? denied.reason : 0x80
+        return from.version === 5 && denied ? refusalIn(subscribeReasons, denied.reason) : 0x80
       }
       const existed = this.#subscribe(session, wish.entry, wish.parsed, packet.subscriptionId)
       if (session.persistent) lsn = store.subscribed(session, wish.entry.filter)
@@ -143,9 +143,9 @@ export class Subscribing {
   }
 
   #overQuota(session: Session, filter: string): MqttError | undefined {
-    if (session.subscriptions.size < this.#parts.subscriptionsPerSession || session.subscriptions.has(filter))
+    if (session.subscriptions.size < this.#parts.limits.subscriptionsPerSession || session.subscriptions.has(filter))
       return undefined
-    const most = this.#parts.subscriptionsPerSession
+    const most = this.#parts.limits.subscriptionsPerSession
     return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', `a session may have ${most} subscriptions`)
   }
 }

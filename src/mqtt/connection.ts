@@ -45,7 +45,8 @@ export interface ConnectionContext<S> {
   readonly turn: Turn
   readonly clock: Clock
   readonly log: Log
-  readonly limits: {
+  /** For those who connect from now on: what a client was told at CONNECT holds as long as it is connected. */
+  limits: {
     readonly packetBytes: number
     readonly packetBytesBeforeConnect: number
     readonly receiveMaximum: number
@@ -81,6 +82,7 @@ export class Connection<S> implements StreamEvents {
   readonly #context: ConnectionContext<S>
   readonly #stream: Stream
   readonly #framer: Framer
+  readonly #limits: ConnectionContext<S>['limits']
   #state: State = 'opened'
   #receiveMaximum = Infinity
   #unackedIn = 0
@@ -95,10 +97,11 @@ export class Connection<S> implements StreamEvents {
 
   constructor(stream: Stream, context: ConnectionContext<S>) {
     this.#context = context
+    this.#limits = context.limits
     this.#stream = stream
     this.remote = stream.remote
     this.output = new Output(stream, context.turn)
-    this.sender = new Sender(this.output, context.clock, context.limits.unsentBytes)
+    this.sender = new Sender(this.output, context.clock, this.#limits.unsentBytes)
     this.lastSeenMs = this.#nowMs = context.clock.now()
     this.#framer = new Framer(this)
   }
@@ -158,23 +161,27 @@ export class Connection<S> implements StreamEvents {
       case 4:
         return this.#context.events.puback(
           this,
-          this.#ackId(chunk, body, first & 15),
+          this.#ackId(chunk, body, end, first & 15),
           this.#ackReason(chunk, body, end, Place.puback),
         )
       case 5:
         return this.#context.events.pubrec(
           this,
-          this.#ackId(chunk, body, first & 15),
+          this.#ackId(chunk, body, end, first & 15),
           this.#ackReason(chunk, body, end, Place.pubrec),
         )
-      case 6:
+      case 6: {
         // Flags 0010 [MQTT-3.6.1-1]; 3.1 also let a resent PUBREL carry DUP.
         if ((first & (this.version === 3 ? 7 : 15)) !== 2) throw malformed('MQTT-3.6.1-1', 'bad flags in PUBREL')
+        const packetId = this.#ackId(chunk, body, end, 0)
         this.#ackReason(chunk, body, end, Place.pubrel)
-        return this.#context.events.pubrel(this, this.#ackId(chunk, body, 0))
-      case 7:
+        return this.#context.events.pubrel(this, packetId)
+      }
+      case 7: {
+        const packetId = this.#ackId(chunk, body, end, first & 15)
         this.#ackReason(chunk, body, end, Place.pubcomp)
-        return this.#context.events.pubcomp(this, this.#ackId(chunk, body, first & 15))
+        return this.#context.events.pubcomp(this, packetId)
+      }
       case 12:
         if (first !== 0xc0 || body !== end) throw malformed('MQTT-2.1.3-1', 'bad PINGREQ')
         return this.output.short(0xd0, 0)
@@ -187,8 +194,7 @@ export class Connection<S> implements StreamEvents {
   admit(first: number, length: number): void {
     if (this.#state === 'opened' && first !== 0x10)
       throw protocolError('MQTT-3.1.0-1', 'the first packet must be CONNECT')
-    const limit =
-      this.#state === 'connected' ? this.#context.limits.packetBytes : this.#context.limits.packetBytesBeforeConnect
+    const limit = this.#state === 'connected' ? this.#limits.packetBytes : this.#limits.packetBytesBeforeConnect
     if (length + 5 > limit && 1 + varintLength(length) + length > limit)
       throw new MqttError(Reason.packetTooLarge, 'MQTT-3.2.2-15', `a packet of ${length} bytes; ${limit} are allowed`)
   }
@@ -205,8 +211,8 @@ export class Connection<S> implements StreamEvents {
       this.version = packet.version
       this.username = packet.username
       this.authenticationMethod = packet.authenticationMethod
-      this.sender.configure(packet, this.#context.limits.topicAliases)
-      if (packet.version === 5) this.#receiveMaximum = this.#context.limits.receiveMaximum
+      this.sender.configure(packet, this.#limits.topicAliases)
+      if (packet.version === 5) this.#receiveMaximum = this.#limits.receiveMaximum
       this.#context.events.connect(this, packet)
     } else if (first >> 4 === 15 && this.authenticationMethod !== undefined) this.#auth(chunk, start, body, end)
     else if (first >> 4 === 14) this.#finish(new Error('the client left before CONNACK'))
@@ -275,7 +281,7 @@ export class Connection<S> implements StreamEvents {
 
   /** Applies a topic alias of this PUBLISH: sets it when there is a topic, else looks it up. */
   #aliased(topic: Topic | undefined, alias: number): Topic {
-    if (alias > this.#context.limits.topicAliases)
+    if (alias > this.#limits.topicAliases)
       throw new MqttError(Reason.topicAliasInvalid, 'MQTT-3.3.2-9', `topic alias ${alias} is above the maximum`)
     if (topic !== undefined) {
       if (alias > 0) (this.#aliasesIn ??= [])[alias] = topic
@@ -283,12 +289,14 @@ export class Connection<S> implements StreamEvents {
     }
     if (alias === 0) throw protocolError('MQTT-3.3.2-8', 'PUBLISH with neither topic nor alias')
     const known = this.#aliasesIn?.[alias]
-    if (!known) throw new MqttError(Reason.topicAliasInvalid, 'MQTT-3.3.2-7', `topic alias ${alias} was never set`)
+    // 0x82 and not 0x94, which is for an alias that cannot be (MQTT 5.0, 3.3.4).
+    if (!known) throw protocolError('MQTT-3.3.2-7', `topic alias ${alias} was never set on this connection`)
     return known
   }
 
-  #ackId(chunk: Uint8Array, body: number, flags: number): number {
+  #ackId(chunk: Uint8Array, body: number, end: number, flags: number): number {
     if (flags !== 0) throw malformed('MQTT-2.1.3-1', 'reserved flags in an acknowledgement')
+    if (end - body < 2) throw malformed('MQTT-2.2.1-5', 'an acknowledgement without a packet id')
     const packetId = (chunk[body]! << 8) | chunk[body + 1]!
     if (packetId === 0) throw protocolError('MQTT-2.2.1-3', 'packet id 0')
     return packetId
@@ -296,7 +304,6 @@ export class Connection<S> implements StreamEvents {
 
   #ackReason(chunk: Uint8Array, body: number, end: number, place: AckPlace): number {
     if (end - body === 2) return Reason.success
-    if (end - body < 2) throw malformed('MQTT-2.2.1-5', 'an acknowledgement without a packet id')
     if (this.version !== 5) throw malformed('MQTT-2.3.1-6', 'an acknowledgement with more than a packet id')
     return this.#context.decoder.ackReason(chunk, body + 2, end, place)
   }

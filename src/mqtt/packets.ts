@@ -9,7 +9,7 @@ import mqttPacket, {
 import { copyBytes } from './bytes.ts'
 import { CheckedProperties, checkProperties, forwardedProperties, Place, type PropertyLimits } from './properties.ts'
 import { malformed, protocolError, Reader } from './reader.ts'
-import { assert, MqttError, Reason } from './reason.ts'
+import { assert, MqttError, publishReasons, Reason } from './reason.ts'
 import { parseTopicName, type QoS } from './topic.ts'
 
 // The packets off the hot path. Each is first checked here, clause by clause, where mqtt-packet is lenient; then
@@ -271,7 +271,6 @@ const clientDisconnectReasons: readonly number[] = [
   0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
 ]
 
-const publishReasons: readonly number[] = [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]
 const releaseReasons: readonly number[] = [0x00, 0x92]
 export type AckPlace = typeof Place.puback | typeof Place.pubrec | typeof Place.pubrel | typeof Place.pubcomp
 const ackReasons: Record<AckPlace, { codes: readonly number[]; clause: string }> = {

@@ -46,6 +46,16 @@ export const Reason = {
 } as const
 export type Reason = (typeof Reason)[keyof typeof Reason]
 
+/** What PUBACK and PUBREC may carry (tables 3-4 and 3-5). */
+export const publishReasons: readonly number[] = [0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]
+/** What SUBACK may carry (table 3-8). */
+export const subscribeReasons: readonly number[] = [0, 1, 2, 0x80, 0x83, 0x87, 0x8f, 0x91, 0x97, 0x9e, 0xa1, 0xa2]
+
+/** A refusal as an acknowledgement may carry it: a hook may throw any code [MQTT-3.4.2-1, -3.5.2-1, -3.9.3-2]. */
+export function refusalIn(reasons: readonly number[], reason: number): number {
+  return reason >= 0x80 && reasons.includes(reason) ? reason : Reason.notAuthorized
+}
+
 const names = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name]))
 
 /** The name of a reason code, for logs: `reasonName(0x8e)` is `sessionTakenOver`. */
