@@ -1,5 +1,5 @@
 import { pino, type Logger } from 'pino'
-import type { LogLevel } from '../config/schema.ts'
+import type { LogLevel } from '../config/log-level.ts'
 import type { Screen } from './io.ts'
 import { inert } from './terminal.ts'
 

@@ -27,7 +27,7 @@ function program(io: Io): Command {
     .helpCommand('help [command]', 'show the flags of a command')
     .version(version, '--version', 'show the version')
     .enablePositionalOptions()
-    .addCommand(startCommand(io, async (config, log) => (await import('../node.ts')).startNode(config, log)))
+    .addCommand(startCommand(io))
     .addCommand(pubCommand(io))
     .addCommand(subCommand(io))
     .addCommand(benchCommand(io))

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, Option } from 'commander'
 import { faultText } from '../config/files.ts'
-import { Link } from './client/link.ts'
 import { Publisher } from './client/publisher.ts'
 import { clientFlags, clientSettings, quietly, type ClientFlags } from './client/settings.ts'
 import { decimal, qos, topicName, usage, whole } from './flags.ts'
@@ -60,6 +59,8 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
   if (topic === undefined) throw usage('where to? -t TOPIC')
   const payload = await singlePayload(flags, io)
 
+  // mqtt.js takes a tenth of a second to load, which other commands need not wait for.
+  const { Link } = await import('./client/link.ts')
   const link = new Link(settings, io, undefined, false)
   const interrupted = interruption(io)
   const over = new AbortController()

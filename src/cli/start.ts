@@ -1,27 +1,19 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { Logger } from 'pino'
-import { loadConfig, type Config } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { addressUrl } from '../config/listener.ts'
 import type { Flags } from '../config/overrides.ts'
 import { ConfigError } from '../config/problem.ts'
-import { logLevels } from '../config/schema.ts'
+import { logLevels } from '../config/log-level.ts'
 import type { Log } from '../host.ts'
+import type { RunningNode } from '../node.ts'
 import { gathered } from './flags.ts'
 import { CliError, Exit, type Io, type Signal } from './io.ts'
-import { createLog } from './log.ts'
 import { startScreen } from './screen.ts'
 
-/** What this command needs of a node. `src/node.ts` gives it. */
-export interface StartedNode {
-  readonly listeners: readonly { readonly url: string }[]
-  reload(config: Config): Promise<void>
-  drain(): Promise<void>
-}
-export type StartNode = (config: Config, log: Log) => Promise<StartedNode>
-
 /** `godwit start`: runs a node until a signal ends it. */
-export function startCommand(io: Io, startNode: StartNode): Command {
+export function startCommand(io: Io): Command {
   return new Command('start')
     .description('run a broker')
     .helpOption('--help', 'show this')
@@ -35,7 +27,7 @@ export function startCommand(io: Io, startNode: StartNode): Command {
     .option('--log-level <level>', logLevels.join(', '))
     .option('--allow-public', 'let other machines connect, although nobody has to say who they are')
     .addHelpText('after', startHelp)
-    .action((flags: Flags) => start(flags, io, startNode))
+    .action((flags: Flags) => start(flags, io))
 }
 
 const startHelp = `
@@ -44,7 +36,13 @@ Flags win over the environment, and that over the file: GODWIT_LISTEN (with comm
 GODWIT_LOG_LEVEL, GODWIT_ALLOW_PUBLIC, and GODWIT_LIMITS_PACKET_BYTES for limits.packetBytes.
 SIGTERM and SIGINT send the clients away and end it; a second one ends it at once. SIGHUP reads the configuration again.`
 
-async function start(flags: Flags, io: Io, startNode: StartNode): Promise<void> {
+async function start(flags: Flags, io: Io): Promise<void> {
+  // A broker and its configuration take a tenth of a second to load, which other commands need not wait for.
+  const [{ loadConfig }, { createLog }, { startNode }] = await Promise.all([
+    import('../config/config.ts'),
+    import('./log.ts'),
+    import('../node.ts'),
+  ])
   const read = (): Config => loadConfig({ flags, env: io.env, readFile: (path) => readFileSync(path, 'utf8') })
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
@@ -79,7 +77,7 @@ function untilSignal(io: Io, log: Log): { readonly first: Promise<void>; off(): 
   return { first, off: () => offs.forEach((off) => off()) }
 }
 
-async function reload(read: () => Config, node: StartedNode, log: Logger): Promise<void> {
+async function reload(read: () => Config, node: RunningNode, log: Logger): Promise<void> {
   try {
     const next = read()
     await node.reload(next)
@@ -111,8 +109,10 @@ function portTaken(url: string, { listeners, allowPublic }: Config, invocation: 
   const words = 'another program has this port. Stop it, or choose another port'
   // A command line cannot name certificates.
   if (listeners.some(({ tls }) => tls)) return words
+  const used = new Set(listeners.map(({ port }) => port))
   const others = listeners.map((listener) => {
-    const port = listener.url === url ? (listener.port % 65_535) + 1 : listener.port
+    let { port } = listener
+    if (listener.url === url) while (used.has(port)) port = (port % 65_535) + 1
     return ` --listen ${addressUrl({ ...listener, port })}`
   })
   return `${words}: ${invocation} start${others.join('')}${allowPublic ? ' --allow-public' : ''}`

@@ -2,7 +2,7 @@ import { Command, Option } from 'commander'
 import { parseFilter } from '../mqtt/topic.ts'
 import { parseFormat, type Format } from './client/format.ts'
 import { Inbox } from './client/inbox.ts'
-import { Link } from './client/link.ts'
+import type { Link as LinkType } from './client/link.ts'
 import { createPrinter } from './client/printer.ts'
 import { clientFlags, clientSettings, quietly, type ClientFlags, type ClientSettings } from './client/settings.ts'
 import { subscribeTo } from './client/subscribe.ts'
@@ -77,6 +77,8 @@ async function subscribe(flags: SubFlags, io: Io): Promise<void> {
   if (filters.length === 0 && !flags.unsubscribe) throw usage('to what? -t FILTER')
   if (flags.retainAsPublished && settings.version !== 5) throw usage('--retain-as-published needs -V mqttv5')
 
+  // mqtt.js takes a tenth of a second to load, which other commands need not wait for.
+  const { Link } = await import('./client/link.ts')
   const inbox = createInbox(flags, io, (topic) => link.client.publishAsync(topic, '', { qos: 1, retain: true }))
   const link = new Link(settings, io, inbox.receive, true)
   const interrupted = interruption(io)
@@ -101,7 +103,7 @@ async function subscribe(flags: SubFlags, io: Io): Promise<void> {
 
 /** Subscribes and unsubscribes. @returns whether there is anything to wait for. */
 async function converse(
-  { client }: Link,
+  { client }: LinkType,
   { properties, version }: ClientSettings,
   filters: readonly string[],
   flags: SubFlags,

@@ -3,9 +3,9 @@ import { parseFile, type ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
 import type { Listener } from './listener.ts'
 import { checkTogether, openListener, wantedListeners } from './listeners.ts'
+import type { LogLevel } from './log-level.ts'
 import { readEnvironment, readFlags, type Environment, type Flags } from './overrides.ts'
 import { ConfigError, type Problem } from './problem.ts'
-import type { LogLevel } from './schema.ts'
 
 /** All that a node is told, with every default filled in. Only `loadConfig` makes one, and nobody changes it. */
 export interface Config {

@@ -2,8 +2,9 @@ import type { z } from 'zod'
 import type { Limits } from '../broker/limits.ts'
 import { issueText } from './file.ts'
 import type { Address } from './listener.ts'
+import type { LogLevel } from './log-level.ts'
 import type { Problem } from './problem.ts'
-import { fields, limitNames, type LogLevel } from './schema.ts'
+import { fields, limitNames } from './schema.ts'
 import { didYouMean } from './suggest.ts'
 
 /** What the command line may set. Texts are as the person wrote them. */

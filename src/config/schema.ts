@@ -1,9 +1,7 @@
 import { z } from 'zod'
 import type { Limits } from '../broker/limits.ts'
 import { parseAddress } from './listener.ts'
-
-export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
-export type LogLevel = (typeof logLevels)[number]
+import { logLevels } from './log-level.ts'
 
 const tebibyte = 2 ** 40
 const million = 1_000_000

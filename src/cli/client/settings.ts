@@ -57,7 +57,7 @@ export function clientFlags(command: Command): Command {
     )
     .option(
       '-L, --url <url>',
-      'mqtt[s]://[user[:password]@]host[:port][/topic], or ws[s]://host[:port][/path]',
+      'mqtt[s]://[user[:password]@]host[:port][/topic] or ws[s]://…[/path]',
       reading(parseEndpoint),
     )
     .option('--cafile <file>', 'authorities to trust (PEM); turns TLS on')
