@@ -1,0 +1,167 @@
+import type { IConnectPacket } from 'mqtt-packet'
+import { afterEach, expect, vi } from 'vitest'
+import { startBroker, type TestBroker } from '../support/broker.ts'
+import { RawClient, type Received, type Transport } from '../support/raw.ts'
+
+// What the tests of sections 3.3 to 3.11 and 4.3 to 4.9 share: packets byte by byte, rows, and the broker's clock.
+
+export type Version = 3 | 4 | 5
+export const versions = [3, 4, 5] as const
+export const transports = ['tcp', 'ws'] as const
+
+/** A connected client with an id of its own. */
+export function join(
+  broker: TestBroker,
+  clientId: string,
+  version: Version = 5,
+  connect: Partial<IConnectPacket> = {},
+  transport: Transport = 'tcp',
+): Promise<RawClient> {
+  return RawClient.connect(broker, version, { clientId, ...connect }, transport)
+}
+
+/** The same for a client whose session outlives its connection. */
+export function joinKept(
+  broker: TestBroker,
+  clientId: string,
+  version: Version = 5,
+  properties: Record<string, unknown> = {},
+): Promise<RawClient> {
+  const kept = version === 5 ? { properties: { sessionExpiryInterval: 3600, ...properties } } : {}
+  return join(broker, clientId, version, { clean: false, ...kept })
+}
+
+type Mutable<R extends readonly unknown[]> = R extends readonly [...infer T] ? T : never
+
+/** Runs `run` on each row, and names the row that fails. */
+export async function each<const R extends readonly unknown[]>(
+  rows: readonly R[],
+  run: (...row: Mutable<R>) => Promise<void> | void,
+): Promise<void> {
+  for (const row of rows)
+    try {
+      await run(...(row as unknown as Mutable<R>))
+    } catch (fault) {
+      throw new Error(`row ${JSON.stringify(row)}: ${String(fault)}`, { cause: fault })
+    }
+}
+
+/** A packet that breaks a rule, for a version or for all, and what a v5 client is told. */
+export type Fault = readonly [what: string, bytes: Buffer | ((version: Version) => Buffer), reason: number]
+
+/**
+ * Each fault ends its connection, over TCP and WebSocket: v5 with the reason, 3.x without a word. The broker takes it for
+ * the client's fault and not for its own, names a clause in its log, and nobody else notices.
+ */
+export async function closes(speaking: readonly Version[], faults: readonly Fault[]): Promise<void> {
+  const broker = await startBroker({ limits: { topicAliases: 32 } })
+  const bystander = await join(broker, 'bystander')
+  await bystander.subscribe('#')
+  let count = 0
+  for (const transport of transports)
+    for (const version of speaking)
+      await each(faults, async (what, bytes, reason) => {
+        const client = await join(broker, `bad${count++}`, version, {}, transport)
+        client.bytes(typeof bytes === 'function' ? bytes(version) : bytes)
+        await client.expectDisconnect(reason)
+        const { fields } = broker.log.findLast(({ level }) => level === 'warn')!
+        expect(fields, `${what}, ${version}, ${transport}`).toMatchObject({
+          client: `bad${count - 1}`,
+          clause: expect.stringMatching(/^MQTT-/) as string,
+        })
+      })
+  await bystander.expectQuiet()
+  expect(broker.log.filter(({ level }) => level === 'error')).toEqual([])
+}
+
+type Part = number | string | Uint8Array
+
+/** A packet: its first byte, the remaining length, and its parts: a byte, a string behind its length, or bytes. */
+export function frame(first: number, ...parts: Part[]): Buffer {
+  const content = joined(parts)
+  return Buffer.concat([Buffer.of(first), varint(content.length), content])
+}
+
+/** A property block behind its length. */
+export function properties(...parts: Part[]): Buffer {
+  const content = joined(parts)
+  return Buffer.concat([varint(content.length), content])
+}
+
+export function u16(value: number): Buffer {
+  return Buffer.of(value >> 8, value & 0xff)
+}
+
+/** Bytes behind their length: text that is none, or binary data. */
+export function prefixed(hex: string): Buffer {
+  const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex')
+  return Buffer.concat([u16(bytes.length), bytes])
+}
+
+/** What a client sees of a PUBLISH, in one line: `t=payload q1 retain dup`. */
+export function told(packet: Received): string {
+  const { topic, payload, qos, retain, dup } = packet as unknown as {
+    topic: string
+    payload: Buffer
+    qos: number
+    retain: boolean
+    dup: boolean
+  }
+  return `${topic}=${payload.toString()} q${qos}${retain ? ' retain' : ''}${dup ? ' dup' : ''}`
+}
+
+/** The next `count` packets, each of which must be a PUBLISH; they are not acknowledged. */
+export async function publishes(client: RawClient, count: number): Promise<Received[]> {
+  const packets: Received[] = []
+  while (packets.length < count) packets.push(await client.expect('publish'))
+  return packets
+}
+
+/** The same, told. */
+export async function hears(client: RawClient, count: number): Promise<string[]> {
+  return (await publishes(client, count)).map(told)
+}
+
+/** Takes a PUBLISH to its end, as its QoS wants it. */
+export async function acknowledge(client: RawClient, packet: Received): Promise<void> {
+  const { qos, messageId } = packet as unknown as { qos: number; messageId: number }
+  if (qos === 1) client.send({ cmd: 'puback', messageId })
+  if (qos !== 2) return
+  client.send({ cmd: 'pubrec', messageId })
+  await client.expect('pubrel')
+  client.send({ cmd: 'pubcomp', messageId })
+}
+
+/** Publishes at QoS 1 and waits for PUBACK: by then the broker has routed it, and what came before. */
+export async function settle(client: RawClient, topic = 'settled'): Promise<void> {
+  client.publish(topic, '', { qos: 1, messageId: 65_535 })
+  while ((await client.expect('puback')).messageId !== 65_535);
+}
+
+const hostNow = performance.now.bind(performance)
+let aheadMs = 0
+afterEach(() => {
+  aheadMs = 0
+  vi.restoreAllMocks()
+})
+
+/** Moves the broker's clock ahead: the host is the one place where the broker sees time. */
+export function hasten(seconds: number): void {
+  aheadMs += seconds * 1000
+  vi.spyOn(performance, 'now').mockImplementation(() => hostNow() + aheadMs)
+}
+
+function joined(parts: readonly Part[]): Buffer {
+  return Buffer.concat(
+    parts.map((part) => {
+      if (typeof part === 'number') return Buffer.of(part)
+      return typeof part === 'string' ? prefixed(Buffer.from(part).toString('hex')) : part
+    }),
+  )
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = []
+  for (; value > 0x7f; value >>>= 7) bytes.push((value & 0x7f) | 0x80)
+  return Buffer.from([...bytes, value])
+}
