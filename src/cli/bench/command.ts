@@ -69,12 +69,15 @@ function connCommand(io: Io): Command {
 
 /** A verb with the options that all have; as with Mosquitto's clients, -h is the host. */
 function verb(name: string, description: string): Command {
+  const version = new Option('-V, --protocol-version <version>', 'mqttv311 or mqttv5')
+    .argParser(protocolVersion)
+    .default(4 satisfies Version, 'mqttv311')
   return new Command(name)
     .description(description)
     .helpOption('--help', 'show this')
     .option('-h, --host <host>', 'name or address of the broker', '127.0.0.1')
     .option('-p, --port <port>', 'its port', whole(1, 65_535), 1883)
-    .option('-V, --protocol-version <version>', 'mqttv311 or mqttv5', protocolVersion, 4 as Version)
+    .addOption(version)
     .option('-u, --username <name>', 'user name')
     .option('-P, --pw <password>', 'password; others on this machine can see it')
     .option('--prefix <text>', 'what client ids and topics start with', 'bench')
