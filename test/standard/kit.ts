@@ -2,12 +2,9 @@ import type { IConnectPacket } from 'mqtt-packet'
 import { afterEach, expect, vi } from 'vitest'
 import { startBroker, type TestBroker } from '../support/broker.ts'
 import { RawClient, type Received, type Transport } from '../support/raw.ts'
+import { transports, type Version } from './wire.ts'
 
-// What the tests of sections 3.3 to 3.11 and 4.3 to 4.9 share: packets byte by byte, rows, and the broker's clock.
-
-export type Version = 3 | 4 | 5
-export const versions = [3, 4, 5] as const
-export const transports = ['tcp', 'ws'] as const
+// What the tests of sections 3.3 to 3.11 and 4.3 to 4.9 share: clients, rows, and the broker's clock.
 
 /** A connected client with an id of its own. */
 export function join(
@@ -34,7 +31,7 @@ export function joinKept(
 type Mutable<R extends readonly unknown[]> = R extends readonly [...infer T] ? T : never
 
 /** Runs `run` on each row, and names the row that fails. */
-export async function each<const R extends readonly unknown[]>(
+export async function eachRow<const R extends readonly unknown[]>(
   rows: readonly R[],
   run: (...row: Mutable<R>) => Promise<void> | void,
 ): Promise<void> {
@@ -60,7 +57,7 @@ export async function closes(speaking: readonly Version[], faults: readonly Faul
   let count = 0
   for (const transport of transports)
     for (const version of speaking)
-      await each(faults, async (what, bytes, reason) => {
+      await eachRow(faults, async (what, bytes, reason) => {
         const client = await join(broker, `bad${count++}`, version, {}, transport)
         client.bytes(typeof bytes === 'function' ? bytes(version) : bytes)
         await client.expectDisconnect(reason)
@@ -72,30 +69,6 @@ export async function closes(speaking: readonly Version[], faults: readonly Faul
       })
   await bystander.expectQuiet()
   expect(broker.log.filter(({ level }) => level === 'error')).toEqual([])
-}
-
-type Part = number | string | Uint8Array
-
-/** A packet: its first byte, the remaining length, and its parts: a byte, a string behind its length, or bytes. */
-export function frame(first: number, ...parts: Part[]): Buffer {
-  const content = joined(parts)
-  return Buffer.concat([Buffer.of(first), varint(content.length), content])
-}
-
-/** A property block behind its length. */
-export function properties(...parts: Part[]): Buffer {
-  const content = joined(parts)
-  return Buffer.concat([varint(content.length), content])
-}
-
-export function u16(value: number): Buffer {
-  return Buffer.of(value >> 8, value & 0xff)
-}
-
-/** Bytes behind their length: text that is none, or binary data. */
-export function prefixed(hex: string): Buffer {
-  const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex')
-  return Buffer.concat([u16(bytes.length), bytes])
 }
 
 /** What a client sees of a PUBLISH, in one line: `t=payload q1 retain dup`. */
@@ -149,19 +122,4 @@ afterEach(() => {
 export function hasten(seconds: number): void {
   aheadMs += seconds * 1000
   vi.spyOn(performance, 'now').mockImplementation(() => hostNow() + aheadMs)
-}
-
-function joined(parts: readonly Part[]): Buffer {
-  return Buffer.concat(
-    parts.map((part) => {
-      if (typeof part === 'number') return Buffer.of(part)
-      return typeof part === 'string' ? prefixed(Buffer.from(part).toString('hex')) : part
-    }),
-  )
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = []
-  for (; value > 0x7f; value >>>= 7) bytes.push((value & 0x7f) | 0x80)
-  return Buffer.from([...bytes, value])
 }

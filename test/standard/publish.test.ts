@@ -4,32 +4,17 @@ import { Reason } from '../../src/mqtt/reason.ts'
 import { startBroker } from '../support/broker.ts'
 import type { RawClient } from '../support/raw.ts'
 import { covers } from './covering.ts'
-import {
-  closes,
-  each,
-  frame,
-  hasten,
-  hears,
-  join,
-  joinKept,
-  prefixed,
-  properties,
-  publishes,
-  settle,
-  told,
-  u16,
-  type Version,
-  versions,
-} from './kit.ts'
+import { closes, eachRow, hasten, hears, join, joinKept, publishes, settle, told } from './kit.ts'
+import { block, hex, packet, text, u16, type Version, versions } from './wire.ts'
 
 /** A PUBLISH of either layout: v5 has an empty property block more. */
 const publish =
   (first: number, ...parts: (number | string | Uint8Array)[]) =>
   (version: Version) =>
-    frame(first, ...parts, ...(version === 5 ? [0] : []))
+    packet(first, ...parts, ...(version === 5 ? [0] : []))
 
 /** A v5 PUBLISH to `t` with these properties. */
-const carrying = (...block: (number | string | Uint8Array)[]) => frame(0x30, 't', properties(...block))
+const carrying = (...properties: (number | string | Uint8Array)[]) => packet(0x30, 't', block(...properties))
 
 covers(
   ['5:MQTT-3.3.1-2', '5:MQTT-3.3.1-4', '5:MQTT-2.2.1-2', '3.1.1:MQTT-3.3.1-2', '3.1.1:MQTT-3.3.1-4'],
@@ -48,8 +33,8 @@ covers(['3.1.1:MQTT-2.3.1-1'], 'a PUBLISH of QoS 1 or 2 without a packet id clos
   closes(versions, [
     ['QoS 1, id 0', publish(0x32, 't', u16(0)), 0x82],
     ['QoS 2, id 0', publish(0x34, 't', u16(0)), 0x82],
-    ['QoS 1, no id', frame(0x32, 't'), 0x81],
-    ['QoS 2, half an id', frame(0x34, 't', 1), 0x81],
+    ['QoS 1, no id', packet(0x32, 't'), 0x81],
+    ['QoS 2, half an id', packet(0x34, 't', 1), 0x81],
   ]),
 )
 
@@ -75,18 +60,18 @@ covers(
       ['+ inside a level', publish(0x34, 'a+b', u16(1)), 0x90],
       ['# inside a level', publish(0x30, 'a/b#'), 0x90],
       ['NUL', publish(0x30, 'a\0b'), 0x81],
-      ['overlong NUL', publish(0x30, prefixed('61 c080')), 0x81],
-      ['a surrogate', publish(0x30, prefixed('61 eda080')), 0x81],
-      ['a lone continuation byte', publish(0x30, prefixed('80')), 0x81],
-      ['a sequence cut short', publish(0x30, prefixed('e282')), 0x81],
-      ['beyond U+10FFFF', publish(0x30, prefixed('f4908080')), 0x81],
-      ['longer than the packet', frame(0x30, u16(2), 0x61), 0x81],
-      ['no topic length', frame(0x30), 0x81],
-      ['half a topic length', frame(0x30, 0), 0x81],
+      ['overlong NUL', publish(0x30, text(hex('61 c080'))), 0x81],
+      ['a surrogate', publish(0x30, text(hex('61 eda080'))), 0x81],
+      ['a lone continuation byte', publish(0x30, text(hex('80'))), 0x81],
+      ['a sequence cut short', publish(0x30, text(hex('e282'))), 0x81],
+      ['beyond U+10FFFF', publish(0x30, text(hex('f4908080'))), 0x81],
+      ['longer than the packet', packet(0x30, u16(2), 0x61), 0x81],
+      ['no topic length', packet(0x30), 0x81],
+      ['half a topic length', packet(0x30, 0), 0x81],
     ])
     // 3.x: a topic that is empty. v5: neither a topic nor an alias.
-    await closes([3, 4], [['no topic', frame(0x30, ''), 0x90]])
-    await closes([5], [['neither topic nor alias', frame(0x30, '', 0), 0x82]])
+    await closes([3, 4], [['no topic', packet(0x30, ''), 0x90]])
+    await closes([5], [['neither topic nor alias', packet(0x30, '', 0), 0x82]])
   },
 )
 
@@ -100,27 +85,27 @@ covers(
         ['topic alias 0', carrying(0x23, u16(0)), 0x94],
         ['topic alias above the maximum', carrying(0x23, u16(33)), 0x94],
         ['topic alias 65,535', carrying(0x23, u16(65_535)), 0x94],
-        ['an alias never set', frame(0x30, '', properties(0x23, u16(1))), 0x82],
+        ['an alias never set', packet(0x30, '', block(0x23, u16(1))), 0x82],
         ['two aliases', carrying(0x23, u16(1), 0x23, u16(2)), 0x82],
         ['a subscription id', carrying(0x0b, 1), 0x82],
         ['a response topic with #', carrying(0x08, 'a/#'), 0x82],
         ['a response topic with +', carrying(0x08, '+'), 0x82],
-        ['a response topic of bad UTF-8', carrying(0x08, prefixed('ff')), 0x81],
+        ['a response topic of bad UTF-8', carrying(0x08, text(hex('ff'))), 0x81],
         ['two response topics', carrying(0x08, 'a', 0x08, 'a'), 0x82],
-        ['a content type of bad UTF-8', carrying(0x03, prefixed('c3 28')), 0x81],
-        ['a content type with NUL', carrying(0x03, prefixed('00')), 0x81],
-        ['a user property name of bad UTF-8', carrying(0x26, prefixed('eda080'), 'v'), 0x81],
-        ['a user property value of bad UTF-8', carrying(0x26, 'n', prefixed('ff')), 0x81],
+        ['a content type of bad UTF-8', carrying(0x03, text(hex('c3 28'))), 0x81],
+        ['a content type with NUL', carrying(0x03, text(hex('00'))), 0x81],
+        ['a user property name of bad UTF-8', carrying(0x26, text(hex('eda080')), 'v'), 0x81],
+        ['a user property value of bad UTF-8', carrying(0x26, 'n', text(hex('ff'))), 0x81],
         ['payload format 2', carrying(0x01, 2), 0x82],
-        ['payload format 1 on bytes that are no text', Buffer.concat([frame(0x30, 't', properties(1, 1), 0xff)]), 0x99],
+        ['payload format 1 on bytes that are no text', Buffer.concat([packet(0x30, 't', block(1, 1), 0xff)]), 0x99],
         ['two expiry intervals', carrying(0x02, u16(0), u16(1), 0x02, u16(0), u16(1)), 0x82],
         ['a property that is cut short', carrying(0x02, u16(0)), 0x81],
         ['a property of CONNECT', carrying(0x21, u16(1)), 0x81],
         ['a property that does not exist', carrying(0x7f), 0x81],
-        ['a property length beyond the packet', frame(0x30, 't', 9), 0x81],
-        ['a property length of five bytes', frame(0x30, 't', 0x80, 0x80, 0x80, 0x80, 0), 0x81],
-        ['a property length longer than needed', frame(0x30, 't', 0x80, 0), 0x81],
-        ['no property length', frame(0x30, 't'), 0x81],
+        ['a property length beyond the packet', packet(0x30, 't', 9), 0x81],
+        ['a property length of five bytes', packet(0x30, 't', 0x80, 0x80, 0x80, 0x80, 0), 0x81],
+        ['a property length longer than needed', packet(0x30, 't', 0x80, 0), 0x81],
+        ['no property length', packet(0x30, 't'), 0x81],
       ],
     ),
 )
@@ -206,7 +191,7 @@ covers(
 // A block with everything that is forwarded, in an odd order, with names that stand more than once.
 const forwarded: (number | string | Uint8Array)[] = [
   [0x26, 'b', '1'],
-  [0x09, prefixed('00 ff 80 00')],
+  [0x09, text(hex('00 ff 80 00'))],
   [0x26, 'a', '2'],
   [0x03, 'text/plain; ü'],
   [0x26, 'b', '1'],
@@ -221,7 +206,7 @@ covers(
   'properties reach every v5 subscriber unaltered and in order, on every way there is',
   async () => {
     const broker = await startBroker()
-    const block = properties(...forwarded).subarray(1)
+    const whole = block(...forwarded).subarray(1)
     const [plain, own, aliased, low] = await Promise.all([
       join(broker, 'plain'),
       join(broker, 'with an id'),
@@ -238,7 +223,7 @@ covers(
     const pub = await join(broker, 'pub')
     // With an expiry and an alias in between, which are the broker's to rewrite.
     const mixed = [...forwarded.slice(0, 3), 0x02, u16(0), u16(900), ...forwarded.slice(3), 0x23, u16(1)]
-    await each(
+    await eachRow(
       [
         ['QoS 0', 0x30, forwarded],
         ['QoS 1', 0x32, forwarded],
@@ -247,7 +232,7 @@ covers(
         ['QoS 1, retained', 0x33, forwarded],
       ] as const,
       async (_, first, parts) => {
-        pub.bytes(frame(first, 't', ...(first === 0x30 ? [] : [u16(5)]), properties(...parts), 'payload'))
+        pub.bytes(packet(first, 't', ...(first === 0x30 ? [] : [u16(5)]), block(...parts), 'payload'))
         if (first & 2) await pub.expect('puback')
         if (first & 4) {
           await pub.expect('pubrec')
@@ -255,15 +240,15 @@ covers(
           await pub.expect('pubcomp')
         }
         for (const sub of [plain, own, aliased, low])
-          expect((await sub.expect('publish')).raw.includes(block)).toBe(true)
-        expect((await old.expect('publish')).raw.includes(block)).toBe(false)
+          expect((await sub.expect('publish')).raw.includes(whole)).toBe(true)
+        expect((await old.expect('publish')).raw.includes(whole)).toBe(false)
       },
     )
     const back = await joinKept(broker, 'away')
     const late = await join(broker, 'late')
     await late.subscribe('t')
     for (const packet of [...(await publishes(back, 4)), ...(await publishes(late, 1))])
-      expect(packet.raw.includes(block)).toBe(true)
+      expect(packet.raw.includes(whole)).toBe(true)
   },
 )
 
@@ -381,7 +366,7 @@ covers(
   async () => {
     const broker = await startBroker({ limits: { topicAliases: 3 } })
     const pub = await join(broker, 'pub')
-    await each(
+    await eachRow(
       [
         [2, ['a:1', 'b:2', 'c:', ':1', ':2', 'c:']],
         [1, ['a:1', 'b:', 'c:', ':1', 'b:', 'c:']],
@@ -452,7 +437,7 @@ covers(
         },
       },
     })
-    await each(
+    await eachRow(
       [
         [{}, true],
         [{ requestProblemInformation: true }, true],
