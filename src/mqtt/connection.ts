@@ -193,7 +193,9 @@ export class Connection<S> implements StreamEvents {
   /** May a packet with this first byte and declared length come now? Called before it is buffered. */
   admit(first: number, length: number): void {
     if (this.#state === 'opened' && first !== 0x10)
-      throw protocolError('MQTT-3.1.0-1', 'the first packet must be CONNECT')
+      throw first >> 4 === 1
+        ? malformed('MQTT-2.1.3-1', 'bad flags in CONNECT')
+        : protocolError('MQTT-3.1.0-1', 'the first packet must be CONNECT')
     const limit = this.#state === 'connected' ? this.#limits.packetBytes : this.#limits.packetBytesBeforeConnect
     if (length + 5 > limit && 1 + varintLength(length) + length > limit)
       throw new MqttError(Reason.packetTooLarge, 'MQTT-3.2.2-15', `a packet of ${length} bytes; ${limit} are allowed`)

@@ -126,3 +126,12 @@ export function clausesLogged(broker: TestBroker): unknown[] {
   expect(broker.log.filter(({ level }) => level === 'error')).toEqual([])
   return broker.log.filter(({ level }) => level === 'warn').map(({ fields }) => fields.clause)
 }
+
+/** The connection must close for a malformed packet or a protocol error; v5 is told which. */
+export async function expectFault(client: RawClient, version: Version): Promise<void> {
+  if (version === 5) {
+    const { reasonCode, raw } = await client.expect('disconnect')
+    expect([0x81, 0x82], raw.toString('hex')).toContain(reasonCode)
+  }
+  await client.expectClosed()
+}
