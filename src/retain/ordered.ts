@@ -62,13 +62,12 @@ export class Ordered<T extends { readonly name: string }> {
   seek(place: Place, name: string): T | undefined {
     const leaf = this.#leaves[place.leaf]
     const here = leaf?.[place.index]
-    // Most jumps are short, and forward.
-    const near = here !== undefined && here.name <= name && name <= leaf![leaf!.length - 1]!.name
-    if (!near || place.version !== this.#version) {
-      place.version = this.#version
+    // Most jumps are short, and forward. Whatever the place was, this leaf will do if it has `name` from there on.
+    if (here === undefined || here.name > name || leaf![leaf!.length - 1]!.name < name) {
       place.leaf = this.#leafOf(name)
       place.index = 0
     }
+    place.version = this.#version
     place.index = lowerBound(this.#leaves[place.leaf]!, name, place.index)
     return this.#here(place)
   }

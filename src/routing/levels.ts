@@ -15,6 +15,10 @@ export class Levels {
   readonly #cells = new Records(1 + cellWords)
   readonly #chains = new Chains(this.#levels)
 
+  get size(): number {
+    return this.#chains.size
+  }
+
   get bytes(): number {
     return this.#levels.bytes + this.#cells.bytes + this.#chains.bytes
   }

@@ -59,6 +59,11 @@ export class SubscriptionTree<S extends Member> {
     return this.#filters.nodes
   }
 
+  /** Levels and group names that differ. */
+  get levels(): number {
+    return this.#filters.levels.size
+  }
+
   /** Memory of the tables. */
   get bytes(): number {
     return this.#filters.bytes + this.#lists.bytes
