@@ -91,6 +91,7 @@ export class CheckedProperties {
   forwardWhole = true
 
   clear(): void {
+    this.start = this.end = 0
     this.messageExpirySeconds = -1
     this.topicAlias = 0
     this.willDelaySeconds = 0
