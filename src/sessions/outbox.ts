@@ -83,6 +83,11 @@ export class Outbox {
     return this.#waiting
   }
 
+  /** Is there something to send, or to send again? */
+  get behind(): boolean {
+    return this.#cursor < this.#length
+  }
+
   /** Messages sent and not acknowledged, on this connection. */
   get unacked(): number {
     return this.#unacked
@@ -152,10 +157,16 @@ export class Outbox {
   }
 
   /** A new connection: everything unacknowledged is sent again, in order, before anything new [MQTT-4.4.0-1]. */
-  resume(window: number): void {
+  resume(window: number, outlet: Outlet): void {
     this.window = window
     this.#cursor = 0
     this.#unacked = 0
+    // PUBREL at once: only PUBLISH waits for room in the window [MQTT-3.3.4-10].
+    for (let offset = 0; offset < this.#length && this.#state(offset) !== waiting; offset++) {
+      if (this.#state(offset) !== released) continue
+      outlet.pubrel(this.#idAt(offset))
+      this.#unacked++
+    }
   }
 
   /** Sends what the client's window and socket take. */
@@ -171,12 +182,7 @@ export class Outbox {
       const packetId = this.#idAt(offset)
       const flags = this.#states[slot]!
       const state = flags & stateBits
-      if (state === gone) continue
-      if (state === released) {
-        outlet.pubrel(packetId)
-        this.#unacked++
-        continue
-      }
+      if (state === gone || state === released) continue
       const message = this.#messages[slot]!
       // What has been sent once is owed, even when it expires [MQTT-4.3.3-7].
       if (state === waiting) {
@@ -220,6 +226,8 @@ export class Outbox {
     else {
       const slot = this.#slot(offset)
       this.#states[slot] = qos2Bit | released
+      // It came on the last connection, and was not sent again on this one.
+      if (offset >= this.#cursor) this.#unacked++
       this.#forget(slot)
     }
     return true
@@ -261,7 +269,7 @@ export class Outbox {
       const message = this.#messages[slot]
       if (message) this.#ledger.listener?.('refused-by-client', this.#clientId, message)
     }
-    if (offset < this.#cursor) this.#unacked--
+    if (offset < this.#cursor || this.#state(offset) === released) this.#unacked--
     this.#free(slot)
     this.#trim()
   }

@@ -127,7 +127,7 @@ export class Session implements Timed {
     this.connection = connection
     this.#window = Math.min(receiveMaximum, this.#context.limits.inflightMessages)
     connection.output.drained = () => this.pump()
-    this.#outbox?.resume(this.#window)
+    this.#outbox?.resume(this.#window, connection.sender)
     this.pump()
   }
 
@@ -195,7 +195,7 @@ export class Session implements Timed {
   }
 
   #pumpWaiting(): void {
-    if (this.#feeds !== undefined || (this.#outbox !== undefined && this.#outbox.waiting > 0)) this.pump()
+    if (this.#feeds !== undefined || this.#outbox?.behind === true) this.pump()
   }
 
   #box(): Outbox {
