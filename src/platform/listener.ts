@@ -99,6 +99,9 @@ function socketServer(options: ListenOptions, secure: TlsOptions | undefined): S
   return server
 }
 
+// MQTT 3.1 says nothing about WebSockets; its clients offer "mqttv3.1", mqtt.js for one.
+const subprotocols = ['mqtt', 'mqttv3.1']
+
 function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined): HttpServer {
   const { path, messageBytes, handshakeSeconds, log } = options
   const server: HttpServer = secure ? createHttpsServer({ ...secure, ...tcpOptions }) : createHttpServer(tcpOptions)
@@ -113,7 +116,7 @@ function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined)
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: messageBytes,
-    handleProtocols: (offered) => (offered.has('mqtt') ? 'mqtt' : false),
+    handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
   })
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => socket.destroy())
@@ -121,7 +124,7 @@ function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined)
     const url = request.url?.split('?')[0]
     if (url !== path) return refuse(socket, 404, `no WebSocket at ${url ?? ''}; use ${path}`)
     // The client must offer "mqtt" [MQTT-6.0.0-3], and it is what we select [MQTT-6.0.0-4].
-    if (!offered.some((name) => name.trim() === 'mqtt'))
+    if (!offered.some((name) => subprotocols.includes(name.trim())))
       return refuse(socket, 400, 'the WebSocket subprotocol must be "mqtt"')
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
       const stream = new WebSocketStream(webSocket, request)
