@@ -17,7 +17,7 @@ import {
 } from './packets.ts'
 import { forwardedProperties, Place } from './properties.ts'
 import { malformed, protocolError } from './reader.ts'
-import { MqttError, Reason, reasonName } from './reason.ts'
+import { connectReasons, disconnectReasons, MqttError, Reason, reasonName, refusalIn } from './reason.ts'
 import { Sender } from './sender.ts'
 import type { QoS, Topic, TopicTable } from './topic.ts'
 
@@ -206,7 +206,7 @@ export class Connection<S> implements StreamEvents {
     if (this.#state === 'opened') {
       this.#state = 'connecting'
       // A v5 client is told why its CONNECT is refused, even when it cannot be decoded.
-      if (end - body > 6 && chunk[body + 6] === 5) this.version = 5
+      if (sameBytes(mqtt5, chunk, body, Math.min(body + mqtt5.length, end))) this.version = 5
       this.sender.speak(this.version)
       const packet = this.#context.decoder.connect(chunk.subarray(start, end), body - start)
       this.clientId = packet.clientId
@@ -366,7 +366,8 @@ export class Connection<S> implements StreamEvents {
   accept(sessionPresent: boolean, properties: NonNullable<IConnackPacket['properties']>): void {
     this.#state = 'connected'
     if (this.version === 5) this.#send({ cmd: 'connack', sessionPresent, reasonCode: Reason.success, properties })
-    else this.#send({ cmd: 'connack', sessionPresent, returnCode: 0 })
+    // In 3.1 that byte is reserved.
+    else this.#send({ cmd: 'connack', sessionPresent: sessionPresent && this.version === 4, returnCode: 0 })
   }
 
   puback(packetId: number, reason: number, why?: string): void {
@@ -435,11 +436,13 @@ export class Connection<S> implements StreamEvents {
     this.#stream.destroy()
   }
 
-  #farewell(reasonCode: Reason, why: string | undefined, serverReference?: string): void {
+  #farewell(reason: Reason, why: string | undefined, serverReference?: string): void {
     const properties = { ...this.#explained(why), ...(serverReference !== undefined && { serverReference }) }
     if (this.#state === 'connected') {
+      const reasonCode = refusalIn(disconnectReasons, reason)
       if (this.version === 5) this.sender.packet({ cmd: 'disconnect', reasonCode, properties })
     } else if (this.#state === 'connecting') {
+      const reasonCode = refusalIn(connectReasons, beforeConnack.get(reason) ?? reason)
       if (this.version === 5)
         return void this.sender.packet({ cmd: 'connack', sessionPresent: false, reasonCode, properties })
       // Without a fitting code: close without CONNACK [MQTT-3.2.2-6 of 3.1.1].
@@ -472,13 +475,21 @@ export class Connection<S> implements StreamEvents {
   }
 }
 
+// How a CONNECT of MQTT 5.0 starts: protocol name and level.
+const mqtt5 = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54, 5)
+
+// What DISCONNECT would say, as CONNACK may say it.
+const beforeConnack = new Map<Reason, Reason>([
+  [Reason.serverShuttingDown, Reason.serverUnavailable],
+  [Reason.sessionTakenOver, Reason.serverUnavailable],
+])
+
 // CONNACK return codes of 3.1 and 3.1.1 (table 3.1).
 const connackCodes = new Map<number, number>([
   [Reason.unsupportedProtocolVersion, 1],
   [Reason.clientIdNotValid, 2],
   [Reason.serverUnavailable, 3],
   [Reason.serverBusy, 3],
-  [Reason.serverShuttingDown, 3],
   [Reason.badUserNameOrPassword, 4],
   [Reason.notAuthorized, 5],
   [Reason.banned, 5],

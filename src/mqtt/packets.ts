@@ -99,6 +99,7 @@ export class PacketDecoder {
   connect(frame: Uint8Array, body: number): ConnectPacket {
     const reader = this.#reader.over(frame, body, frame.length)
     const version = checkProtocol(reader)
+    const flagsAt = reader.at
     const flags = reader.u8()
     checkConnectFlags(flags, version)
     reader.u16()
@@ -112,10 +113,16 @@ export class PacketDecoder {
       parseTopicName(reader.text())
       reader.skipPrefixed()
     }
-    if (flags & 0x80) reader.text()
-    if (flags & 0x40) reader.skipPrefixed()
+    let announced = flags
+    for (const flag of [0x80, 0x40]) {
+      if (!(flags & flag)) continue
+      // 3.1 lets a client announce a user name and a password, and leave them out: the length decides.
+      if (version === 3 && reader.left === 0) announced &= ~flag
+      else if (flag === 0x80) reader.text()
+      else reader.skipPrefixed()
+    }
     if (reader.left > 0) throw malformed('MQTT-3.1.4-1', 'bytes are left behind the last field of CONNECT')
-    const packet = this.#reference.decode(frame, version) as IConnectPacket
+    const packet = this.#reference.decode(withFlags(frame, flagsAt, announced), version) as IConnectPacket
     const asked = packet.properties
     if (asked?.authenticationData && method === undefined)
       throw protocolError('MQTT-3.1.2.11.10', 'authentication data without a method')
@@ -255,6 +262,13 @@ function checkConnectFlags(flags: number, version: Version): void {
     if (flags & 0x20) throw malformed('MQTT-3.1.2-13', 'will retain without a will')
   }
   if (version !== 5 && (flags & 0xc0) === 0x40) throw malformed('MQTT-3.1.2-22', 'a password without a user name')
+}
+
+function withFlags(frame: Uint8Array, at: number, flags: number): Uint8Array {
+  if (frame[at] === flags) return frame
+  const changed = copyBytes(frame, 0, frame.length)
+  changed[at] = flags
+  return changed
 }
 
 function checkPacketId(reader: Reader): void {

@@ -224,7 +224,9 @@ covers(
         const parts = [head, properties, 'id', properties, 'topic', 'will', 'user', 'password']
         const content = bytes(...parts)
         const lies: Buffer[] = []
-        for (let length = 0; length < content.length; length++) lies.push(content.subarray(0, length))
+        for (let length = 0; length < content.length; length++)
+          // 3.1 lets the password be left out, or the user name with it, whatever the flags say.
+          if (version !== 3 || ![10, 16].includes(content.length - length)) lies.push(content.subarray(0, length))
         lies.push(bytes(content, 0), bytes(content, 'more'))
         for (const [at, part] of parts.entries())
           if (typeof part === 'string')

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import type { TestBroker } from '../support/broker.ts'
-import { RawClient, type Transport } from '../support/raw.ts'
+import { RawClient, type Received, type Transport } from '../support/raw.ts'
 
 // Packets written by hand, byte by byte, so that they can be wrong where a test wants it.
 
@@ -134,4 +134,8 @@ export async function expectFault(client: RawClient, version: Version): Promise<
     expect([0x81, 0x82], raw.toString('hex')).toContain(reasonCode)
   }
   await client.expectClosed()
+}
+
+export function propertiesOf({ properties }: Received): Record<string, unknown> {
+  return (properties ?? {}) as Record<string, unknown>
 }
