@@ -6,7 +6,7 @@ import type { Config } from './config/config.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
 import type { Log, Stream, StreamEvents } from './host.ts'
 import { nodeHost } from './platform/host.ts'
-import { type Certificates, type OpenListener, openListener } from './platform/listener.ts'
+import { type Certificates, checkCertificates, type OpenListener, openListener } from './platform/listener.ts'
 import { heapBytes } from './platform/process.ts'
 import { MemoryStore } from './store/memory.ts'
 import { version } from './version.ts'
@@ -16,7 +16,7 @@ export interface RunningNode {
   readonly broker: Broker
   /** Clients with an accepted CONNECT. */
   readonly clients: number
-  /** Applies what can change while running: TLS certificates. @throws and keeps everything as it was on an error. */
+  /** Applies what can change while running: limits and TLS certificates. @throws and keeps all as it was on an error. */
   reload(config: Config): Promise<void>
   /** Takes nobody new, sends everybody away (v5: 0x8B), and ends when they are gone, or after `graceMs`. */
   drain(graceMs?: number): Promise<void>
@@ -89,11 +89,15 @@ export async function startNode(
       const wanted = next.listeners.map(({ url }) => url).join(' ')
       if (wanted !== config.listeners.map(({ url }) => url).join(' '))
         log.warn({ wanted }, 'listeners have changed; that takes effect at the next start')
-      for (const { listener, server } of open) {
+      const fresh = open.flatMap(({ listener, server }) => {
         const same = next.listeners.find(({ url }) => url === listener.url)
         const certificates = same && certificatesOf(same)
-        if (certificates) server.setCertificates(certificates)
-      }
+        return certificates ? [{ server, certificates }] : []
+      })
+      // Those that cannot be used throw before anything has changed.
+      for (const { certificates } of fresh) checkCertificates(certificates)
+      for (const { server, certificates } of fresh) server.setCertificates(certificates)
+      broker.relimit(next.limits)
       return Promise.resolve()
     },
     async drain(graceMs = 5000) {
@@ -101,8 +105,11 @@ export async function startNode(
       broker.drain()
       if (streams.size > 0)
         await new Promise<void>((resolve) => {
-          emptied = resolve
-          setTimeout(resolve, graceMs).unref()
+          const stopWaiting = host.clock.every(graceMs, () => emptied?.())
+          emptied = () => {
+            stopWaiting()
+            resolve()
+          }
         })
       await finish()
       await closing

@@ -10,12 +10,12 @@ import type { TimingWheel } from '../sessions/wheel.ts'
 export class Asking {
   readonly #wheel: TimingWheel
   readonly #now: () => number
-  readonly #limitMs: number
+  readonly #limits: { readonly hookSeconds: number }
 
-  constructor(wheel: TimingWheel, now: () => number, limitSeconds: number) {
+  constructor(wheel: TimingWheel, now: () => number, limits: { readonly hookSeconds: number }) {
     this.#wheel = wheel
     this.#now = now
-    this.#limitMs = limitSeconds * 1000
+    this.#limits = limits
   }
 
   /** `then` runs before this returns when the hook answers at once; never for a client that has gone meanwhile. */
@@ -37,7 +37,7 @@ export class Asking {
 
   readonly #delay = (run: () => void): (() => void) => {
     const timer = { dueMs: Infinity, tick: -1, due: run }
-    this.#wheel.schedule(timer, this.#now() + this.#limitMs)
+    this.#wheel.schedule(timer, this.#now() + this.#limits.hookSeconds * 1000)
     return () => this.#wheel.cancel(timer)
   }
 }

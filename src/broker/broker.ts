@@ -67,7 +67,7 @@ export class Broker implements ConnectionEvents<Session> {
   readonly #host: Host
   readonly #store: Store
   readonly #observer: Observer
-  readonly #limits: Limits
+  readonly #limits: { -readonly [Name in keyof Limits]: Limits[Name] }
   readonly #options: BrokerOptions
   readonly #context: ConnectionContext<Session>
   readonly #wheel: TimingWheel
@@ -86,7 +86,9 @@ export class Broker implements ConnectionEvents<Session> {
   #mostOnline = 0
 
   constructor(options: BrokerOptions) {
-    const { host, limits, store, cluster, hooks, observer } = options
+    const { host, store, cluster, hooks, observer } = options
+    // One copy that everybody reads, so that a reload reaches them all.
+    const limits = { ...options.limits }
     this.#options = options
     this.#host = host
     this.#store = store
@@ -102,29 +104,29 @@ export class Broker implements ConnectionEvents<Session> {
       turn: new Turn((run) => host.clock.endOfTurn(run)),
       clock: host.clock,
       log: host.log,
-      limits,
+      limits: options.limits,
     }
     this.#wheel = new TimingWheel(nowMs)
     this.tree = new SubscriptionTree<Session>({
       interest: (filter, group, present) => cluster.interest(filter, group, present),
     })
-    this.retained = new RetainedStore<Message>({ messages: limits.retainedMessages, bytes: limits.retainedBytes })
+    this.retained = new RetainedStore<Message>({
+      get messages() {
+        return limits.retainedMessages
+      },
+      get bytes() {
+        return limits.retainedBytes
+      },
+    })
     const now = () => host.clock.now()
     const keep = (message: Message) => message.keep(this.#slab)
-    this.sessions = new Sessions(
-      this.ledger,
-      this.#slab,
-      { ...limits, pacedBytes: limits.unsentBytes / 4 },
-      now,
-      this.#wheel,
-      {
-        publishWill: (session, will) => this.#publishing.publishWill(session, will),
-        ended: (session) => this.#ended(session),
-        move: (message, terms, from) => this.#publishing.move(message, terms, from),
-      },
-    )
+    this.sessions = new Sessions(this.ledger, this.#slab, limits, now, this.#wheel, {
+      publishWill: (session, will) => this.#publishing.publishWill(session, will),
+      ended: (session) => this.#ended(session),
+      move: (message, terms, from) => this.#publishing.move(message, terms, from),
+    })
     const { ledger, tree, retained } = this
-    const asking = new Asking(this.#wheel, now, limits.hookSeconds)
+    const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store)
     this.#handshake = new Handshake(hooks, limits, host.random, asking, {
       welcome: (client, packet, assigned, data) => this.#welcome(client, packet, assigned, data),
@@ -145,11 +147,10 @@ export class Broker implements ConnectionEvents<Session> {
       now,
       keep,
     })
-    const { subscriptionsPerSession } = limits
     this.#subscribing = new Subscribing({
       hooks,
       asking,
-      subscriptionsPerSession,
+      limits,
       tree,
       retained,
       store,
@@ -161,8 +162,7 @@ export class Broker implements ConnectionEvents<Session> {
     this.#sys = new SysTopics((topic, payload) =>
       this.inject({ topic, payload: Buffer.from(payload), qos: 0, retain: true }),
     )
-    if (observer.lost)
-      this.ledger.listener = (loss, clientId, message) => observer.lost?.(loss, clientId, message.topic.name)
+    this.ledger.listener = (loss, clientId, message) => observer.lost?.(loss, clientId, message.topic.name)
     this.#stopTicking = host.clock.every(this.#wheel.resolutionMs, () => this.#tick())
   }
 
@@ -184,6 +184,12 @@ export class Broker implements ConnectionEvents<Session> {
     const { qos, retain, payload } = own
     const message = new Message(topic, qos, retain, payload, 0, payload.length, undefined, Infinity, undefined, 5)
     this.#publishing.inject(message.keep(this.#slab))
+  }
+
+  /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */
+  relimit(limits: Limits): void {
+    Object.assign(this.#limits, limits)
+    this.#context.limits = limits
   }
 
   /** Clients with an open connection, before CONNECT or after. */

@@ -65,6 +65,7 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
   const interrupted = interruption(io)
   const over = new AbortController()
   let publisher: Publisher | undefined
+  let hurry = true
   try {
     await Promise.race([interrupted.asked, link.ready])
     const { retain = false, maxInflight } = flags
@@ -73,6 +74,7 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
     const sent = payload ? sendRepeatedly(publisher, payload, flags, over.signal) : sendLines(publisher, io)
     sent.catch(() => {})
     await Promise.race([interrupted.asked, link.lost, sent])
+    hurry = false
   } catch (fault) {
     const how = flags.qos === 0 ? 'sent' : 'acknowledged'
     if (flags.stdinLine && publisher) note(io, `${publisher.done} messages were ${how} before this:`)
@@ -82,7 +84,7 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
     over.abort()
     // Whatever still comes on stdin has nowhere to go, and must not keep us.
     if (flags.stdinLine) io.stdin.destroy()
-    await link.close()
+    await link.close(hurry)
   }
 }
 

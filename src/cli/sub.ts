@@ -83,6 +83,7 @@ async function subscribe(flags: SubFlags, io: Io): Promise<void> {
   const link = new Link(settings, io, inbox.receive, true)
   const interrupted = interruption(io)
   let timer: NodeJS.Timeout | undefined
+  let hurry = true
   const timeout = new Promise<never>((_resolve, reject) => {
     const late = (): void => reject(new CliError(Exit.timeout, 'timed out'))
     if (flags.wait !== undefined) timer = setTimeout(late, flags.wait * 1000)
@@ -94,10 +95,11 @@ async function subscribe(flags: SubFlags, io: Io): Promise<void> {
     session.catch(() => {})
     await Promise.race([...ends, link.lost, inbox.full, session])
     await Promise.race([...ends, link.lost, Promise.allSettled(inbox.clearing)])
+    hurry = false
   } finally {
     clearTimeout(timer)
     interrupted.stop()
-    await link.close()
+    await link.close(hurry)
   }
 }
 

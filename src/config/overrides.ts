@@ -37,6 +37,10 @@ const variables = new Set([
   ...limitNames.map(limitVariable),
 ])
 
+// Kubernetes and Docker tell a container about its neighbours: a service named godwit makes GODWIT_SERVICE_HOST,
+// GODWIT_PORT and GODWIT_PORT_1883_TCP in every pod, ours too. No setting of ours is named so.
+const serviceLink = /_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?$|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?$/
+
 /** Reads the `--listen`, `--data`, … of `start`; what is wrong goes to `problems`. */
 export function readFlags(flags: Flags, problems: Problem[]): Overrides {
   return {
@@ -54,7 +58,7 @@ export function readFlags(flags: Flags, problems: Problem[]): Overrides {
  */
 export function readEnvironment(env: Environment, problems: Problem[]): Overrides {
   for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith('GODWIT_') || variables.has(name) || !value) continue
+    if (!name.startsWith('GODWIT_') || variables.has(name) || !value || serviceLink.test(name)) continue
     problems.push({ source: name, message: `unknown variable${didYouMean(name, variables)}` })
   }
   const limits = limitNames.flatMap((name) => {

@@ -1,7 +1,7 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import { createSecureContext, createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import { WebSocketServer } from 'ws'
 import type { Log, Stream, StreamEvents } from '../host.ts'
 import { SocketStream } from './socket.ts'
@@ -68,6 +68,11 @@ export async function openListener(options: ListenOptions): Promise<OpenListener
         server.close(() => resolve())
       }),
   }
+}
+
+/** @throws when a certificate and key cannot serve: no PEM, or not each other's. */
+export function checkCertificates({ cert, key, ca }: Certificates): void {
+  createSecureContext({ cert, key, ...(ca !== undefined && { ca }) })
 }
 
 const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }

@@ -15,8 +15,7 @@ export interface Subscription {
 
 export interface SessionLimits extends OutboxLimits {
   readonly inflightMessages: number
-  /** Bytes on their way to a client above which retained messages wait. */
-  readonly pacedBytes: number
+  readonly unsentBytes: number
 }
 
 /** What sessions share. */
@@ -140,7 +139,7 @@ export class Session implements Timed {
     while (
       this.#feeds !== undefined &&
       (this.#outbox?.waiting ?? 0) === 0 &&
-      connection.output.waitingBytes < this.#context.limits.pacedBytes
+      connection.output.waitingBytes * 4 < this.#context.limits.unsentBytes
     ) {
       const feed = this.#feeds[0]
       if (feed === undefined) return (this.#feeds = undefined)

@@ -52,18 +52,27 @@ export function causeOf(fault: Error | undefined): string {
   const known = typeof code === 'string' ? causes.get(code) : undefined
   if (known !== undefined) return known
   if (fault.message === 'connack timeout') return 'no answer'
+  // The complaints of mqtt-packet about bytes that are none of its packets.
+  if (/^(Invalid|Cannot parse|Malformed|Not supported)/.test(fault.message))
+    return `this is no MQTT: ${inert(fault.message)}`
   return inert(fault.message)
 }
 
-/** Why there is no connection. mqtt.js gives the reason code of a refusal as the error's code. */
+/** The reason code of a refusal: mqtt.js gives it as the error's code. */
+export function codeOf(fault: Error | undefined): number | undefined {
+  const code = (fault as { code?: unknown } | undefined)?.code
+  return typeof code === 'number' ? code : undefined
+}
+
+/** Why there is no connection. */
 export function connectFault(
   endpoint: Endpoint,
   version: 3 | 4 | 5,
   fault: Error | undefined,
   text?: string,
 ): CliError {
-  const code = (fault as { code?: unknown } | undefined)?.code
+  const code = codeOf(fault)
   const url = endpointUrl(endpoint)
-  if (typeof code !== 'number') return new CliError(Exit.failure, `cannot connect to ${url}: ${causeOf(fault)}`)
+  if (code === undefined) return new CliError(Exit.failure, `cannot connect to ${url}: ${causeOf(fault)}`)
   return new CliError(Exit.refused, `${url} refused the connection: ${reasonWords(code, version, text)}`)
 }

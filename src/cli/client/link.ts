@@ -3,7 +3,7 @@ import { Reason } from '../../mqtt/reason.ts'
 import { CliError, Exit, note, type Io } from '../io.ts'
 import { inert } from '../terminal.ts'
 import { endpointUrl } from './endpoint.ts'
-import { causeOf, connectFault, reasonWords } from './fault.ts'
+import { causeOf, codeOf, connectFault, reasonWords } from './fault.ts'
 import type { ClientSettings } from './settings.ts'
 
 /** Takes a message. The next one is read, and this one acknowledged, when the promise is done. False: not taken. */
@@ -29,6 +29,8 @@ export class Link {
       ...settings.options,
       reconnectPeriod: reconnect ? 1000 : 0,
       connectTimeout: 15_000,
+      // A broker that is busy at the moment may take us later; `#untilLost` knows which refusals are final.
+      reconnectOnConnackError: reconnect,
       messageIdProvider: new UniqueMessageIdProvider(),
     })
     this.#deliver(receive)
@@ -48,8 +50,8 @@ export class Link {
     this.lost.catch(() => {})
   }
 
-  /** Says goodbye, if there is anybody to say it to, and lets go of the socket. */
-  async close(): Promise<void> {
+  /** Says goodbye, if there is anybody to say it to, and lets go of the socket. In a `hurry` what is unsent is dropped. */
+  async close(hurry: boolean): Promise<void> {
     this.#closing = true
     const { client } = this
     const { disconnect } = this.#settings.properties
@@ -60,11 +62,16 @@ export class Link {
     // mqtt.js would wait for every acknowledgement first. Whoever needs them has waited; the others want to leave.
     client.outgoing = {}
     await new Promise<void>((resolve) => {
-      // A broker that neither reads nor closes must not hold us.
-      const impatient = setTimeout(() => {
-        client.stream.destroy()
-        resolve()
-      }, 2000)
+      // A broker that does not close its side must not hold us; while it takes what we send, we wait.
+      let impatient: NodeJS.Timeout | undefined
+      const wait = (): void => {
+        impatient = setTimeout(() => {
+          client.stream.destroy()
+          resolve()
+        }, 1000)
+      }
+      if (hurry) wait()
+      else client.stream.once('finish', wait)
       client.end(false, disconnect ? { properties: disconnect } : {}, () => {
         clearTimeout(impatient)
         resolve()
@@ -86,7 +93,11 @@ export class Link {
 
   #watch(io: Io): void {
     const { client } = this
-    client.on('error', (fault) => (this.#fault = fault))
+    client.on('error', (fault) => {
+      this.#fault = fault
+      // mqtt.js reads on after something that is no MQTT, and would wait for an answer to CONNECT.
+      client.stream.destroy()
+    })
     // mqtt.js keeps errors without a code to itself; a web server that is no broker gives such a one.
     client.stream.on('error', (fault: Error) => (this.#fault ??= fault))
     client.on('packetreceive', (packet) => {
@@ -116,10 +127,9 @@ export class Link {
       })
       client.on('close', () => {
         if (this.#closing) return
-        const code = this.#disconnected
+        const code = this.#disconnected ?? codeOf(this.#fault)
         const why = code === undefined ? causeOf(this.#fault) : reasonWords(code, version, this.#text)
-        const again = code === undefined || code === Reason.serverShuttingDown || code === Reason.serverBusy
-        if (reconnect && again) {
+        if (reconnect && (code === undefined || passing.has(code))) {
           if (!away) note(io, `lost the connection to ${url}: ${why}; trying again every second`)
           away = true
           this.#fault = this.#disconnected = this.#text = undefined
@@ -130,6 +140,15 @@ export class Link {
     })
   }
 }
+
+// Refusals after which it makes sense to come back; 3 is the server unavailable of 3.1.1.
+const passing = new Set<number>([
+  3,
+  Reason.serverUnavailable,
+  Reason.serverBusy,
+  Reason.serverShuttingDown,
+  Reason.connectionRateExceeded,
+])
 
 function packetText(packet: Packet): string {
   const id = packet.messageId ? ` m${packet.messageId}` : ''

@@ -1,7 +1,7 @@
 import type { IClientPublishOptions, MqttClient, Packet } from 'mqtt'
 import type { QoS } from '../../mqtt/topic.ts'
 import { CliError, Exit } from '../io.ts'
-import { causeOf, reasonWords } from './fault.ts'
+import { causeOf, codeOf, reasonWords } from './fault.ts'
 import type { Properties } from './properties.ts'
 
 export interface Publication {
@@ -22,6 +22,8 @@ export class Publisher {
   readonly #publication: Publication
   readonly #options: IClientPublishOptions
   readonly #window: number
+  /** Bytes of payload: a broker closes the connection of whoever sends more. */
+  readonly #largest: number
   readonly #version: 3 | 4 | 5
   #open = 0
   #aliased = false
@@ -37,6 +39,7 @@ export class Publisher {
     this.#version = client.options.protocolVersion ?? 4
     // MQTT 5.0, 3.3.4-7: never more than the server's Receive Maximum, which mqtt.js leaves to us.
     this.#window = qos === 0 ? 1 : Math.min(window, server?.receiveMaximum ?? 65_535)
+    this.#largest = (server?.maximumPacketSize ?? Infinity) - Buffer.byteLength(publication.topic) - headerBytes
     if (qos > (server?.maximumQoS ?? 2)) throw refused(`this broker takes QoS ${server?.maximumQoS} at most`)
     if (retain && server?.retainAvailable === false) throw refused('this broker keeps no retained messages')
   }
@@ -44,6 +47,9 @@ export class Publisher {
   /** Sends a message. A promise asks the caller to wait for it before the next one; it rejects when one was refused. */
   send(payload: Buffer): Promise<void> | undefined {
     if (this.#refusal) return Promise.reject(this.#refusal)
+    if (payload.length > this.#largest) {
+      return Promise.reject(refused(`a message of ${payload.length} bytes: this broker takes ${this.#largest} at most`))
+    }
     // A topic alias stands for the topic from the second message on (MQTT 5.0, 3.3.2.3.4).
     const topic = this.#aliased ? '' : this.#publication.topic
     this.#aliased = this.#publication.properties?.['topicAlias'] !== undefined
@@ -73,12 +79,15 @@ export class Publisher {
   }
 
   #refusalOf(fault: Error, packet: Packet | undefined): CliError {
-    const code = (fault as { code?: unknown }).code
-    if (typeof code !== 'number') return new CliError(Exit.failure, `cannot publish: ${causeOf(fault)}`)
+    const code = codeOf(fault)
+    if (code === undefined) return new CliError(Exit.failure, `cannot publish: ${causeOf(fault)}`)
     const text = packet?.cmd === 'puback' || packet?.cmd === 'pubrec' ? packet.properties?.reasonString : undefined
     return refused(`the broker refused the message: ${reasonWords(code, this.#version, text)}`)
   }
 }
+
+// Fixed header, topic length, packet id and the length of no properties: what a PUBLISH has beside topic and payload.
+const headerBytes = 10
 
 function refused(message: string): CliError {
   return new CliError(Exit.refused, message)

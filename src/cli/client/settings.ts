@@ -100,8 +100,7 @@ export function clientSettings(flags: ClientFlags, kind: string, allowed: readon
   const version = flags.protocolVersion ?? (flags.property ? 5 : 4)
   if (version !== 5 && flags.property) throw usage('-D needs -V mqttv5')
   if (version !== 5 && flags.sessionExpiryInterval !== undefined) throw usage('-x needs -V mqttv5')
-  if (flags.disableCleanSession && flags.id === undefined)
-    throw usage('-c needs -i: a session is found by its client id')
+  if (flags.disableCleanSession && !flags.id) throw usage('-c needs -i: a session is found by its client id')
   const endpoint = flags.url ?? endpointOf(flags)
   const username = flags.username ?? endpoint.username
   const password = flags.pw ?? (flags.pwFile === undefined ? endpoint.password : firstLine(flags.pwFile))
