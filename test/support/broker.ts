@@ -2,6 +2,8 @@ import { afterEach } from 'vitest'
 import type { Hooks } from '../../src/access/hooks.ts'
 import type { Observer } from '../../src/broker/observer.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
+import type { Config } from '../../src/config/config.ts'
+import type { TlsSettings } from '../../src/config/listener.ts'
 import type { Log } from '../../src/host.ts'
 import { type RunningNode, startNode } from '../../src/node.ts'
 
@@ -17,8 +19,13 @@ export interface TestBroker {
   readonly port: number
   /** URL of the WebSocket listener. */
   readonly ws: string
+  /** URLs of the TLS listeners; empty when the test gave no `tls`. */
+  readonly tls: string
+  readonly wss: string
   /** Everything that was logged. */
   readonly log: readonly LogLine[]
+  /** Reads the configuration again: the same one, with other certificates. */
+  reload(tls: TlsSettings): Promise<void>
 }
 
 const running = new Set<RunningNode>()
@@ -28,9 +35,9 @@ afterEach(async () => {
   await Promise.all(nodes.map((node) => node.close()))
 })
 
-/** A real broker on free ports of loopback, TCP and WebSocket; closed when the test ends. */
+/** A real broker on free ports of loopback: TCP and WebSocket, with `tls` over TLS too; closed when the test ends. */
 export async function startBroker(
-  options: { limits?: Partial<Limits>; hooks?: Hooks; observer?: Observer } = {},
+  options: { limits?: Partial<Limits>; hooks?: Hooks; observer?: Observer; tls?: TlsSettings } = {},
 ): Promise<TestBroker> {
   const lines: LogLine[] = []
   const at =
@@ -38,24 +45,35 @@ export async function startBroker(
     (fields: object, message: string): void =>
       void lines.push({ level, fields: fields as Record<string, unknown>, message })
   const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
-  const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true }
-  const node = await startNode(
-    {
-      listeners: [
-        { ...listener, transport: 'tcp', path: '', url: 'tcp://127.0.0.1:0' },
-        { ...listener, transport: 'ws', path: '/mqtt', url: 'ws://127.0.0.1:0/mqtt' },
-      ],
-      data: '',
-      logLevel: 'debug',
-      // No $SYS unless a test wants it: it would arrive between what the test waits for.
-      limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
-      allowPublic: false,
-    },
-    log,
-    options.hooks,
-    options.observer,
-  )
+  const config = (tls: TlsSettings | undefined): Config => ({
+    listeners: [
+      { ...listener, transport: 'tcp', path: '', url: 'tcp://127.0.0.1:0' },
+      { ...listener, transport: 'ws', path: '/mqtt', url: 'ws://127.0.0.1:0/mqtt' },
+      ...(tls
+        ? ([
+            { ...listener, tls, transport: 'tls', path: '', url: 'tls://127.0.0.1:0' },
+            { ...listener, tls, transport: 'wss', path: '/mqtt', url: 'wss://127.0.0.1:0/mqtt' },
+          ] as const)
+        : []),
+    ],
+    data: '',
+    logLevel: 'debug',
+    // No $SYS unless a test wants it: it would arrive between what the test waits for.
+    limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
+    allowPublic: false,
+  })
+  const node = await startNode(config(options.tls), log, options.hooks, options.observer)
   running.add(node)
-  const [tcp, ws] = node.listeners as [{ url: string }, { url: string }]
-  return { node, port: Number(new URL(tcp.url).port), ws: ws.url, log: lines }
+  const [tcp = '', ws = '', tls = '', wss = ''] = node.listeners.map(({ url }) => url)
+  return {
+    node,
+    port: Number(new URL(tcp).port),
+    ws,
+    tls,
+    wss,
+    log: lines,
+    reload: (next) => node.reload(config(next)),
+  }
 }
+
+const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true }
