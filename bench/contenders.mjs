@@ -4,7 +4,8 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isOnPath } from './processes.mjs'
 
-const here = (name) => fileURLToPath(new URL(`contenders/${name}`, import.meta.url))
+const lane = fileURLToPath(new URL('./contenders/lane.mjs', import.meta.url))
+const aedes = fileURLToPath(new URL('./contenders/aedes.mjs', import.meta.url))
 
 /**
  * @param main godwit's dist/main.js
@@ -28,11 +29,11 @@ export function contenders(main) {
         lacks: [],
       },
     ],
-    ['lane', { command: (port) => [process.execPath, here('lane.mjs'), `${port}`], lacks: ['qos2', 'shared'] }],
+    ['lane', { command: (port) => [process.execPath, lane, `${port}`], lacks: ['qos2', 'shared'] }],
     ['mosquitto', { command: mosquitto, lacks: [], ...needs('mosquitto') }],
     // Version 2.9 has neither; later ones do QoS 2.
     ['nats', { command: nats, lacks: ['qos2', 'shared'], ...needs('nats-server') }],
-    ['aedes', { command: (port) => [process.execPath, here('aedes.mjs'), `${port}`], lacks: ['shared'] }],
+    ['aedes', { command: (port) => [process.execPath, aedes, `${port}`], lacks: ['shared'] }],
   ])
 }
 
