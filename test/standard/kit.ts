@@ -105,10 +105,27 @@ export async function acknowledge(client: RawClient, packet: Received): Promise<
   client.send({ cmd: 'pubcomp', messageId })
 }
 
-/** Publishes at QoS 1 and waits for PUBACK: by then the broker has routed it, and what came before. */
-export async function settle(client: RawClient, topic = 'settled'): Promise<void> {
-  client.publish(topic, '', { qos: 1, messageId: 65_535 })
-  while ((await client.expect('puback')).messageId !== 65_535);
+/** Waits until the broker has done what this client asked for so far, and forgets its answers. */
+export async function settle(client: RawClient): Promise<void> {
+  client.bytes('c0 00')
+  while ((await client.next()).cmd !== 'pingresp');
+}
+
+/** Publishes each payload to `t` at its QoS, one after the other, each to its end. */
+export async function publishEach(
+  pub: RawClient,
+  messages: readonly (readonly [payload: string, qos: number])[],
+  options: Record<string, unknown> = {},
+): Promise<void> {
+  for (const [payload, qos] of messages) {
+    pub.publish('t', payload, { qos, messageId: 1, ...options })
+    if (qos === 1) await pub.expect('puback')
+    if (qos === 2) {
+      await pub.expect('pubrec')
+      pub.send({ cmd: 'pubrel', messageId: 1 })
+      await pub.expect('pubcomp')
+    }
+  }
 }
 
 const hostNow = performance.now.bind(performance)

@@ -219,7 +219,7 @@ covers(
     await low.subscribe('t', 0)
     const old = await join(broker, 'old', 4)
     await old.subscribe('t', 2)
-    await away.drop()
+    await away.disconnect()
     const pub = await join(broker, 'pub')
     // With an expiry and an alias in between, which are the broker's to rewrite.
     const mixed = [...forwarded.slice(0, 3), 0x02, u16(0), u16(900), ...forwarded.slice(3), 0x23, u16(1)]
@@ -269,7 +269,7 @@ covers(['5:MQTT-3.3.2-6'], 'the expiry interval counts down while a message wait
   const broker = await startBroker()
   const away = await joinKept(broker, 'away')
   await away.subscribe('t/#', 2)
-  await away.drop()
+  await away.disconnect()
   const pub = await join(broker, 'pub')
   const expiring = (messageExpiryInterval: number) => ({ qos: 1, messageId: 1, properties: { messageExpiryInterval } })
   pub.publish('t/1', 'x', expiring(100)).publish('t/2', 'x', { ...expiring(200), retain: true })
@@ -301,7 +301,7 @@ covers(['5:MQTT-3.3.2-5'], 'what has expired in a queue, or retained, is sent to
   const away = await joinKept(broker, 'away', 5)
   const old = await joinKept(broker, 'old', 4)
   for (const sub of [away, old]) await sub.subscribe('t/#', 1)
-  await Promise.all([away.drop(), old.drop()])
+  await Promise.all([away.disconnect(), old.disconnect()])
   const pub = await join(broker, 'pub')
   const expiring = { qos: 1, messageId: 1, properties: { messageExpiryInterval: 1 } }
   pub.publish('t/gone', 'x', expiring).publish('t/kept', 'x', { qos: 1, messageId: 2 })
@@ -351,7 +351,7 @@ covers(['5:MQTT-3.3.2-7'], 'an alias ends with its connection, on both sides', a
   await first.subscribe('t', 0)
   first.publish('t', 'x', { properties: { topicAlias: 1 } }).publish('', 'y', { properties: { topicAlias: 1 } })
   expect((await publishes(first, 2)).map(({ topic }) => topic)).toEqual(['t', ''])
-  await first.drop()
+  await first.disconnect()
   const second = await connect()
   // Ours is set anew: the topic comes along again.
   second.publish('t', 'z')
@@ -469,7 +469,7 @@ covers(['5:MQTT-4.5.0-1', '3.1.1:MQTT-4.5.0-1'], 'a message is kept for every se
     for (const name of names) {
       const sub = await joinKept(broker, name, version)
       await sub.subscribe('t/+', 2)
-      await sub.drop()
+      await sub.disconnect()
     }
     const pub = await join(broker, 'pub', version)
     pub.publish('t/1', 'x', { qos: 1, messageId: 1 }).publish('t/2', 'x', { qos: 2, messageId: 2 })

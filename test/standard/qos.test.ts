@@ -5,25 +5,24 @@ import { Topic } from '../../src/mqtt/topic.ts'
 import { Ledger } from '../../src/sessions/ledger.ts'
 import { Outbox, type Outlet } from '../../src/sessions/outbox.ts'
 import { startBroker, type TestBroker } from '../support/broker.ts'
-import type { RawClient, Received } from '../support/raw.ts'
+import type { Received } from '../support/raw.ts'
 import { covers } from './covering.ts'
-import { acknowledge, closes, eachRow, hasten, hears, join, joinKept, publishes, settle, told } from './kit.ts'
+import {
+  acknowledge,
+  closes,
+  eachRow,
+  hasten,
+  hears,
+  join,
+  joinKept,
+  publishEach,
+  publishes,
+  settle,
+  told,
+} from './kit.ts'
 import { block, hex, packet, text, u16, type Version, versions } from './wire.ts'
 
 const idOf = (received: Received) => received.messageId as number
-
-/** Publishes `payload` to `t` for each QoS, and sees each to its end. */
-async function publishAll(pub: RawClient, messages: readonly (readonly [payload: string, qos: number])[]) {
-  for (const [payload, qos] of messages) {
-    pub.publish('t', payload, { qos, messageId: 1 })
-    if (qos === 1) await pub.expect('puback')
-    if (qos === 2) {
-      await pub.expect('pubrec')
-      pub.send({ cmd: 'pubrel', messageId: 1 })
-      await pub.expect('pubcomp')
-    }
-  }
-}
 
 /** A subscriber to `t` at QoS 2 whose session is kept, and a publisher. */
 async function pair(broker: TestBroker, version: Version, properties: Record<string, unknown> = {}) {
@@ -144,14 +143,14 @@ covers(
     for (const version of versions) {
       const { sub, pub } = await pair(broker, version)
       const messages = [...'abcdefgh'].map((payload, at) => [payload, 1 + (at % 2)] as const)
-      await publishAll(pub, messages)
+      await publishEach(pub, messages)
       const first = await publishes(sub, 8)
       expect(first.map(told)).toEqual(messages.map(([payload, qos]) => `t=${payload} q${qos}`))
       expect(new Set(first.map(idOf)).size).toBe(8)
       expect(first.map(idOf)).not.toContain(0)
       // Not while it is connected, however long it takes and whatever else goes on.
       hasten(100)
-      await publishAll(pub, [['i', 1]])
+      await publishEach(pub, [['i', 1]])
       const ninth = await sub.expect('publish')
       expect(told(ninth)).toBe('t=i q1')
       await acknowledge(sub, ninth)
@@ -167,7 +166,7 @@ covers(
         expect(again.map(idOf)).toEqual(left.map(idOf))
         await back.expectQuiet()
         if (i === 1) for (const received of again) await acknowledge(back, received)
-        await back.drop()
+        await back.disconnect()
       }
       const done = await joinKept(broker, `sub${version}`, version)
       await done.expectQuiet()
@@ -182,7 +181,7 @@ covers(
     const broker = await startBroker()
     for (const version of versions) {
       const { sub, pub } = await pair(broker, version)
-      await publishAll(pub, [
+      await publishEach(pub, [
         ['a', 2],
         ['b', 2],
         ['c', 1],
@@ -207,7 +206,7 @@ covers(
         for (const { raw } of again) expect(raw.toString('hex')).toMatch(/^6202....$/)
         if (!('receiveMaximum' in properties) || version !== 5) expect(await hears(back, 1)).toEqual(['t=c q1 dup'])
         await back.expectQuiet()
-        await back.drop()
+        await back.disconnect()
       }
       const last = await joinKept(broker, `sub${version}`, version)
       for (const messageId of [b, d]) {
@@ -217,7 +216,7 @@ covers(
       const resent = await last.expect('publish')
       expect([told(resent), idOf(resent)]).toEqual(['t=c q1 dup', c])
       await acknowledge(last, resent)
-      await last.drop()
+      await last.disconnect()
       await (await joinKept(broker, `sub${version}`, version)).expectQuiet()
     }
   },
@@ -251,7 +250,7 @@ covers(
         [1, 'puback'],
         [2, 'pubrec'],
       ] as const) {
-        await publishAll(pub, [['x', qos]])
+        await publishEach(pub, [['x', qos]])
         sub.send({ cmd, messageId: idOf(await sub.expect('publish')), reasonCode, properties: { reasonString: 'no' } })
         await sub.expectQuiet()
       }
@@ -275,7 +274,7 @@ covers(['5:MQTT-3.4.2-1', '5:MQTT-3.5.2-1'], 'PUBACK and PUBREC in every form en
       ['a reason that is explained', [0x10, explained]],
     ] as const,
     async (_, parts) => {
-      await publishAll(pub, [
+      await publishEach(pub, [
         ['x', 1],
         ['y', 2],
       ])
@@ -314,7 +313,7 @@ covers(
         },
       )
       // Of the wrong kind for what is in flight: that stays in flight.
-      await publishAll(pub, [
+      await publishEach(pub, [
         ['a', 1],
         ['b', 2],
       ])
@@ -458,7 +457,7 @@ covers(['5:MQTT-4.3.2-3', '5:MQTT-4.3.3-3'], 'a clean session is sent nothing ag
     const sub = await join(broker, 'sub', version)
     await sub.subscribe('t', 2)
     const pub = await join(broker, 'pub', version)
-    await publishAll(pub, [
+    await publishEach(pub, [
       ['a', 1],
       ['b', 2],
     ])

@@ -77,11 +77,17 @@ export class RawClient {
     return this
   }
 
+  /** The next packet, whatever it is; it is taken out. */
+  async next(what = 'packet'): Promise<Received> {
+    await this.#until(() => this.packets.length > 0 || this.closed, `a ${what}`)
+    const packet = this.packets.shift()
+    if (!packet) throw new Error(`the connection closed; a ${what} was expected`)
+    return packet
+  }
+
   /** The next packet, which must be a `cmd`; it is taken out. */
   async expect(cmd: Packet['cmd']): Promise<Received> {
-    await this.#until(() => this.packets.length > 0 || this.closed, `a ${cmd}`)
-    const packet = this.packets.shift()
-    if (!packet) throw new Error(`the connection closed; a ${cmd} was expected`)
+    const packet = await this.next(cmd)
     if (packet.cmd !== cmd) throw new Error(`expected ${cmd}, got ${describe(packet)}`)
     return packet
   }
@@ -128,7 +134,7 @@ export class RawClient {
 
   /** Sends a PUBLISH; give `messageId` for QoS 1 and 2. */
   publish(topic: string, payload: string | Buffer = '', options: Record<string, unknown> = {}): this {
-    return this.send({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false, ...options } as Packet)
+    return this.send({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain: false, ...options })
   }
 
   /** Ends the network connection without DISCONNECT, and waits until it is gone. */
@@ -139,7 +145,7 @@ export class RawClient {
 
   /** DISCONNECT in order. */
   async disconnect(reasonCode = 0, properties: Record<string, unknown> = {}): Promise<void> {
-    this.send({ cmd: 'disconnect', reasonCode, properties } as Packet)
+    this.send({ cmd: 'disconnect', reasonCode, properties })
     await this.#until(() => this.closed, 'the end of the connection')
   }
 
