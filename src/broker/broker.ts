@@ -289,7 +289,14 @@ export class Broker implements ConnectionEvents<Session> {
     session.connection = client
     if (this.sessions.online > this.#mostOnline) this.#mostOnline = this.sessions.online
     if (this.#gate.open(client, lsn)) welcome()
-    else this.#gate.hold(client, lsn, welcome)
+    else {
+      // What a client sends behind CONNECT without waiting for CONNACK is read after it (MQTT 5.0, 3.1.4).
+      client.hold()
+      this.#gate.hold(client, lsn, () => {
+        welcome()
+        client.release()
+      })
+    }
     this.#host.log.debug(
       { client: client.clientId, remote: client.remote, version: client.version, present },
       'connected',

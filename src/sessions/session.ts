@@ -98,7 +98,7 @@ export class Session implements Timed {
   deliver(message: Message, delivery: Delivery<Session>, retain: boolean, keep: boolean): void {
     const { ledger } = this.#context
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
-    const connection = this.connection
+    const connection = this.#live
     ledger.copies++
     if (qos > 0) {
       const outbox = this.#box()
@@ -132,7 +132,7 @@ export class Session implements Timed {
 
   /** Sends what the client's window and socket take. */
   pump(): void {
-    const connection = this.connection
+    const connection = this.#live
     if (connection === undefined) return
     this.#outbox?.pump(connection.sender, this.#context.now())
     if (!connection.sender.congested && this.#outbox?.relaxed !== false) this.#context.backpressure.relieve(this)
@@ -186,6 +186,11 @@ export class Session implements Timed {
   end(move: (message: Message, terms: Terms) => boolean): void {
     this.#feeds = this.#incoming = undefined
     this.#outbox?.end(move)
+  }
+
+  /** The connection, once CONNACK is out, which waits for the store: nothing may come before it [MQTT-3.2.0-1]. */
+  get #live(): Connection<Session> | undefined {
+    return this.connection?.state === 'connected' ? this.connection : undefined
   }
 
   /** It has no room: does the publisher wait for it? */
