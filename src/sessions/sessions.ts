@@ -61,10 +61,12 @@ export class Sessions implements SessionContext {
 
   /**
    * The session for a client that connects: the one it had, unless it wants a clean start or there is none. Whoever held
-   * the client id is sent away first [MQTT-3.1.4-3].
+   * the client id is sent away first [MQTT-3.1.4-3], and what was due before, though no tick has come since, is done.
    */
   open(clientId: string, clean: boolean, expirySeconds: number): { session: Session; present: boolean } {
     this.#byId.get(clientId)?.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    const left = this.#byId.get(clientId)
+    if (left) this.due(left, this.now())
     const known = this.#byId.get(clientId)
     if (known && !clean) {
       known.endDueMs = known.willDueMs = Infinity

@@ -139,3 +139,21 @@ export async function expectFault(client: RawClient, version: Version): Promise<
 export function propertiesOf({ properties }: Received): Record<string, unknown> {
   return (properties ?? {}) as Record<string, unknown>
 }
+
+/** Tells when the broker has seen a client leave: a socket that is closed here is not yet closed there. */
+export function departures() {
+  const left: string[] = []
+  let wake = () => {}
+  return {
+    observer: {
+      disconnected({ id }: { id: string }) {
+        left.push(id)
+        wake()
+      },
+    },
+    async of(id: string): Promise<void> {
+      while (!left.includes(id)) await new Promise<void>((resolve) => (wake = resolve))
+      left.splice(left.indexOf(id), 1)
+    },
+  }
+}
