@@ -95,12 +95,13 @@ export class Broker implements ConnectionEvents<Session> {
     this.#observer = observer
     this.#limits = limits
     const nowMs = host.clock.now()
+    const secret = () => host.random.below(0x1_0000_0000)
     this.#startedMs = this.#lastTickMs = nowMs
     this.#sysDueMs = limits.sysSeconds > 0 ? nowMs + 1000 : Infinity
     this.#context = {
       events: this,
       decoder: new PacketDecoder(limits),
-      topics: new TopicTable(),
+      topics: new TopicTable(secret()),
       turn: new Turn((run) => host.clock.endOfTurn(run)),
       clock: host.clock,
       log: host.log,
@@ -108,6 +109,7 @@ export class Broker implements ConnectionEvents<Session> {
     }
     this.#wheel = new TimingWheel(nowMs)
     this.tree = new SubscriptionTree<Session>({
+      hashKey: [secret(), secret()],
       interest: (filter, group, present) => cluster.interest(filter, group, present),
     })
     this.retained = new RetainedStore<Message>({

@@ -95,12 +95,17 @@ function invalid(clause: string, what: string): MqttError {
  * A hit in `old` moves to `young`, so what is in use stays, and memory is bounded without a list to keep in order.
  */
 export class TopicTable {
+  readonly #seed: number
   readonly #limit: number
   #young: Generation
   #old: Generation
 
-  /** `limit`: topics in a generation; at most twice as many are remembered. */
-  constructor(limit = 131_072) {
+  /**
+   * @param seed secret, so that nobody can choose topics that all fall on one slot
+   * @param limit topics in a generation; at most twice as many are remembered
+   */
+  constructor(seed = 0x811c9dc5, limit = 131_072) {
+    this.#seed = seed | 0
     this.#limit = limit
     this.#young = new Generation(1024)
     this.#old = new Generation(16)
@@ -111,7 +116,7 @@ export class TopicTable {
    * @throws MqttError (0x81 for text that is no UTF-8, 0x90 for a bad name), naming the clause.
    */
   at(bytes: Uint8Array, start: number, end: number): Topic {
-    let hash = 0x811c9dc5
+    let hash = this.#seed
     for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
     hash ^= hash >>> 15
     const known = this.#young.find(hash, bytes, start, end)
