@@ -30,6 +30,12 @@ export class AckGate {
     return lsn <= this.#store.durableLsn && client.heldAcks === 0
   }
 
+  /** Sends a promise once `lsn` is durable and the earlier ones to this client have left: now, if that is so. */
+  promise(client: Client, lsn: Lsn, send: (client: Client) => void): void {
+    if (this.open(client, lsn)) send(client)
+    else this.hold(client, lsn, send)
+  }
+
   hold(client: Client, lsn: Lsn, send: (client: Client) => void): void {
     client.heldAcks++
     this.#held.push({ lsn, client, send })

@@ -52,7 +52,8 @@ export class Publishing {
   /** A client's PUBLISH. */
   publish(from: Client, message: Message, packetId: number): void {
     // A QoS 2 message that came before is acknowledged and goes nowhere [MQTT-4.3.3-10].
-    if (message.qos === 2 && from.session!.awaitsRelease(packetId)) return from.pubrecAgain(packetId)
+    const before = message.qos === 2 ? from.session!.received(packetId) : undefined
+    if (before !== undefined) return this.#parts.gate.promise(from, before, (client) => client.pubrecAgain(packetId))
     if (message.topic.bytes[0] === dollar && isReserved(message.topic.name))
       return this.#deny(from, message, packetId, reserved)
     const { hooks, asking } = this.#parts
@@ -140,10 +141,10 @@ export class Publishing {
   #accept(from: Client, message: Message, packetId: number): void {
     const { gate, cluster, observer } = this.#parts
     const session = from.session!
-    if (message.qos === 2) session.receive(packetId)
     observer.published?.(message, session.clientId)
     const copies = this.#parts.ledger.copies
     const lsn = this.#route(message, session, packetId)
+    if (message.qos === 2) session.receive(packetId, lsn)
     cluster.forward(message)
     if (message.qos === 0) return
     const reason = this.#parts.ledger.copies === copies ? Reason.noMatchingSubscribers : Reason.success
@@ -202,8 +203,12 @@ export class Publishing {
     ledger.refuse('not-authorized', from.clientId, message)
     // 3.x has no way to say no: it is acknowledged all the same [MQTT-3.3.5-2 of 3.1.1].
     const reason = refusalIn(publishReasons, denied.reason)
-    if (message.qos === 1) from.puback(packetId, reason, denied.message)
-    else if (message.qos === 2) from.pubrec(packetId, reason, denied.message)
+    if (message.qos === 0) return
+    // Behind the acknowledgements of what came earlier [MQTT-4.6.0-2, -3].
+    this.#parts.gate.promise(from, 0, (client) => {
+      if (message.qos === 1) client.puback(packetId, reason, denied.message)
+      else client.pubrec(packetId, reason, denied.message)
+    })
   }
 }
 

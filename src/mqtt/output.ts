@@ -212,7 +212,7 @@ export class Output {
   flush(): void {
     this.#dirty = false
     this.#settle()
-    if (this.unsentBytes === 0) this.#writePage()
+    if (this.unsentBytes === 0 || this.#closed) this.#writePage()
   }
 
   /** Sends what waits, then closes the stream in order. */
@@ -285,10 +285,10 @@ export class Output {
   #writePage(): void {
     const page = this.#page
     if (page === undefined) return
+    if (this.#closed) return this.#dropPage()
     const used = this.#used
     this.#page = undefined
     this.#used = 0
-    if (this.#closed) return
     this.#write(page.subarray(0, used), page.length === smallPage || page.length === largePage ? page : undefined)
   }
 

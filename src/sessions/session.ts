@@ -3,6 +3,7 @@ import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import type { ParsedFilter } from '../mqtt/topic.ts'
 import type { Delivery, Grant } from '../routing/delivery.ts'
+import type { Lsn } from '../store/port.ts'
 import type { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import { Outbox, type OutboxLimits, type Terms } from './outbox.ts'
@@ -49,8 +50,8 @@ export class Session implements Timed {
   endDueMs = Infinity
   dueMs = Infinity
   tick = -1
-  /** QoS 2 packet ids that the client has sent and not released. */
-  #incoming: Set<number> | undefined = undefined
+  /** QoS 2 packet ids that the client has sent and not released, with the lsn behind which PUBREC may leave. */
+  #incoming: Map<number, Lsn> | undefined = undefined
   #outbox: Outbox | undefined = undefined
   #feeds: Feed[] | undefined = undefined
   readonly #context: SessionContext
@@ -145,6 +146,8 @@ export class Session implements Timed {
       if (feed === undefined) return (this.#feeds = undefined)
       const next = feed.messages.next()
       if (next.done === true) this.#feeds.shift()
+      // Not its own, where it wants no local ones; that goes by client id [MQTT-3.8.3-3].
+      else if (feed.delivery.own === undefined && isBy(this.clientId, next.value)) continue
       else this.deliver(next.value, feed.delivery, true, false)
     }
   }
@@ -167,14 +170,14 @@ export class Session implements Timed {
     return known
   }
 
-  /** Has the client sent a QoS 2 message of this id, and not released it? */
-  awaitsRelease(packetId: number): boolean {
-    return this.#incoming?.has(packetId) ?? false
+  /** The lsn of a QoS 2 message that the client has sent and not released; undefined when the id is free. */
+  received(packetId: number): Lsn | undefined {
+    return this.#incoming?.get(packetId)
   }
 
   /** Remembers a QoS 2 packet id from the client. */
-  receive(packetId: number): void {
-    ;(this.#incoming ??= new Set()).add(packetId)
+  receive(packetId: number, lsn: Lsn): void {
+    ;(this.#incoming ??= new Map<number, Lsn>()).set(packetId, lsn)
   }
 
   /** PUBREL: the id is free again. False when it was not in use. */
@@ -210,4 +213,8 @@ export class Session implements Timed {
     outbox.keepsSent = this.persistent
     return (this.#outbox = outbox)
   }
+}
+
+function isBy(clientId: string, message: Message): boolean {
+  return (message.publisher as Session | undefined)?.clientId === clientId
 }
