@@ -5,7 +5,7 @@ import type { SubscribeEntry, SubscribePacket, UnsubscribePacket } from '../mqtt
 import { MqttError, Reason, refusalIn, subscribeReasons } from '../mqtt/reason.ts'
 import { parseFilter, type ParsedFilter } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
-import type { Delivery, Grant } from '../routing/delivery.ts'
+import { Copy, type Grant, packGrant } from '../routing/delivery.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Lsn, Store } from '../store/port.ts'
@@ -115,12 +115,7 @@ export class Subscribing {
   }
 
   #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {
-    const grant: Grant = {
-      qos: entry.qos,
-      noLocal: entry.noLocal,
-      retainAsPublished: entry.retainAsPublished,
-      subscriptionId,
-    }
+    const grant = grantOf(entry, subscriptionId)
     session.stopFeed(entry.filter)
     const existed = session.subscriptions.has(entry.filter)
     session.subscriptions.set(entry.filter, { parsed, grant })
@@ -130,14 +125,7 @@ export class Subscribing {
   }
 
   #feed(session: Session, wish: Wish, subscriptionId: number): void {
-    const delivery: Delivery<Session> = {
-      subscriber: session,
-      qos: wish.entry.qos,
-      retainAsPublished: true,
-      subscriptionIds: subscriptionId > 0 ? [subscriptionId] : undefined,
-      own: undefined,
-      group: undefined,
-    }
+    const delivery = new Copy(session).add(packGrant(grantOf(wish.entry, subscriptionId)))
     const { retained, now } = this.#parts
     session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now()))
   }
@@ -148,6 +136,10 @@ export class Subscribing {
     const most = this.#parts.limits.subscriptionsPerSession
     return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', `a session may have ${most} subscriptions`)
   }
+}
+
+function grantOf({ qos, noLocal, retainAsPublished }: SubscribeEntry, subscriptionId: number): Grant {
+  return { qos, noLocal, retainAsPublished, subscriptionId }
 }
 
 function wishOf(entry: SubscribeEntry): Wish {
