@@ -46,17 +46,25 @@ export class Turn {
   readonly pages = new Pages()
   readonly traffic: Traffic = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 }
   #dirty: Output[] = []
+  #scheduled = false
   readonly #endOfTurn: (run: () => void) => void
-  readonly #flush = () => this.flush()
+  readonly #flush = () => {
+    this.#scheduled = false
+    this.flush()
+  }
 
   constructor(endOfTurn: (run: () => void) => void) {
     this.#endOfTurn = endOfTurn
   }
 
+  /** Flushes an output when the turn ends. It may not hold anything yet: it says so before it takes a page. */
   add(output: Output): void {
-    if (this.#dirty.push(output) === 1) this.#endOfTurn(this.#flush)
     // A fan-out to many thousands would lend a page to each of them: send the first ones early.
-    else if (this.pages.lentBytes > 64 * 1024 * 1024) this.flush()
+    if (this.pages.lentBytes > 64 * 1024 * 1024) this.flush()
+    this.#dirty.push(output)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    this.#endOfTurn(this.#flush)
   }
 
   flush(): void {

@@ -84,8 +84,13 @@ export class MqttError extends Error {
     readonly clause: string,
     message: string,
   ) {
-    super(message)
+    super(shortened(message))
   }
+}
+
+/** What quotes a peer goes into the log and into a reason string, which holds 65,535 bytes: its middle is left out. */
+function shortened(message: string): string {
+  return message.length <= 300 ? message : `${message.slice(0, 200)}…${message.slice(-99)}`
 }
 
 /** Our own fault: a state that the code promised could not be. */
