@@ -1,7 +1,14 @@
 import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { createSecureContext, createServer as createTlsServer, type TlsOptions } from 'node:tls'
+import type { Duplex } from 'node:stream'
+import {
+  createSecureContext,
+  createServer as createTlsServer,
+  type Server as TlsServer,
+  type TlsOptions,
+  type TLSSocket,
+} from 'node:tls'
 import { WebSocketServer } from 'ws'
 import type { Log, Stream, StreamEvents } from '../host.ts'
 import { SocketStream } from './socket.ts'
@@ -60,8 +67,11 @@ export async function openListener(options: ListenOptions): Promise<OpenListener
   return {
     port: (server.address() as AddressInfo).port,
     setCertificates(next) {
-      if ('setSecureContext' in server)
-        (server as { setSecureContext(o: TlsOptions): void }).setSecureContext(tlsOptions(next, options))
+      if (!('setSecureContext' in server)) return
+      const settings = tlsOptions(next, options)
+      ;(server as TlsServer).setSecureContext(settings)
+      // Node counts these two among the server's, not the context's.
+      Object.assign(server, { requestCert: next.requestCert, rejectUnauthorized: next.requestCert })
     },
     close: () =>
       new Promise((resolve) => {
@@ -97,11 +107,13 @@ function socketServer(options: ListenOptions, secure: TlsOptions | undefined): S
     stream.feed(options.accept(stream))
   }
   if (!secure) return createTcpServer(tcpOptions, take)
-  const server = createTlsServer({ ...secure, ...tcpOptions }, take)
-  server.on('tlsClientError', (err, socket) => {
-    options.log.warn({ remote: socket.remoteAddress, err: err.message }, 'a TLS handshake failed')
+  return tellsFailures(createTlsServer({ ...secure, ...tcpOptions }, take), options.log)
+}
+
+function tellsFailures<S extends TlsServer>(server: S, log: Log): S {
+  return server.on('tlsClientError', (err: Error, socket: TLSSocket) => {
+    log.warn({ remote: socket.remoteAddress, err: err.message }, 'a TLS handshake failed')
   })
-  return server
 }
 
 // MQTT 3.1 says nothing about WebSockets; its clients offer "mqttv3.1", mqtt.js for one.
@@ -109,7 +121,9 @@ const subprotocols = ['mqtt', 'mqttv3.1']
 
 function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined): HttpServer {
   const { path, messageBytes, handshakeSeconds, log } = options
-  const server: HttpServer = secure ? createHttpsServer({ ...secure, ...tcpOptions }) : createHttpServer(tcpOptions)
+  const server: HttpServer = secure
+    ? tellsFailures(createHttpsServer({ ...secure, ...tcpOptions }), log)
+    : createHttpServer(tcpOptions)
   server.headersTimeout = server.requestTimeout = handshakeSeconds * 1000
   server.maxHeadersCount = 100
   server.on('request', (_request, response) => {
@@ -138,11 +152,13 @@ function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined)
   })
   sockets.on('wsClientError', (err, socket) => {
     log.warn({ err: err.message }, 'a WebSocket handshake failed')
-    socket.destroy()
+    refuse(socket, 400, err.message)
   })
   return server
 }
 
-function refuse(socket: { end(text: string): void }, status: number, why: string): void {
+function refuse(socket: Duplex, status: number, why: string): void {
+  // A peer that keeps its side open does not keep ours.
+  socket.once('finish', () => socket.destroy())
   socket.end(`HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n${why}\n`)
 }
