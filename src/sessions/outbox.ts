@@ -36,6 +36,7 @@ const released = 3 // PUBREL went out; awaits PUBCOMP
 const stateBits = 3
 const qos2Bit = 4
 const retainBit = 8
+const keepBit = 16 // held until it is acknowledged, whatever the session is
 
 /** Packet ids that can be out at once; one less than the ids there are, so that none is ever used twice. */
 const maximumSpan = 65_534
@@ -134,7 +135,7 @@ export class Outbox {
     outlet: Outlet | undefined,
     overfill = false,
   ): void {
-    const first = (qos === 2 ? qos2Bit : 0) | (retain ? retainBit : 0)
+    const first = (qos === 2 ? qos2Bit : 0) | (retain ? retainBit : 0) | (keep ? keepBit : 0)
     if (
       outlet !== undefined &&
       this.#cursor === this.#length &&
@@ -202,7 +203,7 @@ export class Outbox {
       }
       this.#states[slot] = (flags & ~stateBits) | sent
       this.#unacked++
-      if (!this.keepsSent) this.#forget(slot)
+      if (!this.keepsSent && !(flags & keepBit)) this.#forget(slot)
     }
     this.#trim()
   }
