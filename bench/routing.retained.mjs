@@ -1,5 +1,5 @@
 // Half a million retained messages: memory, sets a second, the pauses of a walk.
-//   npm run -s build && node --expose-gc bench/routing-retained.mjs
+//   npm run -s build && node --expose-gc bench/routing.retained.mjs
 import { Topic } from '../dist/mqtt/topic.js'
 import { RetainedStore } from '../dist/retain/retained.js'
 
