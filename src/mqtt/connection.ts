@@ -73,8 +73,6 @@ export class Connection<S> implements StreamEvents {
   clientId = ''
   version: Version = 4
   username: string | undefined = undefined
-  /** Monotonic milliseconds at which the last whole packet came. */
-  lastSeenMs: number
   keepAliveSeconds = 0
   authenticationMethod: string | undefined = undefined
   /** Acknowledgements to this client that wait for the store. */
@@ -92,6 +90,7 @@ export class Connection<S> implements StreamEvents {
   #ended: Error | undefined = undefined
   /** When the chunk at hand came. */
   #nowMs: number
+  #lastSeenMs: number
   #lastTopic: Topic | undefined = undefined
   #aliasesIn: (Topic | undefined)[] | undefined = undefined
 
@@ -102,12 +101,17 @@ export class Connection<S> implements StreamEvents {
     this.remote = stream.remote
     this.output = new Output(stream, context.turn)
     this.sender = new Sender(this.output, context.clock, this.#limits.unsentBytes)
-    this.lastSeenMs = this.#nowMs = context.clock.now()
+    this.#lastSeenMs = this.#nowMs = context.clock.now()
     this.#framer = new Framer(this)
   }
 
   get state(): State {
     return this.#state
+  }
+
+  /** Monotonic milliseconds at which the last whole packet came. One that is not read is not silent. */
+  get lastSeenMs(): number {
+    return this.#holds > 0 ? this.#context.clock.now() : this.#lastSeenMs
   }
 
   /** Takes a chunk from the stream. Never throws for what a peer did: it closes the connection with the right code. */
@@ -140,6 +144,8 @@ export class Connection<S> implements StreamEvents {
   /** Ends one `hold`. */
   release(): void {
     if (--this.#holds > 0 || this.#state === 'closed') return
+    // What waited counts as coming now: its silence was ours, and a message's time to live begins [MQTT-3.3.2-5].
+    this.#lastSeenMs = this.#nowMs = this.#context.clock.now()
     if (this.#paused) this.#stream.pause((this.#paused = false))
     try {
       this.#framer.release()
@@ -151,7 +157,7 @@ export class Connection<S> implements StreamEvents {
 
   /** One whole packet: `chunk[start, end)`, its content from `body`. The framer calls this. */
   frame(chunk: Uint8Array, start: number, body: number, end: number): void {
-    this.lastSeenMs = this.#nowMs
+    this.#lastSeenMs = this.#nowMs
     this.#context.turn.traffic.packetsIn++
     const first = chunk[start]!
     if (this.#state !== 'connected') return this.#early(chunk, start, body, end)
@@ -255,7 +261,7 @@ export class Connection<S> implements StreamEvents {
         const block = this.#context.decoder.publishProperties(chunk, at, end)
         at = block.end
         topic = this.#aliased(topic, block.topicAlias)
-        if (block.messageExpirySeconds >= 0) expiresAtMs = this.lastSeenMs + block.messageExpirySeconds * 1000
+        if (block.messageExpirySeconds >= 0) expiresAtMs = this.#nowMs + block.messageExpirySeconds * 1000
         properties = forwardedProperties(chunk, block)
         if (block.payloadIsText) checkPayloadFormat(chunk.subarray(at, end))
         whole &&= block.forwardWhole
