@@ -1,5 +1,6 @@
 import { basename, relative } from 'node:path'
 import type { Io } from './io.ts'
+import { shellWord } from './terminal.ts'
 
 /** The real process, for `main.ts`. */
 export function processIo(): Io {
@@ -29,5 +30,5 @@ export function invocation(script: string, directory: string, env: Io['env']): s
   if (/^godwit(\.cmd)?$/.test(basename(script))) return 'godwit'
   const near = relative(directory, script)
   const path = near.startsWith('..') ? script : near
-  return `node ${/[^\w./\\:-]/.test(path) ? `'${path.replaceAll("'", `'\\''`)}'` : path}`
+  return `node ${shellWord(path)}`
 }

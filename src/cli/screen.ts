@@ -1,5 +1,6 @@
 import { isLoopback, parseAddress, type Address } from '../config/listener.ts'
 import { version } from '../version.ts'
+import { shellWord } from './terminal.ts'
 
 export interface Started {
   /** With the real ports. */
@@ -47,6 +48,7 @@ function brokerFlags(addresses: readonly Address[], certificate: string | undefi
   const host = address.host === '0.0.0.0' ? '127.0.0.1' : address.host === '::' ? '::1' : address.host
   if (transport === 'tcp') return `${host === '127.0.0.1' ? '' : `-h ${host} `}-p ${port}`
   const scheme = transport === 'tls' ? 'mqtts' : transport
-  const trust = certificate === undefined ? '' : ` --cafile ${certificate}`
-  return `-L ${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}${path}${transport === 'ws' ? '' : trust}`
+  const trust = certificate === undefined ? '' : ` --cafile ${shellWord(certificate)}`
+  const url = `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}${path}`
+  return `-L ${shellWord(url)}${transport === 'ws' ? '' : trust}`
 }

@@ -11,6 +11,7 @@ import type { RunningNode } from '../node.ts'
 import { gathered } from './flags.ts'
 import { CliError, Exit, type Io, type Signal } from './io.ts'
 import { startScreen } from './screen.ts'
+import { shellWord } from './terminal.ts'
 
 /** `godwit start`: runs a node until a signal ends it. */
 export function startCommand(io: Io): Command {
@@ -113,7 +114,7 @@ function portTaken(url: string, { listeners, allowPublic }: Config, invocation: 
   const others = listeners.map((listener) => {
     let { port } = listener
     if (listener.url === url) while (used.has(port)) port = (port % 65_535) + 1
-    return ` --listen ${addressUrl({ ...listener, port })}`
+    return ` --listen ${shellWord(addressUrl({ ...listener, port }))}`
   })
   return `${words}: ${invocation} start${others.join('')}${allowPublic ? ' --allow-public' : ''}`
 }

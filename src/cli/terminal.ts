@@ -13,6 +13,11 @@ export function inertLines(text: string): string {
   return text.replace(activeButLayout, escaped)
 }
 
+/** A word for a person to paste into a shell: quoted if it must be. */
+export function shellWord(text: string): string {
+  return /[^\w./\\:-]/.test(text) ? `'${text.replaceAll("'", `'\\''`)}'` : text
+}
+
 function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
