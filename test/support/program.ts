@@ -1,0 +1,175 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createServer } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach } from 'vitest'
+import { Bell } from './bell.ts'
+
+/** The root of the repository, where `dist` is. */
+export const root = fileURLToPath(new URL('../../', import.meta.url))
+export const main = join(root, 'dist/main.js')
+
+const running = new Set<Program>()
+const folders = new Set<string>()
+afterEach(async () => {
+  await Promise.all([...running].map((program) => program.kill()))
+  for (const folder of folders) rmSync(folder, { recursive: true })
+  folders.clear()
+})
+
+/** A folder that is gone when the test ends. */
+export function temporary(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'godwit test '))
+  folders.add(folder)
+  return folder
+}
+
+/** What a program has written so far. */
+export class Transcript {
+  #text = ''
+  readonly #bell = new Bell()
+
+  get text(): string {
+    return this.#text
+  }
+
+  /** Done as soon as `text` has been written; then gives everything. */
+  async until(text: string): Promise<string> {
+    await this.#bell.until(
+      () => this.#text.includes(text),
+      () => `"${text}" in:\n${this.#text}`,
+    )
+    return this.#text
+  }
+
+  add(chunk: string): void {
+    this.#text += chunk
+    this.#bell.ring()
+  }
+}
+
+export interface ProgramOptions {
+  readonly cwd?: string
+  readonly env?: Record<string, string>
+  /** All of stdin; nothing if there is none. */
+  readonly input?: string | Buffer
+}
+
+/** A real process, in a process group of its own; what is left of it ends with the test. */
+export class Program {
+  readonly out = new Transcript()
+  readonly err = new Transcript()
+  /** Its exit code, or the signal that ended it. */
+  readonly code: Promise<number | string>
+  readonly #child: ChildProcess
+
+  constructor(
+    command: string,
+    args: readonly string[] = [],
+    { cwd = root, env = {}, input = '' }: ProgramOptions = {},
+  ) {
+    const child = spawn(command, args, { cwd, env: { ...plainEnvironment(), ...env }, detached: true })
+    this.#child = child
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => this.out.add(chunk))
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => this.err.add(chunk))
+    // A program that is not interested in its stdin may be gone before all of it is written.
+    child.stdin.on('error', () => {}).end(input)
+    running.add(this)
+    this.code = new Promise((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => {
+        running.delete(this)
+        resolve(code ?? signal!)
+      })
+    })
+    this.code.catch(() => running.delete(this))
+  }
+
+  /** Sends a signal to the process alone. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** Sends a signal to all of its group, like Ctrl-C on a terminal. */
+  signalAll(signal: NodeJS.Signals): void {
+    if (this.#child.pid !== undefined) process.kill(-this.#child.pid, signal)
+  }
+
+  /** Ends it and everything that it has started. */
+  async kill(): Promise<void> {
+    try {
+      this.signalAll('SIGKILL')
+    } catch {
+      // They have all gone meanwhile.
+    }
+    await this.code.catch(() => {})
+  }
+
+  /** Its end, with all that it has written. */
+  async ended(): Promise<{ code: number | string; out: string; err: string }> {
+    const code = await this.code
+    return { code, out: this.out.text, err: this.err.text }
+  }
+}
+
+/** Runs a program to its end. */
+export function run(
+  command: string,
+  args: readonly string[] = [],
+  options: ProgramOptions = {},
+): Promise<{ code: number | string; out: string; err: string }> {
+  return new Program(command, args, options).ended()
+}
+
+/** `godwit …` as a real process. */
+export function godwit(args: readonly string[], options?: ProgramOptions): Program {
+  return new Program(process.execPath, [main, ...args], options)
+}
+
+export interface StartedProgram {
+  readonly program: Program
+  /** URLs of its listeners, with the real ports. */
+  readonly urls: readonly string[]
+  /** The port of the first one. */
+  readonly port: number
+}
+
+/** `godwit start …` as a real process; by default on a free TCP port. */
+export async function startGodwit(
+  args: readonly string[] = ['--listen', 'tcp://127.0.0.1:0'],
+  options?: ProgramOptions,
+): Promise<StartedProgram> {
+  const program = godwit(['start', ...args], options)
+  return { program, ...(await screen(program)) }
+}
+
+/** Waits for the screen of `godwit start`, and reads its listeners. */
+export async function screen(program: Program): Promise<{ urls: string[]; port: number }> {
+  const ended = program.ended().then(({ code, err }) => {
+    throw new Error(`it ended with ${code}: ${err}`)
+  })
+  ended.catch(() => {})
+  const text = await Promise.race([program.out.until('demo/hello -m hi\n'), ended])
+  const urls = [...text.matchAll(/^ {2}((?:tcp|tls|ws|wss):\/\/\S+)$/gm)].map(([, url]) => url!)
+  return { urls, port: Number(new URL(urls[0]!).port) }
+}
+
+/** A port that was free a moment ago, for programs that cannot choose one themselves. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  const port = await new Promise<number>((resolve) =>
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
+  )
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+// What npm and vitest tell those whom they start is not what a person's shell has.
+function plainEnvironment(): Record<string, string> {
+  const entries = Object.entries(process.env).filter(
+    ([name, value]) => value !== undefined && !/^(npm_|VITEST|NODE_ENV|GODWIT_|INIT_CWD|FORCE_COLOR)/.test(name),
+  )
+  return Object.fromEntries(entries) as Record<string, string>
+}
