@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command, Option } from 'commander'
 import { faultText } from '../config/files.ts'
+import { causeOf } from './client/fault.ts'
 import { Publisher } from './client/publisher.ts'
 import { clientFlags, clientSettings, quietly, type ClientFlags } from './client/settings.ts'
 import { decimal, qos, topicName, usage, whole } from './flags.ts'
@@ -65,7 +66,8 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
   const interrupted = interruption(io)
   const over = new AbortController()
   let publisher: Publisher | undefined
-  let hurry = true
+  let failed = true
+  let cut: Error | undefined
   try {
     await Promise.race([interrupted.asked, link.ready])
     const { retain = false, maxInflight } = flags
@@ -74,7 +76,7 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
     const sent = payload ? sendRepeatedly(publisher, payload, flags, over.signal) : sendLines(publisher, io)
     sent.catch(() => {})
     await Promise.race([interrupted.asked, link.lost, sent])
-    hurry = false
+    failed = false
   } catch (fault) {
     const how = flags.qos === 0 ? 'sent' : 'acknowledged'
     if (flags.stdinLine && publisher) note(io, `${publisher.done} messages were ${how} before this:`)
@@ -84,7 +86,11 @@ async function publish(flags: PubFlags, io: Io): Promise<void> {
     over.abort()
     // Whatever still comes on stdin has nowhere to go, and must not keep us.
     if (flags.stdinLine) io.stdin.destroy()
-    await link.close(hurry)
+    cut = await link.close(failed)
+  }
+  // Without acknowledgements, a reset is the only sign that we were thrown out, for instance for a packet too large.
+  if (cut && flags.qos === 0) {
+    throw new CliError(Exit.failure, `the broker closed before it had read everything: ${causeOf(cut)}`)
   }
 }
 

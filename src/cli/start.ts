@@ -56,9 +56,10 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
   io.stdout.write(startScreen({ urls, certificate, invocation: io.invocation }))
   await stopped.first
-  offReload()
   await node.drain()
   log.info({}, 'stopped')
+  // Not sooner: without a handler the signal would end the process in the middle.
+  offReload()
   stopped.off()
 }
 

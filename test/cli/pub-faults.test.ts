@@ -75,6 +75,7 @@ describe('a broker that says no', () => {
   for (const [name, properties, flags, wanted] of [
     ['QoS 2', { maximumQoS: 1 }, ['-q', '2'], 'this broker takes QoS 1 at most'],
     ['retained messages', { retainAvailable: false }, ['-r'], 'this broker keeps no retained messages'],
+    ['room for a large message', { maximumPacketSize: 11 }, [], 'a message of 1 bytes: this broker takes 0 at most'],
     ['topic aliases', {}, ['-D', 'publish', 'topic-alias', '1'], 'cannot publish: Sending Topic Alias out of range'],
   ] as const)
     test(`has no ${name}`, async () => {
@@ -85,6 +86,16 @@ describe('a broker that says no', () => {
       const { code, err } = await godwit(['pub', '-V', '5', '-p', String(port), '-t', 'a', '-m', 'x', ...flags])
       expect([code === 0, err]).toEqual([false, `error: ${wanted}\n`])
     })
+})
+
+test('a broker that throws us out for a message of QoS 0', async () => {
+  const port = await startScripted((packet, conversation) => {
+    accept(packet, conversation)
+    if (packet.cmd === 'connect') conversation.socket.once('data', () => conversation.socket.resetAndDestroy())
+  })
+  const { code, err } = await godwit(['pub', '-p', String(port), '-t', 'a', '-s'], { input: Buffer.alloc(3_000_000) })
+  expect(code).toBe(1)
+  expect(err).toMatch(/^error: (the broker closed before it had read everything|lost the connection to .*): .*reset\n$/)
 })
 
 describe('no broker there', () => {
@@ -106,6 +117,13 @@ describe('no broker there', () => {
       1,
       `error: cannot connect to ws://127.0.0.1:${port}/mqtt: Unexpected server response: 404\n`,
     ])
+  })
+
+  test('something else listens, and does not hang up', async () => {
+    const port = await listen(createServer((socket) => socket.write('HTTP/1.1 400 Bad Request\r\n\r\n')))
+    const { code, err } = await godwit(['pub', '-p', String(port), '-t', 'a', '-m', 'x'])
+    expect(code).toBe(1)
+    expect(err).toMatch(/^error: cannot connect to mqtt:\/\/127\.0\.0\.1:\d+: this is no MQTT: .+\n$/)
   })
 
   test('Ctrl-C while it connects', async () => {

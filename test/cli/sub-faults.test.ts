@@ -66,6 +66,44 @@ describe('a lost connection', () => {
     })
   })
 
+  for (const [name, version, code, wanted] of [
+    ['not authorized any more', 5, 0x87, 'not authorized (0x87)'],
+    ['a password that is wrong now', 4, 4, 'bad user name or password (0x04)'],
+  ] as const)
+    test(`and then ${name}: no use to try again`, async () => {
+      let connections = 0
+      const port = await startScripted((packet, conversation) => {
+        if (packet.cmd === 'connect' && ++connections > 1) {
+          return conversation.send({ cmd: 'connack', reasonCode: code, returnCode: code, sessionPresent: false })
+        }
+        accept(packet, conversation)
+        if (packet.cmd === 'subscribe') conversation.socket.end()
+      }, version)
+      const url = `mqtt://127.0.0.1:${port}`
+      expect(await godwit(['sub', '-V', version === 5 ? '5' : '311', '-p', String(port), '-t', 'a'])).toEqual({
+        code: 5,
+        out: '',
+        err:
+          `lost the connection to ${url}: the broker closed the connection; trying again every second\n` +
+          `error: lost the connection to ${url}: ${wanted}\n`,
+      })
+    })
+
+  test('and then a broker that is busy at first', async () => {
+    let connections = 0
+    const port = await startScripted((packet, conversation) => {
+      if (packet.cmd === 'connect' && ++connections === 2) {
+        return conversation.send({ cmd: 'connack', reasonCode: 0x89, sessionPresent: false })
+      }
+      accept(packet, conversation)
+      if (packet.cmd !== 'subscribe') return
+      if (connections === 1) conversation.socket.end()
+      else conversation.send(publish('a', 'back'))
+    })
+    const { code, out } = await godwit(['sub', '-V', '5', '-p', String(port), '-t', 'a', '-C', '1'])
+    expect([code, out, connections]).toEqual([0, 'back\n', 3])
+  })
+
   test('Ctrl-C while it tries again', async () => {
     const port = await flaky(undefined)
     const command = new Godwit(['sub', '-V', '5', '-p', String(port), '-t', 'a'])

@@ -161,6 +161,11 @@ const environmentCases: readonly [env: Environment, complaint: string][] = [
     'GODWIT_LISTEN: "": no tcp://, tls://, ws:// or wss:// in front: write it like tcp://127.0.0.1:1883',
   ],
   [{ OTHER: 'x' }, 'no complaint'],
+  [
+    { GODWIT_PORT: 'tcp://10.0.0.1:1883', GODWIT_SERVICE_HOST: '10.0.0.1', GODWIT_SERVICE_PORT_MQTT: '1883' },
+    'no complaint',
+  ],
+  [{ GODWIT_PORT_1883_TCP: 'tcp://10.0.0.1:1883', GODWIT_MQTT_PORT_1883_TCP_ADDR: '10.0.0.1' }, 'no complaint'],
 ]
 describe('a bad variable', () => {
   for (const [env, wanted] of environmentCases) test(JSON.stringify(env), () => expect(complaint({ env })).toBe(wanted))

@@ -53,7 +53,7 @@ export function causeOf(fault: Error | undefined): string {
   if (known !== undefined) return known
   if (fault.message === 'connack timeout') return 'no answer'
   // The complaints of mqtt-packet about bytes that are none of its packets.
-  if (/^(Invalid|Cannot parse|Malformed|Not supported)/.test(fault.message))
+  if (/^(Invalid|Cannot parse|Malformed|Not supported|Packet|Unknown property)/.test(fault.message))
     return `this is no MQTT: ${inert(fault.message)}`
   return inert(fault.message)
 }

@@ -33,7 +33,7 @@ const fields: Record<string, Part> = {
   j: (message) => record(message, message.payload.length === 0 ? 'null' : JSON.stringify(message.payload.toString())),
   J: (message) => {
     const payload = message.payload.length === 0 ? 'null' : message.payload.toString()
-    return isJson(payload) ? record(message, payload) : undefined
+    return isJson(payload) ? record(message, payload.replace(spaceInJson, '$1')) : undefined
   },
   A: property('topicAlias'),
   C: property('contentType'),
@@ -127,19 +127,24 @@ function padded(
   }
 }
 
+// mosquitto_sub's names, in the order in which the properties came.
+const recorded = new Map([
+  ['contentType', 'content-type'],
+  ['userProperties', 'user-properties'],
+  ['correlationData', 'correlation-data'],
+  ['responseTopic', 'response-topic'],
+  ['payloadFormatIndicator', 'payload-format-indicator'],
+  ['messageExpiryInterval', 'message-expiry-interval'],
+])
+
 function record(message: Received, payload: string): string {
   const { topic, packet, at } = message
-  const { contentType, correlationData, responseTopic, payloadFormatIndicator, messageExpiryInterval } =
-    packet.properties ?? {}
-  const user = userProperties(message)
-  const properties = {
-    'content-type': contentType,
-    'user-properties': user.length > 0 ? Object.fromEntries(user) : undefined,
-    'correlation-data': correlationData?.toString(),
-    'response-topic': responseTopic,
-    'payload-format-indicator': payloadFormatIndicator === undefined ? undefined : Number(payloadFormatIndicator),
-    'message-expiry-interval': messageExpiryInterval,
-  }
+  const properties = Object.entries(packet.properties ?? {}).flatMap(([key, value]) => {
+    const name = recorded.get(key)
+    if (name === undefined) return []
+    if (key === 'userProperties') return [[name, Object.fromEntries(userProperties(message))]]
+    return [[name, Buffer.isBuffer(value) ? value.toString() : typeof value === 'boolean' ? Number(value) : value]]
+  })
   const head = {
     tst: `${day(at)}T${time(at)}.${nanoseconds(at).slice(0, 6)}${offset(at)}`,
     topic,
@@ -147,10 +152,13 @@ function record(message: Received, payload: string): string {
     retain: packet.retain ? 1 : 0,
     payloadlen: message.payload.length,
     mid: packet.messageId || undefined,
-    properties: Object.values(properties).some((value) => value !== undefined) ? properties : undefined,
+    properties: properties.length > 0 ? (Object.fromEntries(properties) as object) : undefined,
   }
   return `${JSON.stringify(head).slice(0, -1)},"payload":${payload}}`
 }
+
+// Space between the tokens of JSON; strings are kept as they are, and so are numbers that JavaScript would round.
+const spaceInJson = /("(?:[^"\\]|\\.)*")|\s+/g
 
 function isJson(text: string): boolean {
   try {

@@ -50,14 +50,17 @@ export class Link {
     this.lost.catch(() => {})
   }
 
-  /** Says goodbye, if there is anybody to say it to, and lets go of the socket. In a `hurry` what is unsent is dropped. */
-  async close(hurry: boolean): Promise<void> {
+  /**
+   * Says goodbye, if there is anybody to say it to, and lets go of the socket. In a `hurry` what is unsent is dropped.
+   * @returns what went wrong with the connection: then the broker may not have read all that we sent.
+   */
+  async close(hurry: boolean): Promise<Error | undefined> {
     this.#closing = true
     const { client } = this
     const { disconnect } = this.#settings.properties
     if (!client.connected) {
       await client.endAsync(true)
-      return
+      return this.#fault
     }
     // mqtt.js would wait for every acknowledgement first. Whoever needs them has waited; the others want to leave.
     client.outgoing = {}
@@ -77,6 +80,7 @@ export class Link {
         resolve()
       })
     })
+    return this.#fault
   }
 
   // mqtt.js reads the next packet when the callback runs, and acknowledges this one unless it got an error.

@@ -47,6 +47,11 @@ for (const [format, wanted] of [
 ] as const)
   test(JSON.stringify(format), () => expect(formatted(format)).toBe(wanted))
 
+test('%J takes the space out of JSON, and leaves its strings and numbers alone', () => {
+  const payload = Buffer.from('{\r\n  "a b" : [ 12345678901234567890, "c\\" d" ]\n}')
+  expect(formatted('%J', { ...message, payload })).toMatch(/"payload":\{"a b":\[12345678901234567890,"c\\" d"\]\}\}$/)
+})
+
 test('%j and %J of an empty payload, and with properties', () => {
   const properties = { contentType: 'c', payloadFormatIndicator: false, userProperties: { k: 'v' }, topicAlias: 3 }
   const given = { ...message, payload: Buffer.alloc(0), packet: { ...message.packet, messageId: 0, properties } }
