@@ -106,11 +106,6 @@ export class Outbox {
     return this.#bytes
   }
 
-  /** How many more messages it could take without a refusal. */
-  get room(): number {
-    return this.window - this.#unacked + this.#limits.queueMessages - this.#waiting
-  }
-
   /** Has it no room for another message that must wait? */
   get full(): boolean {
     return this.#waiting >= this.#limits.queueMessages || this.#bytes >= this.#limits.queueBytes

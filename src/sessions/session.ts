@@ -70,9 +70,15 @@ export class Session implements Timed {
     return this.connection !== undefined
   }
 
-  /** For shared groups: how many more messages it could take. */
+  /**
+   * For shared groups: how many more messages it could take. Counted from the same start for every client, so that one
+   * with a small window has its turns as well; but one whose window is full comes behind all whose is not.
+   */
   get room(): number {
-    return this.#outbox?.room ?? this.#context.limits.queueMessages + this.#context.limits.inflightMessages
+    const { queueMessages, inflightMessages } = this.#context.limits
+    const box = this.#outbox
+    if (box === undefined) return queueMessages + inflightMessages
+    return queueMessages + (box.unacked < box.window ? inflightMessages : 0) - box.unacked - box.waiting
   }
 
   /** Does it outlive its connection, so that what it was promised must be kept? */

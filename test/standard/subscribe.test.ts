@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { Denied } from '../../src/access/hooks.ts'
-import { Reason } from '../../src/mqtt/reason.ts'
+import type { Reason } from '../../src/mqtt/reason.ts'
 import { startBroker } from '../support/broker.ts'
 import type { RawClient, Received } from '../support/raw.ts'
 import { covers } from './covering.ts'
