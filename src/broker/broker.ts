@@ -12,7 +12,7 @@ import {
   type UnsubscribePacket,
 } from '../mqtt/packets.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
-import { type QoS, TopicTable } from '../mqtt/topic.ts'
+import { parseFilter, type QoS, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
 import { SubscriptionTree } from '../routing/tree.ts'
 import { Ledger } from '../sessions/ledger.ts'
@@ -256,7 +256,7 @@ export class Broker implements ConnectionEvents<Session> {
 
   /** A session is over: nothing is routed to it any more. */
   #ended(session: Session): void {
-    for (const { parsed } of session.subscriptions.values()) this.tree.unsubscribe(session, parsed)
+    for (const filter of session.subscriptions.keys()) this.tree.unsubscribe(session, parseFilter(filter))
     session.subscriptions.clear()
     if (session.persistent) this.#store.sessionEnded(session)
   }

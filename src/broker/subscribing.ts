@@ -72,11 +72,11 @@ export class Subscribing {
     const session = from.session!
     let lsn: Lsn = 0
     const codes = packet.filters.map((filter) => {
-      const subscription = session.subscriptions.get(filter)
-      if (!subscription) return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
+      if (!session.subscriptions.has(filter))
+        return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
       session.subscriptions.delete(filter)
       session.stopFeed(filter)
-      tree.unsubscribe(session, subscription.parsed)
+      tree.unsubscribe(session, parseFilter(filter))
       if (session.persistent) lsn = store.unsubscribed(session, filter)
       observer.unsubscribed?.(session.clientId, filter)
       return Reason.success
@@ -118,7 +118,7 @@ export class Subscribing {
     const grant = grantOf(entry, subscriptionId)
     session.stopFeed(entry.filter)
     const existed = session.subscriptions.has(entry.filter)
-    session.subscriptions.set(entry.filter, { parsed, grant })
+    session.subscriptions.set(entry.filter, packGrant(grant))
     this.#parts.tree.subscribe(session, parsed, grant)
     this.#parts.observer.subscribed?.(session.clientId, entry.filter, entry.qos)
     return existed

@@ -1,18 +1,12 @@
 import type { Connection } from '../mqtt/connection.ts'
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
-import type { ParsedFilter } from '../mqtt/topic.ts'
-import type { Delivery, Grant } from '../routing/delivery.ts'
+import type { Delivery } from '../routing/delivery.ts'
 import type { Lsn } from '../store/port.ts'
 import type { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import { Outbox, type OutboxLimits, type Terms } from './outbox.ts'
 import type { Timed } from './wheel.ts'
-
-export interface Subscription {
-  readonly parsed: ParsedFilter
-  readonly grant: Grant
-}
 
 export interface SessionLimits extends OutboxLimits {
   readonly inflightMessages: number
@@ -42,7 +36,8 @@ export class Session implements Timed {
   connection: Connection<Session> | undefined = undefined
   /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
   expirySeconds: number
-  readonly subscriptions = new Map<string, Subscription>()
+  /** By filter as the client wrote it, `$share/group/` and all: its grant, packed, as there may be millions. */
+  readonly subscriptions = new Map<string, number>()
   will: WillPacket | undefined = undefined
   username: string | undefined = undefined
   /** When the will fires and when the session ends, while it is offline; monotonic milliseconds. */
