@@ -1,118 +1,256 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { godwit } from '../cli/godwit.ts'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { bytes } from '../clients/kit.ts'
+import { godwit, Program, run, startGodwit, temporary } from '../support/program.ts'
+import { certificateFiles, levels, makeReady, manyLines, type Start, subscribed, succeeds, versions } from './kit.ts'
 
-// `godwit pub` and `sub` beside mosquitto_pub and mosquitto_sub, at Debian's Mosquitto: the same flags do the same.
+// Debian's mosquitto_pub, mosquitto_sub and mosquitto_rr against a godwit.
 
-let folder: string
-let mosquitto: ChildProcess
 let port: string
-
-beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'godwit-peer-'))
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  port = String((probe.address() as AddressInfo).port)
-  probe.close()
-  await once(probe, 'close')
-  const config = join(folder, 'mosquitto.conf')
-  writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\n`)
-  mosquitto = spawn('mosquitto', ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] })
-  let log = ''
-  for await (const text of mosquitto.stderr!) if ((log += String(text)).includes(' running')) break
+beforeEach(async () => {
+  const started = await startGodwit()
+  port = String(started.port)
+  await makeReady(started.port)
 })
 
-afterAll(async () => {
-  const closed = once(mosquitto, 'close')
-  mosquitto.kill()
-  await closed
-  rmSync(folder, { recursive: true })
-})
+const sub: Start = (args) => new Program('mosquitto_sub', ['-p', port, ...args])
+const pub = (args: readonly string[], input?: string | Buffer): Promise<string> =>
+  succeeds('mosquitto_pub', ['-p', port, ...args], input)
 
-interface Result {
-  readonly code: number
-  readonly out: string
-}
+for (const version of versions)
+  describe(version, () => {
+    const V = ['-V', version]
 
-async function theirs(verb: 'pub' | 'sub', args: readonly string[], input = ''): Promise<Result> {
-  const child = spawn(`mosquitto_${verb}`, ['-p', port, ...args], { stdio: ['pipe', 'pipe', 'ignore'] })
-  let out = ''
-  child.stdout.setEncoding('latin1').on('data', (text: string) => (out += text))
-  // Whoever does not read stdin may be gone by now.
-  child.stdin.on('error', () => {}).end(input)
-  const [code] = (await once(child, 'close')) as [number]
-  return { code, out }
-}
+    for (const qos of levels) {
+      const q = ['-q', String(qos)]
 
-async function ours(verb: 'pub' | 'sub', args: readonly string[], input = ''): Promise<Result> {
-  const { code, out } = await godwit([verb, '-p', port, ...args], { input })
-  return { code, out: Buffer.from(out).toString('latin1') }
-}
-
-/** Times and packet ids differ from run to run. */
-function steady({ code, out }: Result): Result {
-  return { code, out: out.replace(/"tst":"[^"]*"/g, '').replace(/"mid":\d+/g, '') }
-}
-
-const publications: readonly (readonly [flags: readonly string[], input?: string])[] = [
-  [['-t', 'x/1', '-r', '-m', 'text']],
-  [['-t', 'x/2', '-r', '-m', '{"a": [1, 2]}', '-q', '2']],
-  [['-t', 'x/3', '-r', '-s'], 'two\r\nlines\n'],
-  [['-t', 'x/4', '-r', '-l'], 'a\n\nlast'],
-  [['-t', 'x/5', '-r', '-m', 'ünïcödé "quoted" \\ back']],
-  [
-    ['-t', 'x/6', '-r', '-m', 'p', '-q', '1', '-V', 'mqttv5'].concat(
-      ['-D', 'publish', 'content-type', 'text/plain', '-D', 'publish', 'user-property', 'k', 'v'],
-      ['-D', 'publish', 'response-topic', 'r', '-D', 'publish', 'correlation-data', 'c'],
-    ),
-  ],
-]
-
-const count = ['-t', 'x/#', '-C', String(publications.length)]
-const formats: readonly (readonly string[])[] = [
-  [],
-  ['-v'],
-  ['-N'],
-  ['-F', '%t|%p|%q|%r|%l|%x|%X|%%|\\t|\\n|@@'],
-  ['-F', '%10t|%-10t|%.2t|%5.2t|%05l|%-5l|'],
-  ['-F', '%j', '-q', '2'],
-  ['-F', '%J'],
-  ['-F', '%C|%D|%E|%F|%P|%R|%S|', '-V', 'mqttv5', '-q', '1'],
-  ['-F', '%j', '-V', 'mqttv5'],
-  ['-T', 'x/2', '-T', 'x/+/y', '-v', '-t', 'x/2/#'],
-]
-
-for (const [who, publisher] of [
-  ['mosquitto_pub', theirs],
-  ['godwit pub', ours],
-] as const)
-  describe(`what ${who} has published`, () => {
-    beforeAll(async () => {
-      for (const [flags, input] of publications) expect((await publisher('pub', flags, input)).code).toBe(0)
-    })
-    for (const format of formats)
-      test(`shown with ${JSON.stringify(format.join(' '))}`, async () => {
-        const shown = format.includes('-T') ? [...count.slice(0, 2), '-W', '1'] : count
-        const [a, b] = [await theirs('sub', [...shown, ...format]), await ours('sub', [...shown, ...format])]
-        expect(steady(b)).toEqual(steady(a))
-        expect(a.out.length).toBeGreaterThan(0)
+      test(`QoS ${qos}: messages arrive as they were sent`, async () => {
+        const subscriber = await subscribed(sub, [...V, ...q, '-t', 'a/+', '-F', '%t %q %r %x'], 4)
+        await pub([...V, ...q, '-t', 'a/text', '-m', 'grüße'])
+        await pub([...V, ...q, '-t', 'a/none', '-n'])
+        await pub([...V, ...q, '-t', 'a/bytes', '-s'], Buffer.of(0, 255, 10, 13))
+        await pub([...V, ...q, '-t', 'a/kept', '-m', 'x', '-r'])
+        expect(await subscriber.lines()).toEqual([
+          `a/text ${qos} 0 ${Buffer.from('grüße').toString('hex')}`,
+          `a/none ${qos} 0 `,
+          `a/bytes ${qos} 0 00ff0a0d`,
+          `a/kept ${qos} 0 78`,
+        ])
       })
+
+      test(`QoS ${qos}: 10,000 lines from stdin`, async () => {
+        const subscriber = await subscribed(sub, [...V, ...q, '-t', 'a'], manyLines.length)
+        await pub([...V, ...q, '-t', 'a', '-l'], `${manyLines.join('\n')}\n`)
+        expect(await subscriber.lines()).toEqual(manyLines.map((line) => `a ${line}`))
+      })
+    }
+
+    test('retained messages', async () => {
+      for (const topic of ['r/1', 'r/2']) await pub([...V, '-q', '1', '-t', topic, '-m', 'kept', '-r'])
+      const retained = [...V, '-t', 'r/#', '-v', '-W', '25']
+      expect(await succeeds('mosquitto_sub', ['-p', port, ...retained, '-C', '2'])).toBe('r/1 kept\nr/2 kept\n')
+      const fresh = await subscribed(sub, [...V, '-t', 'r/#', '-t', 'live', '-T', 'r/1'], 2)
+      await pub([...V, '-t', 'live', '-m', 'x'])
+      expect(await fresh.lines()).toEqual(['r/2 kept', 'live x'])
+      await pub([...V, '-q', '1', '-t', 'r/1', '-n', '-r'])
+      const out = await succeeds('mosquitto_sub', ['-p', port, ...retained, '--remove-retained', '-C', '1'])
+      expect(out).toBe('r/2 kept\n')
+      await pub([...V, '-q', '1', '-t', 'r/3', '-m', 'last', '-r'])
+      expect(await succeeds('mosquitto_sub', ['-p', port, ...retained, '-C', '1'])).toBe('r/3 last\n')
+    })
+
+    test('-W ends a subscriber that hears nothing', async () => {
+      expect(await run('mosquitto_sub', ['-p', port, ...V, '-t', 'silent', '-W', '1'])).toMatchObject({ code: 27 })
+    })
+
+    test('a will fires when its client is killed, and not when it leaves', async () => {
+      const watcher = await subscribed(sub, [...V, '-t', 'will/#', '-q', '2', '-F', '%t %p %q'], 1)
+      const will = ['--will-topic', 'will/a', '--will-payload', 'gone', '--will-qos', '2', '--will-retain']
+      const polite = await subscribed(sub, [...V, ...will])
+      polite.program.signal('SIGTERM')
+      await polite.program.code
+      const device = await subscribed(sub, [...V, ...will])
+      device.program.signal('SIGKILL')
+      expect(await watcher.lines()).toEqual(['will/a gone 2'])
+      const out = await succeeds('mosquitto_sub', ['-p', port, ...V, '-t', 'will/#', '-v', '-C', '1', '-W', '25'])
+      expect(out).toBe('will/a gone\n')
+    })
+
+    test('a session that is kept has what came meanwhile', async () => {
+      const kept = [...V, '-i', 'kept', '-c', '-q', '2', '-t', 'a', ...(version === 'mqttv5' ? ['-x', '300'] : [])]
+      const first = await subscribed(sub, kept)
+      first.program.signal('SIGTERM')
+      await first.program.code
+      for (const qos of [1, 2]) await pub([...V, '-q', String(qos), '-t', 'a', '-l'], '1\n2\n3\n')
+      // QoS 2 is complete with its PUBREL, so it may come behind later QoS 1.
+      const again = await subscribed(sub, kept, 6)
+      expect((await again.lines()).toSorted()).toEqual(['a 1', 'a 1', 'a 2', 'a 2', 'a 3', 'a 3'])
+    })
+
+    test('a message of 1.5 MB', async () => {
+      const file = join(temporary(), 'large')
+      writeFileSync(file, bytes(1_500_000))
+      const subscriber = await subscribed(sub, [...V, '-q', '1', '-t', 'large', '-F', '%t %l'], 1)
+      await pub([...V, '-q', '1', '-t', 'large', '-f', file, '-r'])
+      expect(await subscriber.lines()).toEqual(['large 1500000'])
+      const { stdout } = {
+        stdout: await succeeds('mosquitto_sub', ['-p', port, ...V, '-t', 'large', '-C', '1', '-F', '%x']),
+      }
+      expect(stdout.trim()).toBe(bytes(1_500_000).toString('hex'))
+    })
+
+    test('-U unsubscribes', async () => {
+      const subscriber = await subscribed(sub, [...V, '-t', 'a', '-t', 'b', '-U', 'a'], 1)
+      // UNSUBSCRIBE follows SUBSCRIBE; when a message to itself has come through, it has been heard.
+      await pub([...V, '-t', 'b', '-m', 'x'])
+      expect(await subscriber.lines()).toEqual(['b x'])
+    })
   })
 
-test('-W ends with 27', async () => {
-  expect([
-    (await theirs('sub', ['-t', 'no', '-W', '1'])).code,
-    (await ours('sub', ['-t', 'no', '-W', '1'])).code,
-  ]).toEqual([27, 27])
+describe('mqttv5', () => {
+  const V = ['-V', 'mqttv5']
+  const property = (text: string): string[] => ['-D', ...text.split(' ')]
+
+  test('properties of a message', async () => {
+    const subscriber = await subscribed(sub, [...V, '-t', 'a', '-F', '%t %p %C %D %E %F %P %R'], 1)
+    await pub([
+      ...V,
+      ...['-t', 'a', '-m', 'x'],
+      ...property('publish content-type text/plain'),
+      ...property('publish correlation-data 17'),
+      ...property('publish message-expiry-interval 1000'),
+      ...property('publish payload-format-indicator 1'),
+      ...property('publish response-topic answers'),
+      ...property('publish user-property one 1'),
+      ...property('publish user-property one 2'),
+      ...property('publish user-property another 3'),
+    ])
+    const [line] = await subscriber.lines()
+    expect(line?.replace(/ (1000|99\d) /, ' ABOUT-1000 ')).toBe(
+      'a x text/plain 17 ABOUT-1000 1 one:1 one:2 another:3 answers',
+    )
+  })
+
+  test('subscription identifier, retain as published', async () => {
+    const args = [...V, ...property('subscribe subscription-identifier 77'), '--retain-as-published']
+    const subscriber = await subscribed(sub, [...args, '-t', 'a', '-F', '%t %r %S'], 2)
+    await pub([...V, '-t', 'a', '-m', 'x'])
+    await pub([...V, '-t', 'a', '-m', 'x', '-r'])
+    expect(await subscriber.lines()).toEqual(['a 0 77', 'a 1 77'])
+  })
+
+  test('a topic alias for the lines of stdin', async () => {
+    const subscriber = await subscribed(sub, [...V, '-t', 'long/name'], 3)
+    await pub([...V, '-t', 'long/name', '-l', ...property('publish topic-alias 5')], 'a\nb\nc\n')
+    expect(await subscriber.lines()).toEqual(['long/name a', 'long/name b', 'long/name c'])
+  })
+
+  test('receive maximum and maximum packet size of a subscriber', async () => {
+    const args = [...V, ...property('connect receive-maximum 3'), ...property('connect maximum-packet-size 1000')]
+    const subscriber = await subscribed(sub, [...args, '-q', '2', '-t', 'a'], 200)
+    const lines = manyLines.slice(0, 200)
+    // Too large for it: it is not sent, and stops nothing.
+    await pub([...V, '-q', '1', '-t', 'a', '-m', 'x'.repeat(1000)])
+    await pub([...V, '-q', '2', '-t', 'a', '-l'], `${lines.join('\n')}\n`)
+    expect(await subscriber.lines()).toEqual(lines.map((line) => `a ${line}`))
+  })
+
+  test('a session without expiry ends with its connection', async () => {
+    const kept = [...V, '-i', 'kept', '-c', '-x', '0', '-q', '1', '-t', 'a']
+    const first = await subscribed(sub, kept)
+    first.program.signal('SIGTERM')
+    await first.program.code
+    await pub([...V, '-q', '1', '-t', 'a', '-m', 'lost'])
+    const again = await subscribed(sub, kept, 1)
+    await pub([...V, '-q', '1', '-t', 'a', '-m', 'new'])
+    expect(await again.lines()).toEqual(['a new'])
+  })
+
+  test('a delayed will', async () => {
+    const watcher = await subscribed(sub, [...V, '-t', 'will/#'], 1)
+    const will = ['--will-topic', 'will/a', '--will-payload', 'gone', ...property('will will-delay-interval 1')]
+    const device = await subscribed(sub, [...V, ...will, '-i', 'device', '-c', '-x', '60'])
+    device.program.signal('SIGKILL')
+    expect(await watcher.lines()).toEqual(['will/a gone'])
+  })
+
+  test('three share the work', async () => {
+    const members = await Promise.all([1, 2, 3].map(() => subscribed(sub, [...V, '-q', '1', '-t', '$share/g/jobs'])))
+    const lines = manyLines.slice(0, 300)
+    await pub([...V, '-q', '1', '-t', 'jobs', '-l'], `${lines.join('\n')}\n`)
+    const end = await subscribed(sub, [...V, '-t', 'end'], 1)
+    await pub([...V, '-t', 'end', '-m', ''])
+    await end.lines()
+    const came = members.map(({ program }) => program.out)
+    for (const line of lines) {
+      // Each line is with one of them, sooner or later.
+      await Promise.any(came.map((out) => out.until(`jobs ${line}\n`)))
+    }
+    const all = came.flatMap(({ text }) => text.split('\n').filter((line) => line.startsWith('jobs')))
+    expect(all.toSorted()).toEqual(lines.map((line) => `jobs ${line}`).toSorted())
+  })
+
+  test('mosquitto_rr gets its response', async () => {
+    const responder = await subscribed(sub, [...V, '-t', 'service', '-F', '%t|%p|%R|%D'], 1)
+    const asked = succeeds('mosquitto_rr', [
+      '-p',
+      port,
+      ...V,
+      '-t',
+      'service',
+      '-e',
+      'answers',
+      '-m',
+      'question',
+      '-W',
+      '25',
+    ])
+    const [, payload, topic, correlation] = (await responder.lines())[0]!.split('|')
+    expect([payload, topic]).toEqual(['question', 'answers'])
+    const data = correlation ? property(`publish correlation-data ${correlation}`) : []
+    await pub([...V, '-t', topic!, '-m', 'answer', ...data])
+    expect(await asked).toBe('answer\n')
+  })
 })
 
-test('--retained-only and --remove-retained clear a tree', async () => {
-  for (const topic of ['y/1', 'y/2', 'y/3']) await theirs('pub', ['-t', topic, '-r', '-m', 'x'])
-  expect((await ours('sub', ['-t', 'y/#', '--remove-retained', '--retained-only'])).code).toBe(0)
-  expect(await theirs('sub', ['-t', 'y/#', '-W', '1'])).toEqual({ code: 27, out: '' })
+test('over TLS, with a certificate of the client', async () => {
+  const folder = temporary()
+  const { cert, key, clientCert, clientKey } = await certificateFiles(folder)
+  const file = join(folder, 'godwit.yaml')
+  writeFileSync(
+    file,
+    `listeners:\n  - url: tls://127.0.0.1:0\n    tls: { cert: cert.pem, key: key.pem, ca: cert.pem, requestCert: true }\n`,
+  )
+  void key
+  const started = await startGodwit(['--config', file])
+  const reach = ['-p', String(started.port), '--cafile', cert]
+  const own = ['--cert', clientCert, '--key', clientKey]
+  await succeeds('mosquitto_pub', [...reach, ...own, '-t', 'a', '-m', 'x', '-r', '-q', '1'])
+  expect(await succeeds('mosquitto_sub', [...reach, ...own, '-t', 'a', '-v', '-C', '1'])).toBe('a x\n')
+  expect((await run('mosquitto_pub', [...reach, '-t', 'a', '-m', 'x', '-q', '1'])).code).not.toBe(0)
+})
+
+test('$SYS tells who we are', async () => {
+  expect(await succeeds('mosquitto_sub', ['-p', port, '-t', '$SYS/broker/version', '-C', '1', '-W', '25'])).toMatch(
+    /^godwit \d/,
+  )
+})
+
+test('godwit sub writes what mosquitto_sub writes', async () => {
+  const V = ['-V', 'mqttv5']
+  const formats = ['%t|%p|%q|%r|%l|%x|%X', '%-12t|%12t|%.3t|%010l', '%C|%D|%E|%P|%R', '%%\\t\\n\\a', '[%j]']
+  for (const format of formats) {
+    const args = [...V, '-q', '2', '-t', 'a/#', '-F', format.replace('%j', '%p'), '-t', 'more']
+    const both = await Promise.all([
+      subscribed(sub, args, 3),
+      subscribed((more) => godwit(['sub', '-p', port, ...more]), args, 3),
+    ])
+    const properties = ['-D', 'publish', 'content-type', 'x/y', '-D', 'publish', 'user-property', 'k', 'v']
+    await pub([...V, '-q', '2', '-t', 'a/b', '-m', 'hello', ...properties])
+    await pub([...V, '-q', '1', '-t', 'more', '-m', 'grüße', '-D', 'publish', 'response-topic', 'r'])
+    await pub([...V, '-q', '1', '-t', 'a', '-n'])
+    const outputs = await Promise.all(both.map(({ program }) => program.ended()))
+    expect(outputs[1]).toEqual(outputs[0])
+  }
 })
