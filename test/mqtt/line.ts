@@ -1,6 +1,7 @@
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet'
 import type { Log, Stream } from '../../src/host.ts'
 import { Connection, type ConnectionContext, type ConnectionEvents } from '../../src/mqtt/connection.ts'
+import type { Message } from '../../src/mqtt/message.ts'
 import { Turn } from '../../src/mqtt/output.ts'
 import { PacketDecoder, type Version } from '../../src/mqtt/packets.ts'
 import { TopicTable } from '../../src/mqtt/topic.ts'
@@ -108,7 +109,9 @@ export class Line {
   /** How often it said that it was over, and why. */
   ends = 0
   fault: Error | undefined = undefined
-  /** Runs at each event, before it is recorded. */
+  /** The messages among it. */
+  readonly messages: Message[] = []
+  /** Runs at each event, once it is recorded. */
   onEvent: (() => void) | undefined = undefined
   readonly rig: Rig
 
@@ -134,7 +137,7 @@ export class Line {
   }
 
   clear(): this {
-    this.readings.length = this.stream.writes.length = 0
+    this.readings.length = this.messages.length = this.stream.writes.length = 0
     return this
   }
 }
@@ -145,7 +148,10 @@ const recorder: ConnectionEvents<Line> = {
     from.accept(false, {})
   },
   auth: (from, packet) => told(from, read.ourAuth(packet)),
-  publish: (from, message, packetId) => told(from, read.ourPublish(message, packetId, from.session!.rig.nowMs)),
+  publish(from, message, packetId) {
+    from.session!.messages.push(message)
+    told(from, read.ourPublish(message, packetId, from.session!.rig.nowMs))
+  },
   puback: (from, packetId, reason) => told(from, read.ourAck('puback', packetId, reason)),
   pubrec: (from, packetId, reason) => told(from, read.ourAck('pubrec', packetId, reason)),
   // Its reason changes nothing, and is not handed over.
@@ -161,8 +167,8 @@ const recorder: ConnectionEvents<Line> = {
 }
 
 function told(from: Connection<Line>, reading: string): void {
-  from.session!.onEvent?.()
   from.session!.readings.push(reading)
+  from.session!.onEvent?.()
 }
 
 /** CONNECT, encoded by mqtt-packet. */
