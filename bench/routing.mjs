@@ -41,9 +41,11 @@ const figures = (name, samples) => {
 const rate = (name, times, run) => {
   collect()
   const start = performance.now()
+  const cpu = process.cpuUsage()
   run()
   const seconds = (performance.now() - start) / 1000
-  console.log(`${name}: ${(times / seconds / 1e6).toFixed(2)} M/s, ${((seconds / times) * 1e9).toFixed(0)} ns`)
+  const cpuNs = (process.cpuUsage(cpu).user * 1000) / times
+  console.log(`${name}: ${(times / seconds / 1e6).toFixed(2)} M/s (${cpuNs.toFixed(0)} ns of CPU each)`)
 }
 
 // Warm the code on another tree, so that the first of the million are not timed in the interpreter.

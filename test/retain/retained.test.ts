@@ -176,7 +176,7 @@ test('leaves split and merge under walks', () => {
         expect(names(store.matching(filter('#'), 0))).toEqual([...naive].sort())
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 30 },
   )
 })
 
@@ -286,6 +286,6 @@ test('any sequence of set, clear, expire and interleaved walks agrees with a Map
       }
       for (const walk of walks) while (stepWalk(walk));
     }),
-    { numRuns: 600 },
+    { numRuns: 400 },
   )
 })

@@ -151,7 +151,7 @@ test('any sequence of subscribe, unsubscribe and match agrees with a list of sub
       for (const { session, text } of [...naive.held.values()]) remove(session, text)
       expect([tree.size, tree.nodes, tree.levels, interests.size]).toEqual([0, 0, 0, 0])
     }),
-    { numRuns: 400 },
+    { numRuns: 250 },
   )
 })
 
