@@ -127,7 +127,8 @@ export class Publishing {
   /** Gives a copy of a session that has ended to another member of its group. False when there is none. */
   move(message: Message, terms: Terms, from: Session): boolean {
     const next = (terms as Delivery<Session>).group?.pick(from)
-    if (!next) return false
+    // To the next member it would be a new delivery, and none begins behind its expiry [MQTT-3.3.2-5].
+    if (!next || message.expiresAtMs <= this.#parts.now()) return false
     // The copy goes on; it is not made again.
     this.#parts.ledger.copies--
     next.subscriber.deliver(message, next, next.retainAsPublished && message.retain, true)

@@ -49,22 +49,28 @@ export class Subscribing {
     const authorize = hooks.authorizeSubscribe?.bind(hooks)
     if (!authorize) return this.#grant(from, packet, wishes)
     const who = infoOf(from)
-    // Filter by filter, in order, as if each had come in a packet of its own [MQTT-3.8.4-5].
-    const next = (at: number): void => {
-      const wish = wishes[at]
-      if (!wish) return this.#grant(from, packet, wishes)
-      if (!wish.parsed || wish.denied) return next(at + 1)
-      const { filter, group } = wish.parsed
-      asking.about(
-        from,
-        () => authorize(who, { filter, group, qos: wish.entry.qos }),
-        (verdict) => {
-          if ('denied' in verdict) wish.denied = verdict.denied
-          next(at + 1)
-        },
-      )
+    // Filter by filter, in order, as if each had come in a packet of its own [MQTT-3.8.4-5]; no stack holds thousands.
+    let at = 0
+    const proceed = (): void => {
+      while (at < wishes.length) {
+        const wish = wishes[at++]!
+        if (!wish.parsed) continue
+        const { filter, group } = wish.parsed
+        let state: 'asking' | 'answered' | 'later' = 'asking'
+        asking.about(
+          from,
+          () => authorize(who, { filter, group, qos: wish.entry.qos }),
+          (verdict) => {
+            if ('denied' in verdict) wish.denied = verdict.denied
+            if (state === 'later') proceed()
+            else state = 'answered'
+          },
+        )
+        if (state === 'asking') return void (state = 'later')
+      }
+      this.#grant(from, packet, wishes)
     }
-    next(0)
+    proceed()
   }
 
   unsubscribe(from: Client, packet: UnsubscribePacket): void {

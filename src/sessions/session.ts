@@ -136,7 +136,8 @@ export class Session implements Timed {
   pump(): void {
     const connection = this.#live
     if (connection === undefined) return
-    this.#outbox?.pump(connection.sender, this.#context.now())
+    const nowMs = this.#context.now()
+    this.#outbox?.pump(connection.sender, nowMs)
     if (!connection.sender.congested && this.#outbox?.relaxed !== false) this.#context.backpressure.relieve(this)
     while (
       this.#feeds !== undefined &&
@@ -149,7 +150,8 @@ export class Session implements Timed {
       if (next.done === true) this.#feeds.shift()
       // Not its own, where it wants no local ones; that goes by client id [MQTT-3.8.3-3].
       else if (feed.delivery.own === undefined && isBy(this.clientId, next.value)) continue
-      else this.deliver(next.value, feed.delivery, true, false)
+      // It may have expired since the walk began [MQTT-3.3.2-5].
+      else if (next.value.expiresAtMs > nowMs) this.deliver(next.value, feed.delivery, true, false)
     }
   }
 

@@ -4,7 +4,7 @@ import { Reason } from '../../src/mqtt/reason.ts'
 import { startBroker } from '../support/broker.ts'
 import type { RawClient } from '../support/raw.ts'
 import { covers } from './covering.ts'
-import { closes, eachRow, hasten, hears, join, joinKept, publishes, settle, told } from './kit.ts'
+import { acknowledge, closes, eachRow, hasten, hears, join, joinKept, publishes, settle, told } from './kit.ts'
 import { block, hex, packet, text, u16, type Version, versions } from './wire.ts'
 
 /** A PUBLISH of either layout: v5 has an empty property block more. */
@@ -317,6 +317,33 @@ covers(['5:MQTT-3.3.2-5'], 'what has expired in a queue, or retained, is sent to
     await back.expectQuiet()
   }
   expect(broker.node.broker.ledger.lost.expired).toBe(4)
+})
+
+covers(['5:MQTT-3.3.2-5'], 'nor is what expires while its subscriber has no room for it', async () => {
+  const broker = await startBroker()
+  const pub = await join(broker, 'pub')
+  const expiring = { qos: 1, messageId: 1, properties: { messageExpiryInterval: 10 } }
+  for (const topic of ['r/1', 'r/2', 'r/3', 'r/4']) pub.publish(topic, 'x', { ...expiring, retain: true })
+  await settle(pub)
+  const sub = await join(broker, 'sub', 5, { properties: { receiveMaximum: 1 } })
+  await sub.subscribe('$share/g/s', 1)
+  await sub.subscribe('r/#', 1)
+  const [first] = await publishes(sub, 1)
+  expect(told(first!)).toBe('r/1=x q1 retain')
+  for (const topic of ['r/5', 's', 'r/6']) pub.publish(topic, 'x', expiring)
+  await settle(pub)
+  hasten(20)
+  await acknowledge(sub, first!)
+  await sub.expectQuiet()
+  // Sent in time, it is owed to this member; to the next one it would be late.
+  pub.publish('s', 'y', expiring)
+  expect(await hears(sub, 1)).toEqual(['s=y q1'])
+  const next = await join(broker, 'next')
+  await next.subscribe('$share/g/s', 1)
+  hasten(20)
+  await sub.disconnect()
+  await next.expectQuiet()
+  expect(broker.node.broker.pending).toBe(0)
 })
 
 covers(['5:MQTT-3.3.2-12'], 'a client may set, use and change every alias up to the maximum', async () => {

@@ -220,6 +220,23 @@ covers(
 )
 
 covers(
+  ['5:MQTT-3.8.4-5', '3.1.1:MQTT-3.8.4-4'],
+  'a SUBSCRIBE may have very many filters, allowed at once or later',
+  async () => {
+    for (const authorizeSubscribe of [() => true, () => Promise.resolve(true)]) {
+      const broker = await startBroker({ hooks: { authorizeSubscribe } })
+      const client = await join(broker, 'client')
+      const filters = Array.from({ length: 20_000 }, (_, at) => ({
+        topic: at % 2 ? '' : `f/${at % 500}`,
+        qos: 0 as const,
+      }))
+      client.send({ cmd: 'subscribe', messageId: 1, subscriptions: filters })
+      expect((await client.expect('suback')).granted).toEqual(filters.map((_, at) => (at % 2 ? 0x8f : 0)))
+    }
+  },
+)
+
+covers(
   ['5:MQTT-3.9.3-2'],
   'a subscription above the quota gets 0x97; one that replaces another does not count',
   async () => {
