@@ -81,6 +81,7 @@ export class Broker implements ConnectionEvents<Session> {
   readonly #stopTicking: () => void
   readonly #startedMs: number
   #lastTickMs: number
+  #connects = 0
   #sysDueMs: number
   #draining = false
   #mostOnline = 0
@@ -222,6 +223,7 @@ export class Broker implements ConnectionEvents<Session> {
   // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
 
   connect(from: Client, packet: ConnectPacket): void {
+    from.connectNumber = ++this.#connects
     this.#handshake.connect(from, packet)
   }
 
@@ -263,6 +265,10 @@ export class Broker implements ConnectionEvents<Session> {
 
   #welcome(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
     const limits = this.#limits
+    // Hooks may let an earlier CONNECT in later: the client id belongs to the one that came last [MQTT-3.1.4-3].
+    const holder = this.sessions.get(client.clientId)?.connection
+    if (holder && holder.connectNumber > client.connectNumber)
+      return client.close(Reason.sessionTakenOver, 'another client connected with this client id')
     const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpirySeconds)
     const { session, present } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
     session.will = packet.will

@@ -75,6 +75,8 @@ export class Connection<S> implements StreamEvents {
   username: string | undefined = undefined
   keepAliveSeconds = 0
   authenticationMethod: string | undefined = undefined
+  /** Its CONNECT's place among those of the broker. */
+  connectNumber = 0
   /** Acknowledgements to this client that wait for the store. */
   heldAcks = 0
   readonly #context: ConnectionContext<S>
