@@ -170,9 +170,8 @@ describe('the end', () => {
   })
 
   test('-W while it connects', async () => {
-    const port = await startScripted(() => {})
-    const { code, err } = await godwit(['sub', '-p', String(port), '-t', 'a', '-W', '0.05'])
-    expect([code, err]).toEqual([27, 'error: timed out\n'])
+    const port = String(await startScripted(() => {}))
+    expect((await godwit(['sub', '-p', port, '-t', 'a', '-W', '0.05'])).code).toBe(27)
   })
 
   test('-E', async () => {
