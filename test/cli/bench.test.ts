@@ -3,94 +3,20 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { Writable } from 'node:stream'
 import { Command, CommanderError } from 'commander'
-import { generate, type Packet, parser } from 'mqtt-packet'
+import { generate } from 'mqtt-packet'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { benchCommand } from '../../src/cli/bench/command.ts'
 import { Histogram } from '../../src/cli/bench/histogram.ts'
 import { CliError, type Io } from '../../src/cli/io.ts'
-
-/** What the little broker does wrong, if anything. */
-interface Faults {
-  /** The nth PUBLISH is acknowledged and not delivered. */
-  loses?: number
-  /** The nth one is delivered after the one behind it. */
-  swaps?: number
-  /** The nth one is never acknowledged. */
-  ignores?: number
-  /** Return code of CONNACK. */
-  refuses?: number
-  /** Publishers are disconnected at the nth PUBLISH. */
-  drops?: number
-  /** Nothing is answered at all. */
-  mute?: boolean
-}
+import { brokerWith as startBroker, type Faults } from './bench-broker.ts'
 
 let close: () => void = () => {}
 afterEach(() => close())
 
-/** Exact topics, `#` and `$share/bench/…#` in turns; all QoS levels, decoded with mqtt-packet. @returns its port */
 async function brokerWith(faults: Faults): Promise<number> {
-  const subscribers: { filter: string; send: (packet: Packet) => void }[] = []
-  let held: (() => void) | undefined
-  let count = 0
-  let turn = 0
-  const sockets = new Set<net.Socket>()
-  const server = net.createServer((socket) => {
-    sockets.add(socket)
-    socket.on('error', () => {})
-    let protocolVersion = 4
-    const send = (packet: Packet): void => void socket.write(generate(packet, { protocolVersion }))
-    const route = (packet: Packet & { cmd: 'publish' }): void => {
-      const matching = subscribers.filter(({ filter }) => filter.endsWith('#') || filter === packet.topic)
-      const shared = matching.some(({ filter }) => filter.startsWith('$share/'))
-      for (const to of shared ? [matching[turn++ % matching.length]!] : matching)
-        to.send({ ...packet, messageId: (count % 65_535) + 1 })
-    }
-    const reader = parser()
-    if (!faults.mute) socket.on('data', (bytes) => reader.parse(bytes))
-    reader.on('packet', (packet) => {
-      switch (packet.cmd) {
-        case 'connect':
-          protocolVersion = packet.protocolVersion ?? 4
-          send({
-            cmd: 'connack',
-            sessionPresent: false,
-            returnCode: faults.refuses ?? 0,
-            reasonCode: faults.refuses ?? 0,
-          })
-          return
-        case 'subscribe':
-          subscribers.push({ filter: packet.subscriptions[0]!.topic, send })
-          return send({ cmd: 'suback', messageId: packet.messageId!, granted: [packet.subscriptions[0]!.qos] })
-        case 'pingreq':
-          return send({ cmd: 'pingresp' })
-        case 'publish': {
-          count++
-          if (count === faults.drops) return void socket.destroy()
-          const late = held
-          held = undefined
-          if (count === faults.swaps) held = () => route(packet)
-          else if (count !== faults.loses) route(packet)
-          late?.()
-          if (count === faults.ignores) return
-          if (packet.qos > 0) send({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId: packet.messageId! })
-          return
-        }
-        case 'pubrec':
-          return send({ cmd: 'pubrel', messageId: packet.messageId! })
-        case 'pubrel':
-          return send({ cmd: 'pubcomp', messageId: packet.messageId! })
-        default:
-      }
-    })
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  close = () => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  }
-  return (server.address() as net.AddressInfo).port
+  const broker = await startBroker(faults)
+  close = broker.close
+  return broker.port
 }
 
 interface Result {
@@ -198,6 +124,14 @@ describe('what a broker does wrong is found', () => {
       expect(result.stderr).toContain(problem)
       expect(result.json.ok).toBe(false)
     })
+
+  test('a loss in the warm-up is reported as what it was', async () => {
+    const port = await brokerWith({ loses: 300 })
+    const { code, json } = await bench(...pub, '--warmup', '500', '-p', `${port}`)
+    expect(code).toBe(1)
+    expect(json).toMatchObject({ sent: 500, expected: 500, received: 499, lost: 1 })
+    expect(json.outPerSecond).toBeLessThan(1e7)
+  })
 
   test('nobody there', async () => {
     const port = await freePort()
