@@ -1,7 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { decimal, qos, usage, whole } from '../flags.ts'
 import { CliError, Exit, note, type Io, silenced } from '../io.ts'
-import { processIo } from '../process.ts'
 import type { Host, Outcome } from './bench.ts'
 import { runConnect, runSubscribe } from './idle.ts'
 import type { Version } from './frames.ts'
@@ -16,7 +15,7 @@ const mostMessages = 1e12
 const longestSeconds = 86_400
 
 /** `godwit bench`: a load generator for any MQTT broker. */
-export function benchCommand(io: Io = processIo()): Command {
+export function benchCommand(io: Io): Command {
   return new Command('bench')
     .description('measure a broker: how many messages, how fast, and whether any is lost')
     .helpOption('--help', 'show this')
