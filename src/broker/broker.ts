@@ -123,7 +123,7 @@ export class Broker implements ConnectionEvents<Session> {
     })
     const now = () => host.clock.now()
     const keep = (message: Message) => message.keep(this.#slab)
-    this.sessions = new Sessions(this.ledger, this.#slab, limits, now, this.#wheel, {
+    this.sessions = new Sessions(this.ledger, this.#slab, limits, host.clock, this.#wheel, {
       publishWill: (session, will) => this.#publishing.publishWill(session, will),
       ended: (session) => this.#ended(session),
       move: (message, terms, from) => this.#publishing.move(message, terms, from),

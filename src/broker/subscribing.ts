@@ -28,6 +28,9 @@ export interface SubscribingParts {
   readonly now: () => number
 }
 
+/** Retained messages that a search passes over before others have their turn: about 0.2 ms. */
+const searchStride = 1000
+
 /** One filter of a SUBSCRIBE on its way to its reason code. */
 interface Wish {
   readonly entry: SubscribeEntry
@@ -133,7 +136,7 @@ export class Subscribing {
   #feed(session: Session, wish: Wish, subscriptionId: number): void {
     const delivery = new Copy(session).add(packGrant(grantOf(wish.entry, subscriptionId)))
     const { retained, now } = this.#parts
-    session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now()))
+    session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now(), searchStride))
   }
 
   #overQuota(session: Session, filter: string): MqttError | undefined {

@@ -20,6 +20,8 @@ export interface SessionContext {
   readonly limits: SessionLimits
   readonly backpressure: Backpressure
   now(): number
+  /** Runs something when this turn is over. */
+  soon(run: () => void): void
   /** The time of one of the session's delays has come. */
   due(session: Session, nowMs: number): void
 }
@@ -28,7 +30,8 @@ export interface SessionContext {
 interface Feed {
   readonly filter: string
   readonly delivery: Delivery<Session>
-  readonly messages: Iterator<Message, void>
+  /** Undefined where the search wants to go on in another turn. */
+  readonly messages: Iterator<Message | undefined, void>
 }
 
 /** What the broker knows of a client, whether it is connected or not (MQTT 5.0, 4.1). */
@@ -49,6 +52,7 @@ export class Session implements Timed {
   #incoming: Map<number, Lsn> | undefined = undefined
   #outbox: Outbox | undefined = undefined
   #feeds: Feed[] | undefined = undefined
+  #pumpsSoon = false
   readonly #context: SessionContext
   #window = 0
 
@@ -114,7 +118,7 @@ export class Session implements Timed {
   }
 
   /** Sends retained messages to a new subscription, at the pace of the client. */
-  feed(filter: string, delivery: Delivery<Session>, messages: Iterator<Message, void>): void {
+  feed(filter: string, delivery: Delivery<Session>, messages: Iterator<Message | undefined, void>): void {
     ;(this.#feeds ??= []).push({ filter, delivery, messages })
     this.pump()
   }
@@ -148,6 +152,8 @@ export class Session implements Timed {
       if (feed === undefined) return (this.#feeds = undefined)
       const next = feed.messages.next()
       if (next.done === true) this.#feeds.shift()
+      // Much was passed over without a match: the others have their turn first.
+      else if (next.value === undefined) return this.#pumpSoon()
       // Not its own, where it wants no local ones; that goes by client id [MQTT-3.8.3-3].
       else if (feed.delivery.own === undefined && isBy(this.clientId, next.value)) continue
       // It may have expired since the walk began [MQTT-3.3.2-5].
@@ -202,6 +208,15 @@ export class Session implements Timed {
   /** It has no room: does the publisher wait for it? */
   #slows(message: Message): boolean {
     return this.#context.backpressure.slow(this, message.publisher as Session | undefined)
+  }
+
+  #pumpSoon(): void {
+    if (this.#pumpsSoon) return
+    this.#pumpsSoon = true
+    this.#context.soon(() => {
+      this.#pumpsSoon = false
+      this.pump()
+    })
   }
 
   #pumpWaiting(): void {

@@ -1,3 +1,4 @@
+import type { Clock } from '../host.ts'
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { Reason } from '../mqtt/reason.ts'
@@ -22,6 +23,7 @@ export class Sessions implements SessionContext {
   readonly limits: SessionLimits
   readonly backpressure: Backpressure
   readonly now: () => number
+  readonly soon: (run: () => void) => void
   readonly #byId = new Map<string, Session>()
   readonly #wheel: TimingWheel
   readonly #effects: SessionEffects
@@ -34,16 +36,17 @@ export class Sessions implements SessionContext {
     ledger: Ledger,
     slab: Slab,
     limits: SessionLimits,
-    now: () => number,
+    clock: Clock,
     wheel: TimingWheel,
     effects: SessionEffects,
   ) {
     this.ledger = ledger
     this.slab = slab
     this.limits = limits
-    this.now = now
+    this.now = () => clock.now()
+    this.soon = (run) => clock.endOfTurn(run)
     this.#wheel = wheel
-    this.backpressure = new Backpressure(wheel, now)
+    this.backpressure = new Backpressure(wheel, this.now)
     this.#effects = effects
   }
 
