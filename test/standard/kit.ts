@@ -23,9 +23,10 @@ export function joinKept(
   clientId: string,
   version: Version = 5,
   properties: Record<string, unknown> = {},
+  transport: Transport = 'tcp',
 ): Promise<RawClient> {
   const kept = version === 5 ? { properties: { sessionExpiryInterval: 3600, ...properties } } : {}
-  return join(broker, clientId, version, { clean: false, ...kept })
+  return join(broker, clientId, version, { clean: false, ...kept }, transport)
 }
 
 type Mutable<R extends readonly unknown[]> = R extends readonly [...infer T] ? T : never

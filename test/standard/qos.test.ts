@@ -20,15 +20,16 @@ import {
   settle,
   told,
 } from './kit.ts'
-import { block, hex, packet, text, u16, type Version, versions } from './wire.ts'
+import { block, hex, packet, text, transports, u16, type Version, versions } from './wire.ts'
 
 const idOf = (received: Received) => received.messageId as number
 
 /** A subscriber to `t` at QoS 2 whose session is kept, and a publisher. */
 async function pair(broker: TestBroker, version: Version, properties: Record<string, unknown> = {}) {
-  const sub = await joinKept(broker, `sub${version}`, version, properties)
+  // TCP to one side, WebSocket to the other.
+  const sub = await joinKept(broker, `sub${version}`, version, properties, transports[version % 2])
   await sub.subscribe('t', 2)
-  return { sub, pub: await join(broker, `pub${version}`, version) }
+  return { sub, pub: await join(broker, `pub${version}`, version, {}, transports[(version + 1) % 2]) }
 }
 
 // ── the broker receives ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -39,7 +40,7 @@ async function pair(broker: TestBroker, version: Version, properties: Record<str
  * comes back.
  */
 async function play(broker: TestBroker, version: Version, steps: readonly string[]): Promise<void> {
-  const connect = () => joinKept(broker, 'pub', version)
+  const connect = () => joinKept(broker, 'pub', version, {}, transports[version % 2])
   let pub = await connect()
   for (const step of steps) {
     const [what, id, payload, dup] = step.split(' ')

@@ -1,4 +1,4 @@
-import { afterEach } from 'vitest'
+import { afterEach, expect } from 'vitest'
 import type { Hooks } from '../../src/access/hooks.ts'
 import type { Observer } from '../../src/broker/observer.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
@@ -33,7 +33,17 @@ afterEach(async () => {
   const nodes = [...running]
   running.clear()
   await Promise.all(nodes.map((node) => node.close()))
+  for (const { broker } of nodes) expectBalance(broker)
 })
+
+/** Whatever a test did: no message and no copy of one vanishes uncounted. */
+function expectBalance({ ledger, pending }: RunningNode['broker']): void {
+  const { published, unmatched, matched, refused, copies, delivered, lostTotal } = ledger
+  expect({ published, copies }).toEqual({
+    published: unmatched + matched + refused,
+    copies: delivered + pending + lostTotal,
+  })
+}
 
 /** A real broker on free ports of loopback: TCP and WebSocket, with `tls` over TLS too; closed when the test ends. */
 export async function startBroker(
