@@ -218,8 +218,9 @@ export class Output {
 
   /** Hands everything to the stream. While it still holds an earlier write, only full pages go: small ones would pile up. */
   flush(): void {
-    this.#dirty = false
+    // First, or it would come back dirty, and cost another flush.
     this.#settle()
+    this.#dirty = false
     if (this.unsentBytes === 0 || this.#closed) this.#writePage()
   }
 
