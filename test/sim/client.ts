@@ -1,0 +1,293 @@
+import type { IConnectPacket } from 'mqtt-packet'
+import type { Dice } from './dice.ts'
+import { Flights } from './flights.ts'
+import type { Epoch, History, Wish } from './history.ts'
+import type { Link } from './link.ts'
+import type { Publication } from './publication.ts'
+import { type Capacity, Receiver } from './receiver.ts'
+import type { SlowStore } from './store.ts'
+import { type FilterWish, Subscriber } from './subscriber.ts'
+import type { Time } from './time.ts'
+import { type Received, Wire, type WireEars } from './wire.ts'
+
+/** What a client lives in. */
+export interface ClientParts {
+  readonly time: Time
+  readonly dice: Dice
+  readonly history: History
+  readonly store: SlowStore
+  /** Opens a connection to the broker, and gives the wire its link. */
+  readonly dial: (wire: Wire, clientId: string) => void
+  /** Says that the broker has broken a rule; the world ends here. */
+  readonly blame: (rule: string, what: string) => never
+}
+
+export interface ClientOptions extends Capacity {
+  readonly id: string
+  /** What it keeps of its session beyond a connection, in seconds; 0: nothing. */
+  readonly expirySeconds: number
+  readonly keepAliveSeconds: number
+}
+
+/** What a CONNECT may bring along. */
+export interface ConnectWish {
+  readonly clean: boolean
+  readonly will?: Wish & { readonly delaySeconds: number }
+  /** Sent right behind CONNECT, without waiting for CONNACK (MQTT 5.0, 3.1.4). */
+  readonly inHaste?: () => void
+}
+
+/** After so long beyond its expiry a session must be gone: two ticks of the wheel, a late clock, and some air. */
+const expirySlackMs = 3000
+
+/** A correct MQTT client: what it does is up to others, how it does it is the standard's. */
+export class Client implements WireEars {
+  readonly options: ClientOptions
+  readonly flights: Flights
+  readonly receiver: Receiver
+  readonly subscriber: Subscriber
+  epoch: Epoch
+  wire: Wire | undefined = undefined
+  /** Another client has taken its client id: it does not come back. */
+  robbed = false
+  /** The will of the connection at hand. */
+  will: Publication | undefined = undefined
+  /** Called when its connection has closed. */
+  onClosed: () => void = () => {}
+  /** QoS 1 and 2 messages that the broker takes unacknowledged. */
+  window = 0
+  readonly #parts: ClientParts
+  #wantsClean = false
+  #leaving = false
+  /** CONNECTs since the last CONNACK. */
+  #attempts = 0
+  /** It had a CONNACK, so there was a session. */
+  #known = false
+  /** Since when the broker may have counted the session as offline; Infinity while that cannot be. */
+  #offlineMs = Infinity
+  /** The link before the one at hand. */
+  #lastLink: Link | undefined = undefined
+  #stopPings: (() => void) | undefined = undefined
+
+  constructor(options: ClientOptions, parts: ClientParts) {
+    this.options = options
+    this.#parts = parts
+    this.flights = new Flights(parts, options.id, options.version)
+    this.receiver = new Receiver(parts, options)
+    this.subscriber = new Subscriber(parts, options.id, options.version)
+    this.epoch = parts.history.epoch(this, options.expirySeconds > 0)
+  }
+
+  get online(): boolean {
+    return this.wire?.accepted === true && !this.wire.deaf && !this.wire.link.isFinished
+  }
+
+  /** Nothing of it is under way. */
+  get settled(): boolean {
+    return this.flights.size === 0 && this.subscriber.size === 0 && !this.receiver.busy
+  }
+
+  connect({ clean, will, inHaste }: ConnectWish): void {
+    const { id, version, expirySeconds, keepAliveSeconds, receiveMaximum } = this.options
+    const { maximumPacketBytes, topicAliasMaximum } = this.options
+    this.vanish()
+    // A clean session of 3.x ends with its connection, so one that persists never starts clean.
+    this.#wantsClean ||= expirySeconds === 0 || (clean && version === 5)
+    this.#leaving = false
+    this.#lastLink = this.wire?.link
+    this.#attempts++
+    const wire = (this.wire = new Wire(version, this))
+    // What the broker takes it says with CONNACK; until then the client is careful.
+    this.window = 2
+    this.#parts.dial(wire, id)
+    this.receiver.restart()
+    this.subscriber.restart()
+    if (this.#wantsClean) this.#newEpoch()
+    this.will = will && this.#parts.history.publication(this, will)
+    const packet: IConnectPacket = {
+      cmd: 'connect',
+      clientId: id,
+      protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
+      protocolVersion: version,
+      clean: this.#wantsClean,
+      keepalive: keepAliveSeconds,
+    }
+    if (version === 5)
+      packet.properties = {
+        sessionExpiryInterval: expirySeconds,
+        receiveMaximum,
+        topicAliasMaximum,
+        ...(maximumPacketBytes < Infinity && { maximumPacketSize: maximumPacketBytes }),
+      }
+    if (will && this.will)
+      packet.will = {
+        topic: will.topic,
+        payload: this.will.payload,
+        qos: will.qos,
+        retain: will.retain,
+        ...(version === 5 && { properties: { willDelayInterval: will.delaySeconds } }),
+      }
+    wire.send(packet)
+    if (this.#wantsClean) inHaste?.()
+  }
+
+  /** Publishes, if the broker's window has room. */
+  publish(wish: Wish): void {
+    if (!this.wire || (wish.qos > 0 && this.flights.size >= this.window)) return
+    this.flights.publish(this.wire, this.#parts.history.publication(this, wish))
+  }
+
+  subscribe(wishes: readonly FilterWish[], subscriptionId: number): void {
+    if (this.wire && this.subscriber.size < 10) this.subscriber.subscribe(this.wire, this.epoch, wishes, subscriptionId)
+  }
+
+  unsubscribe(names: readonly string[]): void {
+    if (this.wire && this.subscriber.size < 10) this.subscriber.unsubscribe(this.wire, this.epoch, names)
+  }
+
+  /** Says goodbye: the will is taken back, unless `withWill`. */
+  disconnect(withWill = false): void {
+    const wire = this.wire
+    if (!wire || wire.deaf) return
+    this.#leaving = !withWill
+    wire.link.break()
+    if (this.options.version === 5) wire.send({ cmd: 'disconnect', reasonCode: withWill ? 4 : 0 })
+    else wire.send({ cmd: 'disconnect' })
+    wire.deaf = true
+    wire.link.finish()
+    this.#down()
+  }
+
+  /** Another client takes its client id, and its session ends sooner or later. */
+  loseId(): void {
+    this.robbed = true
+    this.epoch.alive = false
+    for (const interval of this.epoch.intervals) interval.certainTo = Math.min(interval.certainTo, this.#parts.time.seq)
+  }
+
+  /** Ends its half of the connection without a word, and still listens. */
+  hangUp(): void {
+    this.wire?.link.finish()
+    this.#down()
+  }
+
+  /** Leaves the connection lying there: the broker learns nothing. */
+  vanish(): void {
+    const wire = this.wire
+    if (!wire || wire.isClosed) return
+    if (!wire.deaf) this.#leaving = false
+    wire.deaf = true
+    wire.link.vanish()
+    this.#down()
+  }
+
+  // ── what comes ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  packet(wire: Wire, packet: Received): void {
+    switch (packet.cmd) {
+      case 'connack':
+        return this.#accepted(wire, packet)
+      case 'publish':
+        return this.receiver.publish(wire, packet, this.epoch)
+      case 'pubrel':
+        return this.receiver.pubrel(wire, packet)
+      case 'puback':
+        return this.flights.puback(wire, packet)
+      case 'pubrec':
+        return this.flights.pubrec(wire, packet)
+      case 'pubcomp':
+        return this.flights.pubcomp(wire, packet, this.epoch.persistent)
+      case 'suback':
+      case 'unsuback':
+        return this.subscriber.answered(wire, this.epoch, packet)
+      case 'pingresp':
+        return
+      case 'disconnect':
+        if (this.robbed && packet.reasonCode === 0x8e) return
+        return this.blame('sent away', `DISCONNECT 0x${packet.reasonCode?.toString(16)} to ${this.options.id}`)
+      default:
+        return this.blame('unexpected', `${packet.cmd} to ${this.options.id}`)
+    }
+  }
+
+  closed(wire: Wire): void {
+    const { wasCut, isFinished, isRead } = wire.link
+    if (wire === this.wire && !wasCut && !this.robbed) {
+      if (this.#leaving && isRead && this.will) this.will.withdrawn = true
+      if (!isFinished) this.blame('closed', `the broker closed the connection of ${this.options.id}`)
+    }
+    wire.deaf = true
+    if (wire !== this.wire) return
+    this.#down()
+    this.onClosed()
+  }
+
+  blame(rule: string, what: string): never {
+    return this.#parts.blame(rule, what)
+  }
+
+  #accepted(wire: Wire, packet: Received): void {
+    const { blame, store, time } = this.#parts
+    const { id, version, expirySeconds } = this.options
+    if (wire.accepted) blame('MQTT-3.2.0-2', `a second CONNACK to ${id}`)
+    const code = version === 5 ? packet.reasonCode : packet.returnCode
+    if (code !== 0) blame('CONNACK', `${code} to ${id}`)
+    wire.accepted = wire.link.established = true
+    const lsn = this.epoch.persistent ? store.changeLsn(`session ${id}`, 0) : 0
+    if (lsn === undefined || lsn > wire.stamp.durableLsn) blame('ack before durable', `CONNACK to ${id}`)
+    // MQTT 3.1 cannot say it: its clients go by what they know.
+    const present = version === 3 ? this.#known && !this.#wantsClean : packet.sessionPresent === true
+    this.#checkPresent(present)
+    if (!present) {
+      if (!this.#wantsClean) this.#newEpoch()
+      for (const epoch of this.#parts.history.epochs)
+        if (epoch.client.options.id === id && epoch !== this.epoch && epoch.endSeq === Infinity) epoch.endSeq = time.seq
+    }
+    this.#wantsClean = expirySeconds === 0
+    this.#known = true
+    this.#attempts = 0
+    this.#offlineMs = Infinity
+    this.window = Math.min(20, (packet.properties?.receiveMaximum as number | undefined) ?? 20)
+    if (present) this.flights.resume(wire)
+    this.#stopPings = this.#pings(wire)
+  }
+
+  /** Was the session where it should be? [MQTT-3.2.2-2, -3] */
+  #checkPresent(present: boolean): void {
+    const { blame, time } = this.#parts
+    const { id, expirySeconds } = this.options
+    if (this.#wantsClean) {
+      if (present) blame('MQTT-3.2.2-2', `a session present for ${id}, which wanted a clean start`)
+      return
+    }
+    if (!this.#known) {
+      if (present && this.#attempts === 1) blame('MQTT-3.2.2-2', `a session present for ${id}, which is new`)
+      return
+    }
+    const nowMs = time.now()
+    if (!present && nowMs - this.#offlineMs < expirySeconds * 1000)
+      blame('session lost', `${id} was offline for ${nowMs - this.#offlineMs} ms of ${expirySeconds} s`)
+    const surelyMs = nowMs - (this.#lastLink?.overMs ?? Infinity)
+    if (present && surelyMs > expirySeconds * 1000 + expirySlackMs)
+      blame('session kept', `${id} was offline for ${surelyMs} ms of ${expirySeconds} s`)
+  }
+
+  /** The session starts anew: what was in flight is nobody's any more. */
+  #newEpoch(): void {
+    this.epoch.alive = false
+    this.epoch = this.#parts.history.epoch(this, this.options.expirySeconds > 0)
+    this.flights.drop()
+    this.receiver.drop()
+  }
+
+  #down(): void {
+    this.#stopPings?.()
+    this.#offlineMs = Math.min(this.#offlineMs, this.wire?.link.brokenMs ?? Infinity)
+  }
+
+  #pings(wire: Wire): () => void {
+    const { keepAliveSeconds } = this.options
+    if (keepAliveSeconds === 0) return () => {}
+    return this.#parts.time.every(keepAliveSeconds * 500, () => wire.send({ cmd: 'pingreq' }))
+  }
+}

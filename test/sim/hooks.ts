@@ -1,0 +1,44 @@
+import { Denied, type Hooks } from '../../src/access/hooks.ts'
+import type { Dice } from './dice.ts'
+import type { Time } from './time.ts'
+
+/** A promise that is settled by the world's clock, not by the engine's queue of microtasks. */
+class Later<T> extends Promise<T> {
+  // What is derived from it by `then` is a plain promise that nobody uses.
+  static override get [Symbol.species](): PromiseConstructor {
+    return Promise
+  }
+
+  static after<T>(time: Time, delayMs: number, answer: () => T): Promise<T> {
+    const later = new Later<T>(() => {})
+    later.then = ((resolved: (value: T) => void, rejected: (fault: unknown) => void) => {
+      time.after(delayMs, () => {
+        let value: T
+        try {
+          value = answer()
+        } catch (fault) {
+          return rejected(fault)
+        }
+        resolved(value)
+      })
+    }) as unknown as Promise<T>['then']
+    return later
+  }
+}
+
+/** Hooks that forbid what stands under `deny/`; they answer at once, or by a database in the distance. */
+export function decidingHooks(time: Time, dice: Dice, slowMs: number): Hooks {
+  const say = (allowed: boolean): boolean | Promise<boolean> => {
+    const answer = () => {
+      if (!allowed && dice.chance(0.5)) throw new Denied()
+      return allowed
+    }
+    if (slowMs === 0 || dice.chance(0.3)) return answer()
+    return Later.after(time, dice.between(0, slowMs), answer)
+  }
+  return {
+    authenticate: () => say(true),
+    authorizePublish: (_client, { topic }) => say(!topic.startsWith('deny/')),
+    authorizeSubscribe: () => say(true),
+  }
+}

@@ -1,0 +1,316 @@
+import type { Bytes, Stream, StreamEvents } from '../../src/host.ts'
+import type { Dice } from './dice.ts'
+import { Lane, type Stamp, Stamps } from './lane.ts'
+import type { Time } from './time.ts'
+
+/** The client's end of a link. */
+export interface Peer {
+  data(chunk: Buffer): void
+  closed(): void
+}
+
+/** The broker's connection. */
+type Ears = StreamEvents & { readonly state: string }
+
+/** How a network behaves at this time. */
+export interface Weather {
+  /** One-way delay, at most. */
+  latencyMs: number
+  /** Chance that a chunk takes a hundred times as long. */
+  hiccup: number
+  /** Bytes that a socket takes at once, at most. */
+  burstBytes: number
+}
+
+export interface LinkParts {
+  readonly time: Time
+  readonly dice: Dice
+  readonly weather: Weather
+  readonly peer: Peer
+  durableLsn(): number
+  trace(direction: string, link: string, bytes: Uint8Array): void
+}
+
+/** Bytes that the broker has handed over. */
+interface Write {
+  readonly bytes: Bytes
+  taken: number
+  readonly written: () => void
+}
+
+/**
+ * A network connection, and the broker's end of it.
+ *
+ *   client ── send ──▶ lane up: split, joined, delayed ──▶ paused? inbox ──▶ events.data
+ *   peer.data ◀── lane down ◀── taken, some bytes at a time, unless stalled ◀── queue ◀── write
+ *
+ * Bytes are copied only when they are taken, so a page that is used again too early is seen.
+ */
+export class Link implements Stream {
+  /** When it might have broken first, seen from the client; Infinity while it is whole. */
+  brokenSeq = Infinity
+  brokenMs = Infinity
+  /** When the broker knew; Infinity before. */
+  overMs = Infinity
+  /** CONNACK has arrived. Before, a broken link loses CONNECT too, which must not take a later connection over. */
+  established = false
+  /** The client has closed its half. */
+  isFinished = false
+  /** By the network, or by a client that vanished. */
+  wasCut = false
+  readonly #parts: LinkParts
+  readonly #time: Time
+  readonly #dice: Dice
+  readonly #up: Lane
+  readonly #down: Lane
+  readonly #callbacks: Lane
+  readonly #queue: Write[] = []
+  readonly #stamps = new Stamps()
+  #events: Ears | undefined = undefined
+  #unsent: Buffer[] = []
+  #inbox: (() => void)[] = []
+  #paused = false
+  #stalledUntilMs = 0
+  #taking = false
+  #ending = false
+  #endedByBroker = false
+  #over = false
+  #gone = false
+  #vanishing = false
+
+  constructor(
+    readonly remote: string,
+    parts: LinkParts,
+  ) {
+    this.#parts = parts
+    this.#time = parts.time
+    this.#dice = parts.dice
+    this.#up = new Lane(parts.time)
+    this.#down = new Lane(parts.time)
+    this.#callbacks = new Lane(parts.time)
+  }
+
+  /** The broker has taken the link: `events` are its ears. */
+  open(events: Ears): void {
+    this.#events = events
+  }
+
+  /** Has the broker read everything, and closed? */
+  get isRead(): boolean {
+    return this.#events?.state === 'closed'
+  }
+
+  /** Has the client's end closed? */
+  get gone(): boolean {
+    return this.#gone
+  }
+
+  // ── the broker's end ───────────────────────────────────────────────────────────────────────────────────────────
+
+  write(bytes: Bytes, written: () => void): void {
+    this.#stamps.note(bytes.length, { durableLsn: this.#parts.durableLsn(), ms: this.#time.now() })
+    // A socket fails such a write; the broker should not try.
+    if (this.#endedByBroker) throw new Error('the broker wrote to a stream that it had ended')
+    if (this.#over) return this.#callbacks.pass(0, written)
+    this.#queue.push({ bytes, taken: 0, written })
+    // A socket of Node closes its half too when the peer has closed the other, and then takes nothing more.
+    if (this.#ending) this.#finish(new Error('write after end'))
+    else this.#take()
+  }
+
+  pause(paused: boolean): void {
+    this.#paused = paused
+    if (!paused) this.#time.after(0, () => this.#readInbox())
+  }
+
+  end(): void {
+    this.#endedByBroker = true
+    if (this.#over) return
+    this.break()
+    this.pause(false)
+    // Like the real one: a peer that does not let go is cut.
+    this.#time.after(2000, () => this.#finish(undefined), true)
+    this.#hangUp()
+  }
+
+  destroy(): void {
+    if (this.#over) return
+    this.break()
+    this.#up.cut = true
+    if (this.#dice.chance(0.5)) this.#down.cut = true
+    this.#time.after(this.#latency(), () => this.#closePeer())
+    this.#finish(undefined)
+  }
+
+  /** What was true when the byte at `offset` left the broker; ask with growing offsets. */
+  stampOf(offset: number): Stamp {
+    return this.#stamps.at(offset)
+  }
+
+  // ── the client's end ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends bytes; what is sent shortly after may travel with them. */
+  send(bytes: Buffer): void {
+    if (this.#gone || this.#vanishing || this.isFinished) return
+    this.#unsent.push(bytes)
+    if (this.#unsent.length === 1) this.#time.after(this.#dice.chance(0.6) ? 0 : this.#dice.between(0, 5), this.#depart)
+  }
+
+  /** The client has said what it had to say, and still listens. */
+  finish(): void {
+    if (this.isFinished || this.#vanishing) return
+    this.break()
+    this.isFinished = true
+    this.#depart()
+    this.#up.pass(this.#latency(), () => this.#arrive(() => this.#hangUp()))
+  }
+
+  /**
+   * The connection breaks, and both ends learn it after a while.
+   * @param losesUp what is on its way to the broker is lost
+   * @param losesDown likewise to the client
+   */
+  cut(losesUp: boolean, losesDown: boolean): void {
+    if (this.#gone) return
+    this.break()
+    this.wasCut = this.#vanishing = true
+    losesUp ||= !this.established
+    if (losesUp) this.#up.cut = true
+    if (losesDown) this.#down.cut = true
+    const reset = () => this.#finish(new Error('ECONNRESET'))
+    if (losesUp) this.#time.after(this.#latency(), reset)
+    else this.#up.pass(this.#latency(), () => this.#arrive(reset))
+    this.#time.after(this.#latency(), () => this.#closePeer())
+  }
+
+  /** The client is gone and the broker is not told: its bytes go nowhere, until its socket's buffer is full. */
+  vanish(): void {
+    this.break()
+    this.wasCut = this.#vanishing = this.#gone = true
+    if (!this.established) this.#up.cut = true
+    this.#down.cut = true
+    this.#time.after(this.#dice.between(0, 1000), () => (this.#stalledUntilMs = Infinity), true)
+  }
+
+  /** For so long the client's socket takes nothing. */
+  stall(ms: number): void {
+    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.#time.now() + ms)
+    if (ms < Infinity) this.#time.after(ms, () => this.#take())
+  }
+
+  /** The client's socket takes bytes again. */
+  unstall(): void {
+    if (this.#gone) return
+    this.#stalledUntilMs = 0
+    this.#take()
+  }
+
+  /** Notes that from now on the link may be broken. */
+  break(): void {
+    if (this.brokenSeq !== Infinity) return
+    this.brokenSeq = this.#time.seq
+    this.brokenMs = this.#time.now()
+  }
+
+  // ── between them ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  readonly #depart = (): void => {
+    let bytes = Buffer.concat(this.#unsent)
+    this.#unsent = []
+    if (this.#vanishing && this.#up.cut) return
+    while (bytes.length > 0) {
+      const length = this.#dice.chance(0.7) ? bytes.length : 1 + this.#dice.below(bytes.length)
+      const chunk = Buffer.from(bytes.subarray(0, length))
+      bytes = bytes.subarray(length)
+      const data = () => {
+        this.#parts.trace('▲', this.remote, chunk)
+        this.#events!.data(chunk)
+      }
+      this.#up.pass(this.#latency(), () => this.#arrive(data))
+    }
+  }
+
+  #arrive(event: () => void): void {
+    if (this.#over) return
+    if (this.#paused || this.#inbox.length > 0) this.#inbox.push(event)
+    else event()
+  }
+
+  #readInbox(): void {
+    while (!this.#paused && !this.#over) {
+      const event = this.#inbox.shift()
+      if (!event) return
+      event()
+    }
+  }
+
+  #take(): void {
+    if (this.#taking || this.#over) return
+    this.#taking = true
+    const quick = this.#dice.chance(0.7)
+    this.#time.after(quick ? 0 : this.#dice.between(0, 3), () => {
+      this.#taking = false
+      if (this.#over || this.#time.now() < this.#stalledUntilMs) return
+      if (this.#queue.length > 0) this.#takeSome(1 + this.#dice.below(this.#parts.weather.burstBytes))
+      if (this.#queue.length > 0) this.#take()
+      else if (this.#ending) this.#sayGoodbye()
+    })
+  }
+
+  #takeSome(bytes: number): void {
+    const taken: Uint8Array[] = []
+    for (let write = this.#queue[0]; write && bytes > 0; write = this.#queue[0]) {
+      const end = Math.min(write.bytes.length, write.taken + bytes)
+      // A copy, as the kernel makes one: from now on the page may be used again.
+      taken.push(write.bytes.slice(write.taken, end))
+      bytes -= end - write.taken
+      write.taken = end
+      if (end < write.bytes.length) break
+      this.#queue.shift()
+      this.#callbacks.pass(this.#dice.chance(0.8) ? 0 : this.#dice.between(0, 2), write.written)
+    }
+    const chunk = Buffer.concat(taken)
+    this.#down.pass(this.#latency(), () => {
+      if (this.#gone) return
+      this.#parts.trace('▼', this.remote, chunk)
+      this.#parts.peer.data(chunk)
+    })
+  }
+
+  /** One end has closed in order: what the broker has to say still goes out, then the other end closes too. */
+  #hangUp(): void {
+    if (this.#ending) return
+    this.#ending = true
+    this.#take()
+  }
+
+  #sayGoodbye(): void {
+    this.#down.pass(this.#latency(), () => {
+      this.#closePeer()
+      this.#time.after(this.#latency(), () => this.#finish(undefined))
+    })
+  }
+
+  #finish(fault: Error | undefined): void {
+    if (this.#over) return
+    this.#over = true
+    this.overMs = this.#time.now()
+    for (const { written } of this.#queue.splice(0)) this.#callbacks.pass(this.#dice.between(0, 1), written)
+    this.#time.after(this.#dice.between(0, 1), () => {
+      this.#events!.closed(fault)
+      this.#down.pass(this.#latency(), () => this.#closePeer())
+    })
+  }
+
+  #closePeer(): void {
+    if (this.#gone) return
+    this.break()
+    this.#gone = true
+    this.#parts.peer.closed()
+  }
+
+  #latency(): number {
+    const { latencyMs, hiccup } = this.#parts.weather
+    return this.#dice.between(0, latencyMs) * (this.#dice.chance(hiccup) ? 100 : 1)
+  }
+}

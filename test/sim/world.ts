@@ -1,0 +1,225 @@
+import { Broker } from '../../src/broker/broker.ts'
+import type { Hooks } from '../../src/access/hooks.ts'
+import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
+import { alone } from '../../src/cluster/alone.ts'
+import type { Log } from '../../src/host.ts'
+import { Client, type ClientOptions, type ClientParts } from './client.ts'
+import { Dice } from './dice.ts'
+import { History } from './history.ts'
+import { Link, type Weather } from './link.ts'
+import { Probe } from './probe.ts'
+import { idOf } from './publication.ts'
+import { SlowStore } from './store.ts'
+import { Time } from './time.ts'
+import type { Wire } from './wire.ts'
+
+/** A rule that the broker broke. */
+export class Violation extends Error {
+  override readonly name = 'Violation'
+}
+
+export interface WorldOptions {
+  readonly seed: number
+  readonly limits?: Partial<Limits>
+  readonly hooks?: (world: World) => Hooks
+  /** How long a sync of the store takes, at most. */
+  readonly syncMs?: number
+  readonly weather?: Partial<Weather>
+  /** Told of everything that crosses the network, for a replay. */
+  readonly tell?: (line: string) => void
+}
+
+/** One loss that the broker admits. */
+export interface AdmittedLoss {
+  readonly reason: string
+  readonly clientId: string
+  readonly id: string
+}
+
+/**
+ * A whole broker, its clients, network, disk and clock on one thread, all from one seed.
+ *
+ *   Client ── Wire ── Link ── Broker ── SlowStore         every arrow is an event of `Time`
+ */
+export class World {
+  readonly dice: Dice
+  readonly time: Time
+  readonly store: SlowStore
+  readonly history: History
+  readonly broker: Broker
+  readonly probe = new Probe()
+  readonly weather: Weather
+  readonly limits: Limits
+  readonly clients: Client[] = []
+  readonly links: Link[] = []
+  readonly losses: AdmittedLoss[] = []
+  /** Told of each new link, so that somebody may plan a fault for it. */
+  onLink: (link: Link, client: string) => void = () => {}
+  readonly #tell: ((line: string) => void) | undefined
+  readonly #parts: ClientParts
+  readonly #emptyNodes: number
+  #hash = 0x811c9dc5
+
+  constructor({ seed, limits, hooks, syncMs = 5, weather, tell }: WorldOptions) {
+    this.dice = new Dice(seed)
+    this.#tell = tell
+    this.weather = { latencyMs: 3, hiccup: 0, burstBytes: 65_536, ...weather }
+    this.limits = { ...defaultLimits, sysSeconds: 0, ...limits }
+    this.time = new Time(this.dice.fork(1))
+    this.store = new SlowStore(this.time, this.dice.fork(2), syncMs)
+    this.history = new History(this.time)
+    this.broker = this.probe.watch(
+      () =>
+        new Broker({
+          host: { clock: this.time, random: this.dice.fork(3), log: this.#log() },
+          limits: this.limits,
+          store: this.store,
+          cluster: alone,
+          hooks: hooks?.(this) ?? {},
+          observer: {},
+          version: 'sim',
+          heapBytes: () => 0,
+        }),
+    )
+    this.#emptyNodes = this.broker.tree.nodes
+    this.broker.ledger.listener = (reason, clientId, message) => {
+      this.losses.push({ reason, clientId, id: idOf(message.payload()) })
+      this.tell(`✗ ${reason} ${clientId} ${idOf(message.payload())}`)
+    }
+    this.#parts = {
+      time: this.time,
+      dice: this.dice.fork(4),
+      history: this.history,
+      store: this.store,
+      dial: (wire, clientId) => this.#dial(wire, clientId),
+      blame: (rule, what) => this.blame(rule, what),
+    }
+  }
+
+  client(options: Partial<ClientOptions> & { readonly id: string }): Client {
+    const defaults = {
+      version: 5 as const,
+      expirySeconds: 0,
+      keepAliveSeconds: 0,
+      receiveMaximum: 65_535,
+      maximumPacketBytes: Infinity,
+      topicAliasMaximum: 0,
+      slownessMs: 0,
+    }
+    const client = new Client({ ...defaults, ...options }, this.#parts)
+    this.clients.push(client)
+    return client
+  }
+
+  /** Everything that has crossed the network, in one number. */
+  get hash(): number {
+    return this.#hash >>> 0
+  }
+
+  tell(line: string): void {
+    this.#tell?.(`${this.time.now().toFixed(3)} #${this.time.seq} ${line}`)
+  }
+
+  blame(rule: string, what: string): never {
+    throw new Violation(`${rule}: ${what} (event ${this.time.seq})`)
+  }
+
+  /** Runs events until `done`, or until `forMs` have passed; checks the broker's books after each. */
+  run(forMs: number, done: () => boolean = () => false): boolean {
+    const untilMs = this.time.now() + forMs
+    while (!done()) {
+      if (this.time.nextMs > untilMs) {
+        this.time.stall(Math.max(0, untilMs - this.time.now()))
+        return false
+      }
+      this.time.step()
+      this.#balance()
+    }
+    return true
+  }
+
+  /** Runs until nothing is under way but the ticking of clocks. */
+  settle(forMs = 60_000): void {
+    const { broker, time, probe } = this
+    const idle = () => !time.busy && broker.pending === 0 && probe.lentBytes === 0
+    const rest = () => idle() && this.clients.every((client) => client.robbed || client.settled)
+    if (!this.run(forMs, rest)) this.blame('rest', `the world did not come to rest: ${this.#unrest()}`)
+  }
+
+  /** Everybody has left: lets all sessions run out, and checks that nothing of them is left. */
+  empty(): void {
+    const { broker, probe, time } = this
+    time.lazy = 9
+    this.run((this.limits.sessionExpirySeconds + 120) * 1000)
+    const { sessions, tree, connections, ledger, pending } = broker
+    const left = { connections, sessions: sessions.size, online: sessions.online, pending, subscriptions: tree.size }
+    const more = { trieNodes: tree.nodes - this.#emptyNodes, lentBytes: probe.lentBytes, timers: probe.timers }
+    for (const [what, count] of Object.entries({ ...left, ...more }))
+      if (count !== 0) this.blame('leak', `${count} ${what} are left when everybody is gone`)
+    if (ledger.copies !== ledger.delivered + ledger.lostTotal) this.blame('ledger', 'copies are left')
+    broker.stop()
+  }
+
+  // published = matched + unmatched + refused, and copies = delivered + pending + lost: always.
+  #balance(): void {
+    const { ledger, pending } = this.broker
+    const { published, matched, unmatched, refused, copies, delivered, lostTotal } = ledger
+    if (published !== matched + unmatched + refused)
+      this.blame('ledger', `published ${published} ≠ matched ${matched} + unmatched ${unmatched} + refused ${refused}`)
+    if (copies !== delivered + pending + lostTotal)
+      this.blame('ledger', `copies ${copies} ≠ delivered ${delivered} + pending ${pending} + lost ${lostTotal}`)
+  }
+
+  #dial(wire: Wire, clientId: string): void {
+    const number = this.links.length
+    const link = new Link(`${clientId}:${number}`, {
+      time: this.time,
+      dice: this.dice.fork(100 + number),
+      weather: this.weather,
+      peer: wire,
+      durableLsn: () => this.store.durableLsn,
+      trace: (direction, name, bytes) => this.#trace(direction, name, bytes),
+    })
+    this.links.push(link)
+    wire.link = link
+    link.open(this.broker.accept(link))
+    this.onLink(link, clientId)
+  }
+
+  #trace(direction: string, name: string, bytes: Uint8Array): void {
+    let hash = this.#hash ^ this.time.seq
+    for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+    this.#hash = hash
+    if (this.#tell)
+      this.tell(
+        `${direction} ${name} ${Buffer.from(bytes)
+          .toString('latin1')
+          .replace(/[^ -~]/g, '·')}`,
+      )
+  }
+
+  #log(): Log {
+    const line = (level: string) => (_fields: object, message: string) => this.tell(`${level}: ${message}`)
+    return {
+      debug: line('debug'),
+      info: line('info'),
+      // The clients keep to the standard; only one that has vanished may be called silent.
+      warn: (fields, message) => {
+        this.tell(`warn: ${message}`)
+        const { clause, remote } = fields as { clause?: string; remote?: string }
+        const gone = this.links.find((link) => link.remote === remote)?.wasCut === true
+        if (!gone) this.blame('blamed', `${clause} for ${remote}: ${message}`)
+      },
+      error: (fields, message) => {
+        const { err } = fields as { err?: Error }
+        this.blame('error log', `${message}: ${err?.stack ?? ''}`)
+      },
+    }
+  }
+
+  #unrest(): string {
+    const clients = this.clients.filter((c) => !c.settled && !c.robbed)
+    const waiting = clients.map((c) => `${c.options.id} (${c.flights.size} flights, ${c.subscriber.size} requests)`)
+    return `${this.broker.pending} copies pending, ${this.probe.lentBytes} bytes of pages lent; ${waiting.join(', ')}`
+  }
+}
