@@ -31,6 +31,8 @@ export const scenarios = [
   rate('qos0-10-10', 'QoS 0, 10 -> 10', ['pairs', 10, 10, 0, 1000], ofLane(0.6)),
   rate('qos1-10-10', 'QoS 1, 10 -> 10', ['pairs', 10, 10, 1, 256], ofLane(0.5)),
   rate('fanout', 'QoS 0, fan-out 1 -> 100', ['fanout', 1, 100, 0, 1000], ofLane(0.6)),
+  // A run of frames that follow each other is sent on in one piece; this is the same with hardly any to follow.
+  rate('fanout-10', 'QoS 0, fan-out 1 -> 100, window 10', ['fanout', 1, 100, 0, 10], ofLane(0.6)),
   rate('fanin', 'QoS 0, fan-in 1000 -> 1', ['fanin', 1000, 1, 0, 100], ofLane(0.5)),
   rate('qos2-10-10', 'QoS 2, 10 -> 10', ['pairs', 10, 10, 2, 100], rateOrTimesMosquitto(400_000, 8), ['qos2']),
   rate('shared', 'QoS 1, shared 50 -> 5', ['shared', 50, 5, 1, 20], rateOrTimesMosquitto(400_000, 4), ['shared']),
