@@ -97,8 +97,3 @@ function shortened(message: string): string {
 export function assert(condition: boolean, what = 'invariant broken'): asserts condition {
   if (!condition) throw new Error(`godwit bug: ${what}`)
 }
-
-/** Makes a forgotten case a compile error. */
-export function never(value: never): never {
-  throw new Error(`godwit bug: unexpected ${JSON.stringify(value)}`)
-}
