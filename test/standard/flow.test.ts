@@ -183,6 +183,31 @@ covers(
   },
 )
 
+covers(['5:MQTT-3.3.4-9'], 'what is released keeps its place in a window of one until PUBCOMP', async () => {
+  const broker = await startBroker()
+  const sub = await joinKept(broker, 'sub')
+  await sub.subscribe('t', 2)
+  const pub = await join(broker, 'pub')
+  await publishEach(pub, letters(2))
+  await publishEach(pub, [['c', 2]])
+  const [a, b, c] = (await publishes(sub, 3)).map(idOf) as [number, number, number]
+  sub.send({ cmd: 'pubrec', messageId: c })
+  await sub.expect('pubrel')
+  const back = await joinKept(broker, 'sub', 5, { receiveMaximum: 1 })
+  expect(idOf(await back.expect('pubrel'))).toBe(c)
+  await back.expectQuiet()
+  back.send({ cmd: 'pubcomp', messageId: c })
+  expect(told(await back.expect('publish'))).toBe('t=a q1 dup')
+  // It has b from the last connection, and says so before that comes again.
+  back.send({ cmd: 'pubrec', messageId: b })
+  expect(idOf(await back.expect('pubrel'))).toBe(b)
+  await publishEach(pub, [['d', 1]])
+  back.send({ cmd: 'puback', messageId: a })
+  await back.expectQuiet()
+  back.send({ cmd: 'pubcomp', messageId: b })
+  expect(told(await back.expect('publish'))).toBe('t=d q1')
+})
+
 // ── what the broker receives ────────────────────────────────────────────────────────────────────────────────────────
 
 covers(
