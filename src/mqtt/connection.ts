@@ -135,7 +135,7 @@ export class Connection<S> implements StreamEvents {
     const ended = fault ?? new Error('the client closed without DISCONNECT')
     // What it sent before it left counts, a DISCONNECT above all.
     if (this.#holds > 0) this.#ended = ended
-    else this.#finish(ended)
+    else this.#over(ended)
   }
 
   /** Reads nothing more while the broker waits for an answer about this client; what is here already is kept, in order. */
@@ -154,7 +154,7 @@ export class Connection<S> implements StreamEvents {
     } catch (fault) {
       this.fail(fault instanceof Error ? fault : new Error(String(fault)))
     }
-    if (this.#ended && this.#holds === 0) this.#finish(this.#ended)
+    if (this.#ended && this.#holds === 0) this.#over(this.#ended)
   }
 
   /** One whole packet: `chunk[start, end)`, its content from `body`. The framer calls this. */
@@ -471,6 +471,12 @@ export class Connection<S> implements StreamEvents {
       `${packet.cmd} is larger than the client accepts`,
     )
     this.#finish(new Error(`${packet.cmd} is larger than the client accepts`))
+  }
+
+  /** The stream is gone: in order, by a fault of the network, or of the peer. */
+  #over(ended: Error): void {
+    if (ended instanceof MqttError) this.fail(ended)
+    else this.#finish(ended)
   }
 
   #finish(fault: Error | undefined): void {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { WebSocket } from 'ws'
 import type { Bytes, Stream, StreamEvents } from '../host.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
 import { lingerMs } from './socket.ts'
 
 /** A WebSocket as a stream: its binary frames are the bytes, wherever packets begin [MQTT-6.0.0-2]. */
@@ -19,9 +20,10 @@ export class WebSocketStream implements Stream {
     const socket = this.#socket
     let fault: Error | undefined
     socket.on('message', (data: Buffer, isBinary: boolean) => {
+      // What comes behind a fault is not read.
+      if (fault) return
       if (isBinary) return events.data(data)
-      // Text is no MQTT [MQTT-6.0.0-1].
-      fault = new Error('a text frame came; MQTT travels in binary frames [MQTT-6.0.0-1]')
+      fault = new MqttError(Reason.protocolError, 'MQTT-6.0.0-1', 'a text frame came; MQTT travels in binary frames')
       socket.close(1003)
       setTimeout(() => socket.terminate(), lingerMs).unref()
     })
