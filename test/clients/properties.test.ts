@@ -118,7 +118,7 @@ test('no local, retain as published, retain handling', async () => {
   const client = await Client.join(broker)
   const { mqtt } = client
   const other = await Client.join(broker)
-  await mqtt.publishAsync('kept', 'x', { retain: true, qos: 1 })
+  await other.mqtt.publishAsync('kept', 'x', { retain: true, qos: 1 })
   await mqtt.subscribeAsync('kept', { qos: 1, rh: 2 })
   await mqtt.subscribeAsync('kept', { qos: 1, rh: 1 })
   expect(await client.settled()).toEqual([])
