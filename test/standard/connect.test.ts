@@ -480,6 +480,19 @@ covers(
   },
 )
 
+test('CONNACK announces the limits of the broker', async () => {
+  const rows = [
+    { receiveMaximum: 1, packetBytes: 100, topicAliases: 0 },
+    { receiveMaximum: 65_535, packetBytes: 268_435_455, topicAliases: 65_535 },
+  ]
+  for (const limits of rows) {
+    const broker = await startBroker({ limits })
+    const connack = await (await RawClient.open(broker)).bytes(connect(5)).expect('connack')
+    const { receiveMaximum, maximumPacketSize, topicAliasMaximum = 0 } = propertiesOf(connack)
+    expect({ receiveMaximum, packetBytes: maximumPacketSize, topicAliases: topicAliasMaximum }).toEqual(limits)
+  }
+})
+
 covers(['5:MQTT-3.1.2-28'], 'response information comes only when it was asked for', async () => {
   const broker = await startBroker()
   for (const [asked, told] of [

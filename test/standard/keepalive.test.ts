@@ -154,21 +154,20 @@ covers(
   'v5 is told another keep alive where the limit is lower, and it holds',
   async () => {
     const broker = await startBroker({ limits: { keepAliveSeconds: 60 } })
-    for (const transport of transports)
-      for (const [asked, told, holds] of [
-        [0, 60, 60],
-        [61, 60, 60],
-        [65_535, 60, 60],
-        [60, undefined, 60],
-        [10, undefined, 10],
-      ] as const) {
-        const entered = await enter(broker, 5, asked, transport)
-        expect(entered.told).toBe(told)
-        hasten(1.4 * holds)
-        await entered.client.expectQuiet()
-        hasten(1.5 * holds + 1)
-        await entered.client.expectDisconnect(0x8d)
-      }
+    for (const [asked, told, holds] of [
+      [0, 60, 60],
+      [61, 60, 60],
+      [65_535, 60, 60],
+      [60, undefined, 60],
+      [10, undefined, 10],
+    ] as const) {
+      const entered = await enter(broker, 5, asked)
+      expect(entered.told).toBe(told)
+      hasten(1.4 * holds)
+      await entered.client.expectQuiet()
+      hasten(1.5 * holds + 1)
+      await entered.client.expectDisconnect(0x8d)
+    }
   },
 )
 
