@@ -1,5 +1,5 @@
 import type { Delivery, Epoch, Interval } from './history.ts'
-import { certain, feeding, isShared, movedTo, possible } from './judge.ts'
+import { certain, feeding, isShared, movedTo, possible, retainedFor } from './judge.ts'
 import type { Publication } from './publication.ts'
 import type { World } from './world.ts'
 
@@ -31,8 +31,9 @@ export class Checker {
       }
       for (const [publication, deliveries] of copies) this.#notTooMany(epoch, publication, deliveries)
       this.#inOrder(epoch)
-      if (epoch.alive)
-        for (const publication of publications) this.#arrived(epoch, publication, copies.get(publication))
+      if (!epoch.alive) continue
+      for (const publication of publications) this.#arrived(epoch, publication, copies.get(publication))
+      for (const interval of epoch.intervals) this.#fed(epoch, interval)
     }
     for (const publication of publications) {
       if (isShared(publication.topic) && publication.id !== '') this.#shared(publication)
@@ -46,7 +47,7 @@ export class Checker {
     if (!publication) return this.#clearAllowed(epoch, delivery)
     const about = this.#about(epoch, publication)
     if (publication.refused) this.#blame('refused message delivered', about)
-    if (publication.withdrawn) this.#blame('MQTT-3.14.4-3', `a will that was taken back was delivered: ${about}`)
+    if (publication.isWithdrawn) this.#blame('MQTT-3.14.4-3', `a will that was taken back was delivered: ${about}`)
     if (publication.topic !== delivery.topic) this.#blame('topic', `${about} came on ${delivery.topic}`)
     const live = this.#sources(epoch, publication, delivery.seq)
     const feeds = delivery.retain ? feeding(epoch, delivery, this.#world.history.publications) : []
@@ -157,18 +158,29 @@ export class Checker {
   #arrived(epoch: Epoch, publication: Publication, copies: readonly Delivery[] | undefined): void {
     const { id, topic, qos } = publication
     const isQuiet = publication.number >= this.#quietFrom
-    if (id === '' || publication.refused || isShared(topic) || publication.isWill) return
-    if (publication.ackedSeq === Infinity && !isQuiet) return
+    if (id === '' || publication.refused || isShared(topic)) return
+    if (publication.isWill ? !publication.isDue : publication.ackedSeq === Infinity && !isQuiet) return
     const intervals = certain(epoch, publication, Infinity)
     if (intervals.length === 0) return
     const granted = Math.min(qos, Math.max(...intervals.map((interval) => interval.qos)))
     const about = this.#about(epoch, publication)
     const clientId = epoch.client.options.id
-    if (granted > 0 && epoch.persistent && !this.#world.store.recordedFor(id, clientId))
+    if (granted > 0 && !publication.isWill && epoch.persistent && !this.#world.store.recordedFor(id, clientId))
       this.#blame('not recorded', `${about} was acknowledged`)
     if (copies || (granted === 0 && !isQuiet)) return
-    if (!this.#excused(epoch, publication))
-      this.#blame(granted > 0 ? `QoS ${granted} lost` : 'QoS 0 lost in quiet', about)
+    const lost = publication.isWill ? 'will lost' : granted > 0 ? `QoS ${granted} lost` : 'QoS 0 lost in quiet'
+    if (!this.#excused(epoch, publication)) this.#blame(lost, about)
+  }
+
+  /** A subscription must have brought what was retained when it was made [MQTT-3.3.1-9, -10]. */
+  #fed(epoch: Epoch, interval: Interval): void {
+    for (const publication of retainedFor(epoch, interval, this.#world.history.publications)) {
+      const came = epoch.deliveries.some(
+        (delivery) => delivery.publication === publication && delivery.seq >= interval.maybeFrom,
+      )
+      if (!came && !this.#excused(epoch, publication))
+        this.#blame('retained message lost', `${this.#about(epoch, publication)}, in spite of ${interval.name}`)
+    }
   }
 
   /** Does the broker admit the loss, and is its reason good? */

@@ -59,6 +59,7 @@ export class Client implements WireEars {
   readonly #parts: ClientParts
   #wantsClean = false
   #leaving = false
+  #delaysWill = false
   /** CONNECTs since the last CONNACK. */
   #attempts = 0
   /** It had a CONNACK, so there was a session. */
@@ -104,6 +105,7 @@ export class Client implements WireEars {
     this.subscriber.restart()
     if (this.#wantsClean) this.#newEpoch()
     this.will = will && this.#parts.history.publication(this, will)
+    this.#delaysWill = version === 5 && will !== undefined && will.delaySeconds > 0
     const packet: IConnectPacket = {
       cmd: 'connect',
       clientId: id,
@@ -149,7 +151,8 @@ export class Client implements WireEars {
   disconnect(withWill = false): void {
     const wire = this.wire
     if (!wire || wire.deaf) return
-    this.#leaving = !withWill
+    // 3.x has no way to say goodbye and leave the will in force.
+    this.#leaving = !withWill || this.options.version < 5
     wire.link.break()
     if (this.options.version === 5) wire.send({ cmd: 'disconnect', reasonCode: withWill ? 4 : 0 })
     else wire.send({ cmd: 'disconnect' })
@@ -213,7 +216,7 @@ export class Client implements WireEars {
   closed(wire: Wire): void {
     const { wasCut, isFinished, isRead } = wire.link
     if (wire === this.wire && !wasCut && !this.robbed) {
-      if (this.#leaving && isRead && this.will) this.will.withdrawn = true
+      if (this.#leaving && isRead && this.will) this.will.isWithdrawn = true
       if (!isFinished) this.blame('closed', `the broker closed the connection of ${this.options.id}`)
     }
     wire.deaf = true
@@ -282,6 +285,8 @@ export class Client implements WireEars {
 
   #down(): void {
     this.#stopPings?.()
+    // Without a goodbye the will fires, once the broker sees that the connection is gone [MQTT-3.1.2-8].
+    if (this.will && this.wire?.accepted && !this.#leaving && !this.#delaysWill) this.will.isDue = true
     this.#offlineMs = Math.min(this.#offlineMs, this.wire?.link.brokenMs ?? Infinity)
   }
 

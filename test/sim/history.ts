@@ -105,7 +105,8 @@ export class History {
       ackedMs: Infinity,
       ackedReason: 0,
       refused: topic.startsWith('deny/') || topic.startsWith('$SYS/'),
-      withdrawn: false,
+      isWithdrawn: false,
+      isDue: false,
     }
     this.publications.push(publication)
     if (id !== '') this.#byId.set(id, publication)

@@ -36,7 +36,7 @@ export function certain(epoch: Epoch, publication: Publication, seq: number): In
   return epoch.intervals.filter(
     (interval) =>
       interval.certainFrom < publication.sentSeq &&
-      latest < interval.certainTo &&
+      (latest < interval.certainTo || interval.certainTo === Infinity) &&
       matchesTopic(interval.filter, publication.topic) &&
       !isOwn(epoch, interval, publication),
   )
@@ -55,6 +55,24 @@ export function feeding(epoch: Epoch, delivery: Delivery, all: readonly Publicat
       !isOwn(epoch, interval, publication, true) &&
       asksRetained(epoch, interval) &&
       !all.some((later) => replaces(later, publication) && later.ackedSeq < interval.maybeFrom),
+  )
+}
+
+/** What was surely retained when this subscription was made, and must have come with QoS 1 or 2 because of it. */
+export function retainedFor(epoch: Epoch, interval: Interval, all: readonly Publication[]): Publication[] {
+  const { group, qos, retainHandling, isNew, certainFrom, certainTo, maybeFrom, filter } = interval
+  if (group !== undefined || qos === 0 || certainFrom === Infinity || certainTo < Infinity) return []
+  if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return []
+  const sets = all.filter(({ retain, refused, isWithdrawn }) => retain && !refused && !isWithdrawn)
+  return sets.filter(
+    (set) =>
+      set.id !== '' &&
+      set.qos > 0 &&
+      set.expirySeconds < 0 &&
+      set.ackedSeq < maybeFrom &&
+      matchesTopic(filter, set.topic) &&
+      !isOwn(epoch, interval, set) &&
+      sets.every((other) => other === set || other.topic !== set.topic || other.ackedSeq < set.sentSeq),
   )
 }
 

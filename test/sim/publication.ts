@@ -30,7 +30,9 @@ export interface Publication {
   /** The broker must say no. */
   readonly refused: boolean
   /** A will whose client said goodbye in time: it must never fire. */
-  withdrawn: boolean
+  isWithdrawn: boolean
+  /** A will that must fire. */
+  isDue: boolean
 }
 
 /** The payload of a message: its id and a dot, again and again, up to `bytes`; at least once. */
