@@ -156,6 +156,7 @@ export class Broker implements ConnectionEvents<Session> {
       limits,
       tree,
       retained,
+      ledger,
       store,
       gate,
       observer,
@@ -249,6 +250,7 @@ export class Broker implements ConnectionEvents<Session> {
   closed(from: Client, fault: Error | undefined): void {
     this.#watchdogs.delete(from)
     this.#handshake.forget(from)
+    if (fault instanceof MqttError) this.ledger.refusal(fault.reason)
     const session = from.session
     if (session?.connection !== from) return
     this.sessions.detach(session, fault !== undefined)
@@ -290,12 +292,19 @@ export class Broker implements ConnectionEvents<Session> {
     const lsn = this.#store.session(session)
     const welcome = () => {
       client.accept(present, properties)
+      // Too small a client for CONNACK is gone already.
+      if (client.state !== 'connected') return
       this.#watchdogs.get(client)?.accepted(this.#host.clock.now())
       session.attach(client, packet.receiveMaximum)
     }
     this.sessions.online++
     session.connection = client
     if (this.sessions.online > this.#mostOnline) this.#mostOnline = this.sessions.online
+    this.#host.log.debug(
+      { client: client.clientId, remote: client.remote, version: client.version, present },
+      'connected',
+    )
+    this.#observer.connected?.({ id: client.clientId, username: client.username, remote: client.remote })
     if (this.#gate.open(client, lsn)) welcome()
     else {
       // What a client sends behind CONNECT without waiting for CONNACK is read after it (MQTT 5.0, 3.1.4).
@@ -305,11 +314,6 @@ export class Broker implements ConnectionEvents<Session> {
         client.release()
       })
     }
-    this.#host.log.debug(
-      { client: client.clientId, remote: client.remote, version: client.version, present },
-      'connected',
-    )
-    this.#observer.connected?.({ id: client.clientId, username: client.username, remote: client.remote })
   }
 
   /** v5 clients are told our limit. 3.x clients cannot be told, so theirs holds; TCP finds the dead ones. */

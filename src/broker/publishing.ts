@@ -118,7 +118,7 @@ export class Publishing {
       (verdict) => {
         if ('denied' in verdict) {
           ledger.published++
-          ledger.refuse('not-authorized', session.clientId, message)
+          ledger.refuse(verdict.denied.reason, session.clientId, message)
         } else this.#publishOwn(message)
       },
     )
@@ -158,7 +158,7 @@ export class Publishing {
     const { tree, ledger, store } = this.#parts
     const recipients = this.#recipients
     ledger.published++
-    if (message.retain) this.#retain(message)
+    if (message.retain) this.#retain(message, publisher)
     const match = tree.match(message.topic)
     const { deliveries, groups } = match
     let copies = 0
@@ -191,17 +191,20 @@ export class Publishing {
     return lsn
   }
 
-  #retain(message: Message): void {
+  #retain(message: Message, publisher: Session | undefined): void {
     const { retained, ledger, keep } = this.#parts
     // An empty payload clears, and is never kept itself [MQTT-3.3.1-6, -7].
     if (message.payloadLength === 0) retained.clear(message.topic)
-    else if (!retained.set(keep(message))) ledger.listener?.('retained-full', '', message)
+    else if (!retained.set(keep(message))) {
+      ledger.notRetained++
+      ledger.listener?.('retained-full', publisher?.clientId ?? '', message)
+    }
   }
 
   #deny(from: Client, message: Message, packetId: number, denied: MqttError): void {
     const { ledger } = this.#parts
     ledger.published++
-    ledger.refuse('not-authorized', from.clientId, message)
+    ledger.refuse(denied.reason, from.clientId, message)
     // 3.x has no way to say no: it is acknowledged all the same [MQTT-3.3.5-2 of 3.1.1].
     const reason = refusalIn(publishReasons, denied.reason)
     if (message.qos === 0) return

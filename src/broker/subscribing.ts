@@ -7,6 +7,7 @@ import { parseFilter, type ParsedFilter } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import { Copy, type Grant, packGrant } from '../routing/delivery.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
+import type { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
@@ -22,6 +23,7 @@ export interface SubscribingParts {
   readonly limits: { readonly subscriptionsPerSession: number }
   readonly tree: SubscriptionTree<Session>
   readonly retained: RetainedStore<Message>
+  readonly ledger: Ledger
   readonly store: Store
   readonly gate: AckGate
   readonly observer: Observer
@@ -95,7 +97,7 @@ export class Subscribing {
   }
 
   #grant(from: Client, packet: SubscribePacket, wishes: readonly Wish[]): void {
-    const { store, gate } = this.#parts
+    const { store, gate, ledger } = this.#parts
     const session = from.session!
     let lsn: Lsn = 0
     let why: string | undefined
@@ -104,6 +106,7 @@ export class Subscribing {
       const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
       if (denied || !wish.parsed) {
         why ??= denied?.message
+        ledger.refusal(denied?.reason ?? Reason.topicFilterInvalid)
         return from.version === 5 && denied ? refusalIn(subscribeReasons, denied.reason) : 0x80
       }
       const existed = this.#subscribe(session, wish.entry, wish.parsed, packet.subscriptionId)

@@ -1,4 +1,5 @@
 import type { Message } from '../mqtt/message.ts'
+import { reasonName } from '../mqtt/reason.ts'
 
 /** Why a copy of a message did not reach a subscriber, or a publish was refused. */
 export const losses = [
@@ -10,13 +11,14 @@ export const losses = [
   'refused-by-client',
   'session-ended',
   'no-member',
-  'not-authorized',
-  'retained-full',
 ] as const
 export type Loss = (typeof losses)[number]
 
+/** What a listener is told: a loss, a publish that was refused, or one that went out but is not retained. */
+export type Mishap = Loss | 'not-authorized' | 'retained-full'
+
 /** Told of each loss: where it becomes a log line, a metric, an answer to "why". */
-export type LossListener = (loss: Loss, clientId: string, message: Message) => void
+export type LossListener = (mishap: Mishap, clientId: string, message: Message) => void
 
 /**
  * Counts every message from the moment it is accepted to its end, so that nothing vanishes:
@@ -33,11 +35,15 @@ export class Ledger {
   matched = 0
   /** Of these, those that were not allowed. */
   refused = 0
+  /** Accepted messages that were not retained, as the limit of retained messages was reached. */
+  notRetained = 0
   /** Copies made for subscribers, retained ones included. */
   copies = 0
   /** Copies written (QoS 0) or acknowledged (QoS 1, 2). */
   delivered = 0
   readonly lost: Record<Loss, number> = Object.fromEntries(losses.map((loss) => [loss, 0])) as Record<Loss, number>
+  /** Everything that was refused, by the name of its reason code. */
+  readonly refusals = new Map<string, number>()
   listener: LossListener | undefined = undefined
 
   /** A copy ends here. */
@@ -47,9 +53,16 @@ export class Ledger {
   }
 
   /** A publish ends here; it never became copies. */
-  refuse(loss: Loss, clientId: string, message: Message): void {
+  refuse(reason: number, clientId: string, message: Message): void {
     this.refused++
-    this.listener?.(loss, clientId, message)
+    this.refusal(reason)
+    this.listener?.('not-authorized', clientId, message)
+  }
+
+  /** A connection, a subscription or a publish was refused, or a connection was closed for a fault. */
+  refusal(reason: number): void {
+    const name = reasonName(reason)
+    this.refusals.set(name, (this.refusals.get(name) ?? 0) + 1)
   }
 
   get lostTotal(): number {
