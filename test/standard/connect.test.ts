@@ -579,6 +579,53 @@ covers(
 )
 
 covers(
+  ['5:MQTT-3.1.2-24', '5:MQTT-4.1.0-2'],
+  'a client that cannot take its CONNACK is gone as any other: its will is published, its session is offline',
+  async () => {
+    const events: string[] = []
+    const broker = await startBroker({
+      observer: { connected: ({ id }) => events.push(`${id} in`), disconnected: ({ id }) => events.push(`${id} out`) },
+    })
+    const witness = await RawClient.connect(broker, 5, { clientId: 'witness' })
+    await witness.subscribe('#')
+    for (const transport of transports) {
+      const properties = block(0x27, u32(10), 0x11, u32(60))
+      const payload = ['c', block(), 'gone', 'x']
+      await expectRefusal(broker, 5, connect(5, { flags: 0x04, properties, payload }), undefined, transport)
+      expect((await witness.expect('publish')).topic).toBe('gone')
+      const { sessions } = broker.node.broker
+      expect([sessions.get('c')?.online, sessions.online]).toEqual([false, 1])
+    }
+    expect(events).toEqual(['witness in', 'c in', 'c out', 'c in', 'c out'])
+  },
+)
+
+covers(
+  ['5:MQTT-3.2.0-1', '5:MQTT-3.14.4-3', '3.1.1:MQTT-3.14.4-3', '5:MQTT-4.13.1-1'],
+  'what a client sends behind CONNECT is read when CONNACK is sent, whatever it is',
+  async () => {
+    const broker = await startBroker({ hooks: { authenticate: () => Promise.resolve() } })
+    const witness = await RawClient.connect(broker, 5, { clientId: 'witness' })
+    await witness.subscribe('#')
+    for (const transport of transports)
+      for (const version of versions) {
+        const request = connect(version, { flags: 6, payload: ['c', only5(version), 'gone', 'x'] })
+        const orderly = await RawClient.open(broker, version, transport)
+        orderly.bytes(bytes(request, hex('e0 00')))
+        await orderly.expect('connack')
+        await orderly.expectClosed()
+        await witness.expectQuiet()
+        const disorderly = await RawClient.open(broker, version, transport)
+        disorderly.bytes(bytes(request, hex('00 00')))
+        await disorderly.expect('connack')
+        await disorderly.expectDisconnect(0x82)
+        expect((await witness.expect('publish')).topic).toBe('gone')
+      }
+    expect([broker.node.clients, broker.node.broker.connections]).toEqual([1, 1])
+  },
+)
+
+covers(
   ['5:MQTT-3.1.2-26', '5:MQTT-3.1.2-27'],
   'topic aliases are given up to what the client takes, and none unless it asks',
   async () => {
