@@ -307,6 +307,42 @@ for (const transport of transports)
     },
   )
 
+// Tables 3-1 and 3-10: the refusals of CONNACK, and of a server's DISCONNECT.
+const inConnack = '80 81 82 83 84 85 86 87 88 89 8a 8c 90 95 97 99 9a 9b 9c 9d 9f'
+const inDisconnect = '80 81 82 83 87 89 8b 8d 8e 8f 90 93 94 95 96 97 98 99 9a 9b 9c 9d 9e 9f a0 a1 a2'
+
+covers(
+  ['5:MQTT-3.2.2-8', '5:MQTT-3.14.2-1', '5:MQTT-4.12.0-4', '5:MQTT-4.12.1-2'],
+  'whatever a hook throws, CONNACK and DISCONNECT carry a code of their own',
+  async () => {
+    let thrown: Reason = Reason.success
+    const broker = await startBroker({
+      hooks: {
+        exchange(_, { data }) {
+          if (data) throw new Denied(thrown)
+          return { done: true }
+        },
+      },
+    })
+    for (thrown of Object.values(Reason)) {
+      const refused = await open(broker, withMethod(...data('refuse')))
+      const connack = (await refused.expect('connack')).reasonCode as number
+      await refused.expectClosed()
+      const client = await open(broker, withMethod())
+      await client.expect('connack')
+      client.bytes(auth(0x19, ...data('refuse')))
+      const disconnect = (await client.expect('disconnect')).reasonCode as number
+      await client.expectClosed()
+      for (const [got, table] of [
+        [connack, hex(inConnack)],
+        [disconnect, hex(inDisconnect)],
+      ] as const)
+        if (table.includes(thrown)) expect(got).toBe(thrown)
+        else expect(table.includes(got), `0x${thrown.toString(16)} came as 0x${got.toString(16)}`).toBe(true)
+    }
+  },
+)
+
 covers(
   ['5:MQTT-4.12.0-3', '5:MQTT-4.12.0-5', '5:MQTT-4.13.1-1'],
   'AUTH that does not fit ends the connection',
