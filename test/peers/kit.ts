@@ -5,7 +5,7 @@ import { type Program, run } from '../support/program.ts'
 
 /** The names that mosquitto's clients have for the versions; ours take them too. */
 export const versions = ['mqttv31', 'mqttv311', 'mqttv5'] as const
-export type VersionName = (typeof versions)[number]
+
 export const levels = [0, 1, 2] as const
 
 /** What starts one client: its words in front of its flags. */
