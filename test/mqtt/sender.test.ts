@@ -76,16 +76,18 @@ function deliver(random: SeededRandom): void {
 /** A message as it arrives from a client, kept or not. */
 function publish(rig: Rig, random: SeededRandom): Original {
   const version = random.pick([3, 4, 5] as const)
+  const qos = random.below(3) as QoS
   const packet: IPublishPacket = {
     cmd: 'publish',
     topic: random.pick(['t', 'a/b/c', 'ü'.repeat(40)]),
     payload: Buffer.alloc(random.pick([0, 1, 90, 90, 4096, 20_000, 70_000]), Buffer.from(random.bytes(7))),
-    qos: random.below(3) as QoS,
-    dup: false,
+    qos,
+    // Is not carried on [MQTT-3.3.1-3].
+    dup: qos > 0 && random.once(3),
     retain: random.once(3),
     ...(version === 5 && !random.once(3) && { properties: propertiesOf(random) }),
   }
-  if (packet.qos > 0) packet.messageId = 1 + random.below(65_535)
+  if (qos > 0) packet.messageId = 1 + random.below(65_535)
   const line = rig.open(version)
   // Behind another packet, so that nothing starts at 0.
   line.feed(Buffer.concat([Buffer.from('c000', 'hex'), encode(packet, version)]))
