@@ -144,14 +144,19 @@ export class Checker {
     for (const { publication, qos, retain, topic, seq } of epoch.deliveries) {
       if (!publication || publication.isWill || retain || isShared(topic) || seen.has(publication)) continue
       seen.add(publication)
-      // One that was sent twice may have come the first time before there was a subscription.
-      if (publication.sends > 1 && certain(epoch, publication, seq).length === 0) continue
+      // One that was sent twice may have missed the subscriber the first time.
+      if (publication.sends > 1 && !this.#cameFirstTime(epoch, publication, qos, seq)) continue
       const lane = `${this.#world.clients.indexOf(publication.by)} ${topic} ${publication.qos} ${qos}`
       const before = last.get(lane) ?? -1
       if (publication.number < before)
         this.#blame('MQTT-4.6.0-5', `${this.#about(epoch, publication)} came behind m${before}`)
       last.set(lane, publication.number)
     }
+  }
+
+  #cameFirstTime(epoch: Epoch, publication: Publication, qos: number, seq: number): boolean {
+    const lost = this.#world.losses.some(({ id }) => id === publication.id)
+    return qos > 0 && !lost && certain(epoch, publication, seq).some((interval) => interval.qos >= qos)
   }
 
   /** What was acknowledged must have reached every session that surely wanted it. */

@@ -240,6 +240,9 @@ export class Client implements WireEars {
     if (lsn === undefined || lsn > wire.stamp.durableLsn) blame('ack before durable', `CONNACK to ${id}`)
     // MQTT 3.1 cannot say it: its clients go by what they know.
     const present = version === 3 ? this.#known && !this.#wantsClean : packet.sessionPresent === true
+    // A session may have run out, and a CONNECT whose answer was lost may have begun another one: better start clean.
+    const mayBeNew = this.#attempts > 1 && time.now() - this.#offlineMs >= expirySeconds * 1000
+    if (present && this.#known && mayBeNew) return this.connect({ clean: true })
     this.#checkPresent(present)
     if (!present) {
       if (!this.#wantsClean) this.#newEpoch()

@@ -130,6 +130,7 @@ export class Crowd {
       [trouble, () => client.hangUp()],
       [trouble * 2, () => client.wire!.link.stall(dice.between(0, 800))],
       [trouble, () => this.#rob(client)],
+      [trouble >> 1, () => this.#stopBroker()],
     ])()
   }
 
@@ -140,6 +141,14 @@ export class Crowd {
     this.#connect(robber, true)
     this.#live(robber)
     this.#lingers(client)
+  }
+
+  /** The process stands still for a while, and nobody may notice more than that. */
+  #stopBroker(): void {
+    const { process, time } = this.#world
+    if (process.isStopped) return
+    process.stop()
+    time.after(this.#dice.pick([50, 500, 3000]), () => process.resume(this.#dice.chance(0.5)))
   }
 
   #lingers(client: Client): void {

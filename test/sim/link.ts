@@ -1,6 +1,7 @@
 import type { Bytes, Stream, StreamEvents } from '../../src/host.ts'
 import type { Dice } from './dice.ts'
 import { Lane, type Stamp, Stamps } from './lane.ts'
+import type { Process } from './process.ts'
 import type { Time } from './time.ts'
 
 /** The client's end of a link. */
@@ -24,6 +25,7 @@ export interface Weather {
 
 export interface LinkParts {
   readonly time: Time
+  readonly process: Process
   readonly dice: Dice
   readonly weather: Weather
   readonly peer: Peer
@@ -52,6 +54,8 @@ export class Link implements Stream {
   brokenMs = Infinity
   /** When the broker knew; Infinity before. */
   overMs = Infinity
+  /** When the broker was last handed something. */
+  lastDataMs = -Infinity
   /** CONNACK has arrived. Before, a broken link loses CONNECT too, which must not take a later connection over. */
   established = false
   /** The client has closed its half. */
@@ -111,7 +115,7 @@ export class Link implements Stream {
     this.#stamps.note(bytes.length, { durableLsn: this.#parts.durableLsn(), ms: this.#time.now() })
     // A socket fails such a write; the broker should not try.
     if (this.#endedByBroker) throw new Error('the broker wrote to a stream that it had ended')
-    if (this.#over) return this.#callbacks.pass(0, written)
+    if (this.#over) return this.#callBack(0, written)
     this.#queue.push({ bytes, taken: 0, written })
     // A socket of Node closes its half too when the peer has closed the other, and then takes nothing more.
     if (this.#ending) this.#finish(new Error('write after end'))
@@ -120,7 +124,7 @@ export class Link implements Stream {
 
   pause(paused: boolean): void {
     this.#paused = paused
-    if (!paused) this.#time.after(0, () => this.#readInbox())
+    if (!paused) this.#time.after(0, () => this.#parts.process.enter(() => this.#readInbox()))
   }
 
   end(): void {
@@ -223,6 +227,7 @@ export class Link implements Stream {
       const chunk = Buffer.from(bytes.subarray(0, length))
       bytes = bytes.subarray(length)
       const data = () => {
+        this.lastDataMs = this.#time.now()
         this.#parts.trace('▲', this.remote, chunk)
         this.#events!.data(chunk)
       }
@@ -231,9 +236,15 @@ export class Link implements Stream {
   }
 
   #arrive(event: () => void): void {
-    if (this.#over) return
-    if (this.#paused || this.#inbox.length > 0) this.#inbox.push(event)
-    else event()
+    this.#parts.process.enter(() => {
+      if (this.#over) return
+      if (this.#paused || this.#inbox.length > 0) this.#inbox.push(event)
+      else event()
+    })
+  }
+
+  #callBack(delayMs: number, written: () => void): void {
+    this.#callbacks.pass(delayMs, () => this.#parts.process.enter(written))
   }
 
   #readInbox(): void {
@@ -267,7 +278,7 @@ export class Link implements Stream {
       write.taken = end
       if (end < write.bytes.length) break
       this.#queue.shift()
-      this.#callbacks.pass(this.#dice.chance(0.8) ? 0 : this.#dice.between(0, 2), write.written)
+      this.#callBack(this.#dice.chance(0.8) ? 0 : this.#dice.between(0, 2), write.written)
     }
     const chunk = Buffer.concat(taken)
     this.#down.pass(this.#latency(), () => {
@@ -295,9 +306,9 @@ export class Link implements Stream {
     if (this.#over) return
     this.#over = true
     this.overMs = this.#time.now()
-    for (const { written } of this.#queue.splice(0)) this.#callbacks.pass(this.#dice.between(0, 1), written)
+    for (const { written } of this.#queue.splice(0)) this.#callBack(this.#dice.between(0, 1), written)
     this.#time.after(this.#dice.between(0, 1), () => {
-      this.#events!.closed(fault)
+      this.#parts.process.enter(() => this.#events!.closed(fault))
       this.#down.pass(this.#latency(), () => this.#closePeer())
     })
   }

@@ -1,6 +1,7 @@
 import type { Message } from '../../src/mqtt/message.ts'
 import type { Lsn, Store, StoredSession } from '../../src/store/port.ts'
 import type { Dice } from './dice.ts'
+import type { Process } from './process.ts'
 import { idOf } from './publication.ts'
 import type { Time } from './time.ts'
 
@@ -26,13 +27,15 @@ export class SlowStore implements Store {
   readonly #changes: ChangeRecord[] = []
   readonly #listeners: (() => void)[] = []
   readonly #time: Time
+  readonly #process: Process
   readonly #dice: Dice
   readonly #syncMs: number
   #last: Lsn = 0
   #syncing = false
 
-  constructor(time: Time, dice: Dice, syncMs: number) {
+  constructor(time: Time, process: Process, dice: Dice, syncMs: number) {
     this.#time = time
+    this.#process = process
     this.#dice = dice
     this.#syncMs = syncMs
   }
@@ -109,15 +112,16 @@ export class SlowStore implements Store {
 
   #sync(): void {
     this.#syncing = true
-    this.#time.endOfTurn(() => {
+    this.#process.endOfTurn(() => {
       const covered = this.#last
       const slow = this.#dice.chance(0.02) ? 20 : 1
-      this.#time.after(this.#dice.between(0, this.#syncMs * slow), () => {
+      const done = () => {
         this.#syncing = false
         this.durableLsn = covered
         for (const listener of this.#listeners) listener()
         if (this.#last > covered && !this.#syncing) this.#sync()
-      })
+      }
+      this.#time.after(this.#dice.between(0, this.#syncMs * slow), () => this.#process.enter(done))
     })
   }
 }

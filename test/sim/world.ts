@@ -8,6 +8,7 @@ import { Dice } from './dice.ts'
 import { History } from './history.ts'
 import { Link, type Weather } from './link.ts'
 import { Probe } from './probe.ts'
+import { Process } from './process.ts'
 import { idOf } from './publication.ts'
 import { SlowStore } from './store.ts'
 import { Time } from './time.ts'
@@ -44,6 +45,7 @@ export interface AdmittedLoss {
 export class World {
   readonly dice: Dice
   readonly time: Time
+  readonly process: Process
   readonly store: SlowStore
   readonly history: History
   readonly broker: Broker
@@ -66,12 +68,13 @@ export class World {
     this.weather = { latencyMs: 3, hiccup: 0, burstBytes: 65_536, ...weather }
     this.limits = { ...defaultLimits, sysSeconds: 0, ...limits }
     this.time = new Time(this.dice.fork(1))
-    this.store = new SlowStore(this.time, this.dice.fork(2), syncMs)
+    this.process = new Process(this.time)
+    this.store = new SlowStore(this.time, this.process, this.dice.fork(2), syncMs)
     this.history = new History(this.time)
     this.broker = this.probe.watch(
       () =>
         new Broker({
-          host: { clock: this.time, random: this.dice.fork(3), log: this.#log() },
+          host: { clock: this.process, random: this.dice.fork(3), log: this.#log() },
           limits: this.limits,
           store: this.store,
           cluster: alone,
@@ -91,7 +94,7 @@ export class World {
       dice: this.dice.fork(4),
       history: this.history,
       store: this.store,
-      dial: (wire, clientId) => this.#dial(wire, clientId),
+      dial: (wire, clientId) => this.dial(wire, clientId),
       blame: (rule, what) => this.blame(rule, what),
     }
   }
@@ -170,10 +173,12 @@ export class World {
       this.blame('ledger', `copies ${copies} ≠ delivered ${delivered} + pending ${pending} + lost ${lostTotal}`)
   }
 
-  #dial(wire: Wire, clientId: string): void {
+  /** Opens a connection to the broker. */
+  dial(wire: Wire, clientId: string): void {
     const number = this.links.length
     const link = new Link(`${clientId}:${number}`, {
       time: this.time,
+      process: this.process,
       dice: this.dice.fork(100 + number),
       weather: this.weather,
       peer: wire,
