@@ -1,12 +1,25 @@
 import { once } from 'node:events'
-import type { IncomingMessage } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
+import type { Socket } from 'node:net'
 import { expect } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
 import { startBroker, type TestBroker } from '../support/broker.ts'
 import { RawClient } from '../support/raw.ts'
 import { covers } from './covering.ts'
 import { join, told } from './kit.ts'
-import { bytes, clausesLogged, connect, hex, only5, packet, transports, u16, type Version, versions } from './wire.ts'
+import {
+  bytes,
+  clausesLogged,
+  connect,
+  each,
+  hex,
+  only5,
+  packet,
+  transports,
+  u16,
+  type Version,
+  versions,
+} from './wire.ts'
 
 // Sections 4.2, 6 and 7: what carries the packets, and where they begin in it.
 
@@ -164,6 +177,45 @@ covers(
       }
     }
     expect(clausesLogged(broker)).toEqual(new Array(9).fill('MQTT-6.0.0-1'))
+  },
+)
+
+covers(
+  ['5:MQTT-6.0.0-1', '3.1.1:MQTT-6.0.0-1'],
+  'a frame of a type that there is not, or that breaks the rules of WebSocket, closes the connection',
+  async () => {
+    const frames = {
+      'a reserved data frame': '83 80 00 00 00 00',
+      'the last reserved data frame': '87 80 00 00 00 00',
+      'a reserved control frame': '8b 80 00 00 00 00',
+      'a frame without a mask': '82 02 c0 00',
+      'a reserved bit': 'c2 82 00 00 00 00 c0 00',
+      'a fragment of nothing': '80 82 00 00 00 00 c0 00',
+      'a message within a message': '02 81 00 00 00 00 c0 82 81 00 00 00 00 00',
+    }
+    const broker = await startBroker()
+    await each(frames, async (frame) => {
+      const upgrade = request(broker.ws.replace('ws:', 'http:'), {
+        headers: {
+          connection: 'upgrade',
+          upgrade: 'websocket',
+          'sec-websocket-version': '13',
+          'sec-websocket-key': Buffer.alloc(16).toString('base64'),
+          'sec-websocket-protocol': 'mqtt',
+        },
+      })
+      upgrade.end()
+      const [, socket] = (await once(upgrade, 'upgrade')) as [unknown, Socket]
+      const came: Buffer[] = []
+      socket.on('data', (chunk: Buffer) => came.push(chunk))
+      socket.on('error', () => {})
+      socket.write(hex(frame))
+      await once(socket, 'close')
+      // Close, 1002: a protocol error.
+      expect(Buffer.concat(came)).toEqual(hex('88 02 03 ea'))
+    })
+    await (await join(broker, 'other')).expectQuiet()
+    expect(broker.node.broker.connections).toBe(1)
   },
 )
 
