@@ -42,3 +42,8 @@ export function decidingHooks(time: Time, dice: Dice, slowMs: number): Hooks {
     authorizeSubscribe: () => say(true),
   }
 }
+
+/** Hooks that allow everything, after a while. */
+export function slowHooks(time: Time, delayMs: number): Hooks {
+  return { authorizePublish: () => Later.after(time, delayMs, () => true) }
+}
