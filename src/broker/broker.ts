@@ -285,7 +285,9 @@ export class Broker implements ConnectionEvents<Session> {
       ...(assigned !== undefined && { assignedClientIdentifier: assigned }),
       ...(expirySeconds !== packet.sessionExpirySeconds && { sessionExpiryInterval: expirySeconds }),
       ...(keepAlive !== packet.keepAliveSeconds && { serverKeepAlive: keepAlive }),
-      ...(packet.wantsResponseInformation && { responseInformation: `response/${encodeURIComponent(client.clientId)}` }),
+      ...(packet.wantsResponseInformation && {
+        responseInformation: `response/${encodeURIComponent(client.clientId)}`,
+      }),
       ...(packet.authenticationMethod !== undefined && { authenticationMethod: packet.authenticationMethod }),
       ...(data && { authenticationData: Buffer.from(data) }),
     }
