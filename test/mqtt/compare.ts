@@ -1,3 +1,4 @@
+import type { IConnectPacket, Packet } from 'mqtt-packet'
 import { MqttError } from '../../src/mqtt/reason.ts'
 import { hex, type Line, type Rig } from './line.ts'
 import { theirs } from './readings.ts'
@@ -25,64 +26,111 @@ export function compare(rig: Rig, vector: Vector, cuts: readonly number[] = [], 
   const line = rig.open(vector.version === 0 ? undefined : vector.version)
   line.feed(...cutAt(vector.bytes, cuts))
   checkEnd(line)
-  const pings =
-    line.stream.writes.length === 0 ? 0 : cut(line.stream.bytes).filter(({ bytes }) => bytes[0] === 0xd0).length
-  let answered = 0
-  let next = 0
-  const aliases = new Map<number, string>()
-  const refused = line.fault instanceof MqttError ? line.fault : undefined
-  let version = vector.version === 0 ? undefined : vector.version
-  for (const header of cut(vector.bytes)) {
-    const whole = header.total === header.bytes.length
-    const found = whole && !header.broken ? reference(header.bytes, version) : undefined
-    const topic = resolve(found?.packet, aliases)
-    const frame: Judged = {
-      ...header,
-      version,
-      packet: found?.packet,
-      read: found?.read ?? 0,
-      topic,
-      limits: version === undefined ? { ...bounds, packetBytes: 65_536 } : bounds,
-    }
-    if (!whole && !header.broken && !refused) break
-    const mine = line.readings[next]
-    if (found === undefined && whole) {
-      const tame = tamed(frame)
-        .map((bytes) => reference(bytes, version)?.packet)
-        .find((packet) => packet && theirs(packet, undefined) === mine)
-      if (tame) {
-        next++
-        if (tame.cmd === 'connect') version = 3
-        continue
-      }
-      if (mine !== undefined || !refused)
-        throw new Error(`mqtt-packet refuses ${show(header.bytes)}; we do not: ${mine}`)
-      return { end: 'refused' }
-    }
-    if (refused && mine === undefined && !whole && refusedEarly(header.bytes)) return { end: 'refused' }
-    const reading = found && theirs(found.packet, topic)
-    if (reading === 'pingreq' ? answered < pings : mine !== undefined) {
-      if (reading === 'pingreq') answered++
-      else if (reading !== mine) throw new Error(`mqtt-packet reads ${reading}\nwe read           ${mine}`)
-      else next++
-      if (version === undefined) version = (found!.packet as { protocolVersion: 3 | 4 | 5 }).protocolVersion
-      if (found!.packet.cmd === 'disconnect' || tooSmall(line)) return done(line, next)
-      continue
-    }
-    if (!refused) throw new Error(`mqtt-packet reads ${reading}; we do not say anything of ${show(header.bytes)}`)
-    const rule = stricter.find(({ clause, holds }) => clause === refused.clause && holds(frame))
-    if (rule === undefined)
-      throw new Error(`we alone refuse ${show(header.bytes)}, by ${refused.clause}: ${refused.message}`)
-    done(line, next)
-    return { end: 'stricter', rule }
-  }
-  if (refused) throw new Error(`we refuse what is not there: ${refused.message}`)
-  return done(line, next)
+  return new Comparison(line, vector, bounds).run()
 }
 
-function done(line: Line, next: number): Verdict {
-  if (next < line.readings.length) throw new Error(`we read more than there is: ${line.readings[next]}`)
-  return { end: 'taken' }
+type Header = ReturnType<typeof cut>[number]
+
+/** Walks the frames of a vector, and what the connection said of each. */
+class Comparison {
+  readonly #line: Line
+  readonly #bytes: Uint8Array
+  readonly #bounds: typeof limits
+  readonly #refused: MqttError | undefined
+  readonly #aliases = new Map<number, string>()
+  #version: number | undefined
+  /** Our readings and PINGRESPs that no frame has accounted for yet. */
+  readonly #readings: string[]
+  #pings = 0
+
+  constructor(line: Line, vector: Vector, bounds: typeof limits) {
+    this.#line = line
+    this.#bytes = vector.bytes
+    this.#bounds = bounds
+    this.#refused = line.fault instanceof MqttError ? line.fault : undefined
+    this.#version = vector.version === 0 ? undefined : vector.version
+    this.#readings = line.readings.slice()
+    if (line.stream.writes.length > 0)
+      for (const { bytes } of cut(line.stream.bytes)) if (bytes[0] === 0xd0) this.#pings++
+  }
+
+  run(): Verdict {
+    for (const header of cut(this.#bytes)) {
+      const whole = header.total === header.bytes.length
+      const verdict = whole ? this.#frame(header) : this.#part(header)
+      if (verdict) return this.#ended(verdict)
+    }
+    if (this.#refused) throw new Error(`we refuse what is not there: ${this.#refused.message}`)
+    return this.#ended({ end: 'taken' })
+  }
+
+  /** A whole frame; gives the verdict when nothing behind it counts. */
+  #frame(header: Header): Verdict | undefined {
+    const found = reference(header.bytes, this.#version)
+    if (found === undefined) return this.#tamed(header) ? undefined : this.#bothRefuse(header)
+    const { packet } = found
+    const topic = this.#resolved(packet)
+    const reading = theirs(packet, topic)
+    if (reading === 'pingreq' ? this.#pings === 0 : this.#readings.length === 0)
+      return this.#weRefuse({ ...header, ...found, ...this.#state(), topic })
+    if (reading === 'pingreq') this.#pings--
+    else if (reading !== this.#readings[0])
+      throw new Error(`mqtt-packet reads ${reading}\nwe read           ${this.#readings[0]}`)
+    else this.#readings.shift()
+    this.#version ??= (packet as IConnectPacket).protocolVersion
+    return packet.cmd === 'disconnect' || tooSmall(this.#line) ? { end: 'taken' } : undefined
+  }
+
+  /** A frame that is not whole: we wait for the rest, unless its length never ends, or we refuse its header. */
+  #part(header: Header): Verdict {
+    const endless = header.body === 0 && header.bytes.length > 4
+    if (!this.#refused && !endless) return { end: 'taken' }
+    if (refusedEarly(header.bytes)) return this.#bothRefuse(header)
+    return this.#weRefuse({ ...header, ...this.#state(), packet: undefined, read: 0, topic: undefined })
+  }
+
+  #bothRefuse({ bytes }: Header): Verdict {
+    if (this.#refused) return { end: 'refused' }
+    throw new Error(`mqtt-packet refuses ${show(bytes)}; we read ${this.#readings[0]}`)
+  }
+
+  #weRefuse(frame: Judged): Verdict {
+    const refused = this.#refused
+    if (!refused) throw new Error(`mqtt-packet takes ${show(frame.bytes)}; we say nothing of it`)
+    const rule = stricter.find(({ clause, holds }) => clause === refused.clause && holds(frame))
+    if (rule) return { end: 'stricter', rule }
+    throw new Error(`we alone refuse ${show(frame.bytes)}, by ${refused.clause}: ${refused.message}`)
+  }
+
+  /** Did we take what mqtt-packet takes only without what 3.1 allows? */
+  #tamed(header: Header): boolean {
+    const packets = tamed({ ...header, version: this.#version }).map((bytes) => reference(bytes, this.#version)?.packet)
+    const tame = packets.find((packet) => packet && theirs(packet, undefined) === this.#readings[0])
+    if (!tame) return false
+    this.#readings.shift()
+    this.#version ??= 3
+    return true
+  }
+
+  #state(): Pick<Judged, 'version' | 'limits'> {
+    const version = this.#version
+    return { version, limits: version === undefined ? { ...this.#bounds, packetBytes: 65_536 } : this.#bounds }
+  }
+
+  /** The topic of a PUBLISH: by its alias, if it has one. */
+  #resolved(packet: Packet): string | undefined {
+    if (packet.cmd !== 'publish') return undefined
+    const alias = packet.properties?.topicAlias
+    if (alias === undefined) return packet.topic
+    if (packet.topic) this.#aliases.set(alias, packet.topic)
+    return this.#aliases.get(alias)
+  }
+
+  #ended(verdict: Verdict): Verdict {
+    if (this.#readings.length > 0) throw new Error(`we read more than there is: ${this.#readings[0]}`)
+    if (this.#pings > 0) throw new Error('we answer more PINGREQs than there are')
+    return verdict
+  }
 }
 
 /** What must hold of any connection, whatever came in. */
@@ -92,13 +140,8 @@ function checkEnd(line: Line): void {
   const over = connection.state === 'closed'
   if (line.ends !== (over ? 1 : 0)) throw new Error(`said ${line.ends} times that it is over`)
   if (over !== stream.calls.includes('end')) throw new Error('the stream and the connection end together')
-  if (
-    over &&
-    line.fault &&
-    !(line.fault instanceof MqttError) &&
-    !/^the client left/.test(line.fault.message) &&
-    !tooSmall(line)
-  )
+  const { fault } = line
+  if (fault && !(fault instanceof MqttError) && !/^the client left/.test(fault.message) && !tooSmall(line))
     throw new Error('ended for a fault of ours', { cause: line.fault })
   if (rig.turn.pages.lentBytes !== 0) throw new Error('a page was not given back')
 }
@@ -106,18 +149,6 @@ function checkEnd(line: Line): void {
 /** A client that accepts packets of a few bytes only cannot be told that it is accepted [MQTT-3.1.2-24]. */
 function tooSmall(line: Line): boolean {
   return line.fault?.message === 'connack is larger than the client accepts'
-}
-
-function resolve(packet: object | undefined, aliases: Map<number, string>): string | undefined {
-  const { cmd, topic, properties } = (packet ?? {}) as {
-    cmd?: string
-    topic?: string
-    properties?: { topicAlias?: number }
-  }
-  const alias = properties?.topicAlias
-  if (cmd !== 'publish' || alias === undefined) return topic
-  if (topic) aliases.set(alias, topic)
-  return topic || aliases.get(alias)
 }
 
 /** `bytes` in chunks of their own, cut at these places (in order). */

@@ -17,9 +17,9 @@ export interface Frame {
   readonly read: number
 }
 
-/** Cuts bytes into frames by their headers alone. `broken`: a length of more than four bytes; nothing behind it counts. */
-export function cut(bytes: Uint8Array): { bytes: Uint8Array; body: number; total: number; broken: boolean }[] {
-  const frames: { bytes: Uint8Array; body: number; total: number; broken: boolean }[] = []
+/** Cuts bytes into frames by their headers alone. `total` is Infinity where the length does not end. */
+export function cut(bytes: Uint8Array): Pick<Frame, 'bytes' | 'body' | 'total'>[] {
+  const frames: Pick<Frame, 'bytes' | 'body' | 'total'>[] = []
   for (let at = 0; at < bytes.length;) {
     let length = 0
     let body = at + 1
@@ -29,11 +29,8 @@ export function cut(bytes: Uint8Array): { bytes: Uint8Array; body: number; total
       length += (byte & 127) * scale
       more = byte > 127
     }
-    const broken = more && body === at + 5
-    const total = body - at + length
-    const rest = bytes.subarray(at, more ? bytes.length : Math.min(bytes.length, at + total))
-    frames.push({ bytes: rest, body: more ? 0 : body - at, total: more ? Infinity : total, broken })
-    if (more) break
+    const total = more ? Infinity : body - at + length
+    frames.push({ bytes: bytes.subarray(at, Math.min(bytes.length, at + total)), body: more ? 0 : body - at, total })
     at += total
   }
   return frames
