@@ -1,4 +1,4 @@
-import type { IConnectPacket, Packet } from 'mqtt-packet'
+import type { IConnectPacket, IDisconnectPacket, Packet } from 'mqtt-packet'
 import { MqttError } from '../../src/mqtt/reason.ts'
 import { hex, type Line, type Rig } from './line.ts'
 import { theirs } from './readings.ts'
@@ -26,6 +26,7 @@ export function compare(rig: Rig, vector: Vector, cuts: readonly number[] = [], 
   const line = rig.open(vector.version === 0 ? undefined : vector.version)
   line.feed(...cutAt(vector.bytes, cuts))
   checkEnd(line)
+  checkSent(line, vector.version)
   return new Comparison(line, vector, bounds).run()
 }
 
@@ -144,6 +145,17 @@ function checkEnd(line: Line): void {
   if (fault && !(fault instanceof MqttError) && !/^the client left/.test(fault.message) && !tooSmall(line))
     throw new Error('ended for a fault of ours', { cause: line.fault })
   if (rig.turn.pages.lentBytes !== 0) throw new Error('a page was not given back')
+}
+
+/** What went out reads well, and a v5 client is told why it is refused; others are told nothing. */
+function checkSent(line: Line, version: Vector['version']): void {
+  const sent = cut(line.stream.bytes).map(({ bytes }) => reference(bytes, line.connection.version)?.packet)
+  if (sent.some((packet) => packet === undefined)) throw new Error(`we sent ${show(line.stream.bytes)}`)
+  if (!(line.fault instanceof MqttError) || version === 0) return
+  const last = sent.at(-1) as IDisconnectPacket | undefined
+  const told = last?.cmd === 'disconnect' ? last.reasonCode : undefined
+  if (told !== (version === 5 ? line.fault.reason : undefined))
+    throw new Error(`we refuse with ${line.fault.reason}, and say ${told}`)
 }
 
 /** A client that accepts packets of a few bytes only cannot be told that it is accepted [MQTT-3.1.2-24]. */
