@@ -101,7 +101,8 @@ export class Subscribing {
     const session = from.session!
     let lsn: Lsn = 0
     let why: string | undefined
-    const feeds: Wish[] = []
+    // SUBACK first: a client that waits for it must not be flooded before.
+    session.holdFeeds()
     const codes = wishes.map((wish) => {
       const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
       if (denied || !wish.parsed) {
@@ -114,16 +115,13 @@ export class Subscribing {
       // Retained messages: none for a shared subscription; with handling 1 for a new one only [MQTT-3.3.1-9 to -11].
       const { retainHandling } = wish.entry
       if (wish.parsed.group === undefined && (retainHandling === 0 || (retainHandling === 1 && !existed)))
-        feeds.push(wish)
+        this.#feed(session, wish, packet.subscriptionId)
       return wish.entry.qos
     })
-    const answer = (client: Client) => {
-      // SUBACK first: a client that waits for it must not be flooded before.
+    gate.promise(from, lsn, (client) => {
       client.suback(packet.packetId, codes, why)
-      for (const wish of feeds) this.#feed(session, wish, packet.subscriptionId)
-    }
-    if (gate.open(from, lsn)) answer(from)
-    else gate.hold(from, lsn, answer)
+      session.releaseFeeds()
+    })
   }
 
   #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {
@@ -136,6 +134,7 @@ export class Subscribing {
     return existed
   }
 
+  /** What is retained now; what is set from now on comes as it is published. */
   #feed(session: Session, wish: Wish, subscriptionId: number): void {
     const delivery = new Copy(session).add(packGrant(grantOf(wish.entry, subscriptionId)))
     const { retained, now } = this.#parts

@@ -52,6 +52,7 @@ export class Session implements Timed {
   #incoming: Map<number, Lsn> | undefined = undefined
   #outbox: Outbox | undefined = undefined
   #feeds: Feed[] | undefined = undefined
+  #heldFeeds = 0
   #pumpsSoon = false
   readonly #context: SessionContext
   #window = 0
@@ -123,6 +124,15 @@ export class Session implements Timed {
     this.pump()
   }
 
+  /** Keeps retained messages back until `releaseFeeds`: SUBACK, which waits for the store, goes first. */
+  holdFeeds(): void {
+    this.#heldFeeds++
+  }
+
+  releaseFeeds(): void {
+    if (--this.#heldFeeds === 0) this.pump()
+  }
+
   stopFeed(filter: string): void {
     this.#feeds = this.#feeds?.filter((feed) => feed.filter !== filter)
   }
@@ -131,6 +141,8 @@ export class Session implements Timed {
   attach(connection: Connection<Session>, receiveMaximum: number): void {
     this.connection = connection
     this.#window = Math.min(receiveMaximum, this.#context.limits.inflightMessages)
+    // The SUBACKs that they waited for are lost with the connection before this one.
+    this.#heldFeeds = 0
     connection.output.drained = () => this.pump()
     this.#outbox?.resume(this.#window, connection.sender)
     this.pump()
@@ -145,6 +157,7 @@ export class Session implements Timed {
     if (!connection.sender.congested && this.#outbox?.relaxed !== false) this.#context.backpressure.relieve(this)
     while (
       this.#feeds !== undefined &&
+      this.#heldFeeds === 0 &&
       (this.#outbox?.waiting ?? 0) === 0 &&
       connection.output.waitingBytes * 4 < this.#context.limits.unsentBytes
     ) {
