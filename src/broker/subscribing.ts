@@ -103,6 +103,8 @@ export class Subscribing {
     let why: string | undefined
     // SUBACK first: a client that waits for it must not be flooded before.
     session.holdFeeds()
+    // What earlier SUBSCRIBEs still have to bring, this one brings anew. A filter that stands here twice brings it twice.
+    for (const { entry, denied } of wishes) if (!denied) session.stopFeed(entry.filter)
     const codes = wishes.map((wish) => {
       const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
       if (denied || !wish.parsed) {
@@ -126,7 +128,6 @@ export class Subscribing {
 
   #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {
     const grant = grantOf(entry, subscriptionId)
-    session.stopFeed(entry.filter)
     const existed = session.subscriptions.has(entry.filter)
     session.subscriptions.set(entry.filter, packGrant(grant))
     this.#parts.tree.subscribe(session, parsed, grant)

@@ -126,7 +126,12 @@ export class Checker {
     const about = this.#about(epoch, publication)
     const most = publication.qos === 1 ? publication.sends : 1
     const last = deliveries[deliveries.length - 1]!
-    const asRetained = most + feeding(epoch, last, this.#world.history.publications).length
+    const feeds = feeding(epoch, last, this.#world.history.publications)
+    const asRetained = most + feeds.length
+    // One subscription brings a message as it is published, or as what was retained before: never both.
+    const sources = new Set([...possible(epoch, publication, last.seq), ...feeds])
+    const fresh = deliveries.filter(({ dup, repeated }) => !dup && !repeated)
+    if (sources.size === 1 && fresh.length > most) this.#blame('twice', `${about} came live and as retained`)
     for (const retain of [false, true]) {
       const alike = deliveries.filter((delivery) => delivery.retain === retain)
       const allowed = retain ? asRetained : most

@@ -1,6 +1,8 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import type { Client } from './client.ts'
 import { slowHooks } from './hooks.ts'
 import { calmWorld, came, enter, filter, subscribe, wish } from './kit.ts'
+import type { World } from './world.ts'
 
 // Bugs that seeds have found, each in the smallest world that shows it. Where no line expects anything, the clients do:
 // `Wire` blames what comes before CONNACK and acknowledgements out of order, `World` what is not given back.
@@ -56,6 +58,45 @@ test('a refusal does not overtake the PUBACK of what came before', () => {
   client.publish(wish('t'))
   client.publish(wish('$SYS/t'))
   world.settle()
+})
+
+describe('a SUBACK waits for the disk', () => {
+  // What happens between the subscription and its SUBACK, whose sync takes a second at most.
+  function subscribing(): { world: World; sender: Client; client: Client } {
+    const world = calmWorld({ seed: 3, syncMs: 1000 })
+    const sender = enter(world, world.client({ id: 'sender' }))
+    sender.publish(wish('t/old', { retain: true }))
+    const client = enter(world, world.client({ id: 'a', expirySeconds: 60 }))
+    client.subscribe([filter('t/#', { qos: 2 })], 0)
+    world.run(5)
+    expect(world.broker.tree.size).toBe(1)
+    expect(client.subscriber.size).toBe(1)
+    return { world, sender, client }
+  }
+
+  test('what is retained meanwhile comes once', () => {
+    const { world, sender, client } = subscribing()
+    sender.publish(wish('t/new', { retain: true, qos: 2 }))
+    world.settle()
+    expect(came(client, 't/new')).toHaveLength(1)
+    expect(came(client, 't/new')[0]!.retain).toBe(false)
+  })
+
+  test('an UNSUBSCRIBE meanwhile stops what was retained', () => {
+    const { world, client } = subscribing()
+    client.unsubscribe(['t/#'])
+    world.settle()
+    expect(came(client, 't/old')).toHaveLength(0)
+  })
+
+  test('what was retained comes on the next connection when this one breaks', () => {
+    const { world, client } = subscribing()
+    client.wire!.link.cut(false, true)
+    world.run(2000)
+    enter(world, client)
+    world.settle()
+    expect(came(client, 't/old')).toHaveLength(1)
+  })
 })
 
 test('a client that leaves while a hook thinks about it takes no page with it', () => {
