@@ -39,12 +39,13 @@ describe('the pair on the screen, pasted into a shell', () => {
   /** Pastes both lines, the second one until the first one has shown its message. */
   async function pasted(program: Program, cwd: string): Promise<string> {
     const line = (verb: string): string => new RegExp(`^  (\\S.* ${verb} .*)$`, 'm').exec(program.out.text)![1]!
-    const subscriber = new Program('sh', ['-c', line('sub')], { cwd })
+    const subscriber = new Program('sh', ['-c', line('sub')], { cwd, group: true })
     const shown = subscriber.out.until('demo/hello hi\n')
     let waiting = true
     shown.finally(() => (waiting = false)).catch(() => {})
     // The subscriber does not say when the broker has heard it.
-    while (waiting) expect(await run('sh', ['-c', line('pub')], { cwd })).toMatchObject({ code: 0, err: '' })
+    while (waiting)
+      expect(await run('sh', ['-c', line('pub')], { cwd, group: true })).toMatchObject({ code: 0, err: '' })
     return shown
   }
 
@@ -241,10 +242,13 @@ test('npm start hands its arguments on, and Ctrl-C ends all of it', async () => 
   // Building here would pull `dist` from under the feet of other tests.
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ ...rest, scripts: { ...scripts, build: 'true' } }))
   for (const name of ['dist', 'node_modules']) symlinkSync(join(root, name), join(folder, name))
-  const program = new Program('npm', ['start', '--', '--listen', 'ws://127.0.0.1:0/other'], { cwd: folder })
+  const program = new Program('npm', ['start', '--', '--listen', 'ws://127.0.0.1:0/other'], {
+    cwd: folder,
+    group: true,
+  })
   const { urls } = await screen(program)
   expect(urls).toEqual([expect.stringMatching(/^ws:\/\/127\.0\.0\.1:\d{2,}\/other$/)])
-  program.signalAll('SIGINT')
+  program.signal('SIGINT')
   await program.code
   expect(program.err.text).toContain('"stopped"')
 })
@@ -254,7 +258,7 @@ test('a reader that has seen enough ends sub', async () => {
   for (const topic of ['a', 'b', 'c'])
     expect((await godwit(['pub', '-p', String(port), '-t', topic, '-m', 'x', '-r']).ended()).code).toBe(0)
   const line = `'${process.execPath}' '${main}' sub -p ${port} -t '#' -v | head -n 1`
-  const reader = new Program('sh', ['-c', line])
+  const reader = new Program('sh', ['-c', line], { group: true })
   // It notices at the next message.
   await reader.out.until('a x\n')
   let waiting = true

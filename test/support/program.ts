@@ -19,6 +19,11 @@ afterEach(async () => {
   folders.clear()
 })
 
+// A test run that is broken off leaves nothing behind either.
+process.on('exit', () => {
+  for (const program of running) program.signal('SIGKILL')
+})
+
 /** A folder that is gone when the test ends. */
 export function temporary(): string {
   const folder = mkdtempSync(join(tmpdir(), 'godwit test '))
@@ -55,23 +60,24 @@ export interface ProgramOptions {
   readonly env?: Record<string, string>
   /** All of stdin; nothing if there is none. */
   readonly input?: string | Buffer
+  /** A process group of its own, for one that starts others, like a shell. */
+  readonly group?: boolean
 }
 
-/** A real process, in a process group of its own; what is left of it ends with the test. */
+/** A real process; it ends with the test. */
 export class Program {
   readonly out = new Transcript()
   readonly err = new Transcript()
   /** Its exit code, or the signal that ended it. */
   readonly code: Promise<number | string>
   readonly #child: ChildProcess
+  readonly #group: boolean
 
-  constructor(
-    command: string,
-    args: readonly string[] = [],
-    { cwd = root, env = {}, input = '' }: ProgramOptions = {},
-  ) {
-    const child = spawn(command, args, { cwd, env: { ...plainEnvironment(), ...env }, detached: true })
+  constructor(command: string, args: readonly string[] = [], options: ProgramOptions = {}) {
+    const { cwd = root, env = {}, input = '', group = false } = options
+    const child = spawn(command, args, { cwd, env: { ...plainEnvironment(), ...env }, detached: group })
     this.#child = child
+    this.#group = group
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => this.out.add(chunk))
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => this.err.add(chunk))
     // A program that is not interested in its stdin may be gone before all of it is written.
@@ -87,23 +93,20 @@ export class Program {
     this.code.catch(() => running.delete(this))
   }
 
-  /** Sends a signal to the process alone. */
+  /** Sends a signal: to all of its group if it has one, like Ctrl-C on a terminal. */
   signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal)
-  }
-
-  /** Sends a signal to all of its group, like Ctrl-C on a terminal. */
-  signalAll(signal: NodeJS.Signals): void {
-    if (this.#child.pid !== undefined) process.kill(-this.#child.pid, signal)
-  }
-
-  /** Ends it and everything that it has started. */
-  async kill(): Promise<void> {
+    const { pid } = this.#child
     try {
-      this.signalAll('SIGKILL')
-    } catch {
-      // They have all gone meanwhile.
+      if (pid !== undefined) process.kill(this.#group ? -pid : pid, signal)
+    } catch (fault) {
+      // It has gone meanwhile.
+      if ((fault as { code?: string }).code !== 'ESRCH') throw fault
     }
+  }
+
+  /** Ends it, and what its group has started. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL')
     await this.code.catch(() => {})
   }
 
