@@ -198,11 +198,6 @@ export function connectPacket(version: 3 | 4 | 5, connect: Partial<IConnectPacke
   }
 }
 
-/** Encodes by mqtt-packet. */
-export function encode(packet: Packet, version: 3 | 4 | 5): Buffer {
-  return mqttPacket.generate(packet, { protocolVersion: version })
-}
-
 function decode(frame: Buffer, version: 3 | 4 | 5): Received {
   let decoded: Packet | undefined
   const parser = mqttPacket.parser({ protocolVersion: version })
