@@ -31,6 +31,7 @@ export class Checker {
       }
       for (const [publication, deliveries] of copies) this.#notTooMany(epoch, publication, deliveries)
       this.#inOrder(epoch)
+      this.#neverStale(epoch)
       if (!epoch.alive) continue
       for (const publication of publications) this.#arrived(epoch, publication, copies.get(publication))
       for (const interval of epoch.intervals) this.#fed(epoch, interval)
@@ -56,6 +57,9 @@ export class Checker {
     if (delivery.qos > most) this.#blame('MQTT-3.8.4-8', `${about} came with QoS ${delivery.qos}, ${most} at most`)
     if (!isShared(publication.topic)) this.#mergedRight(epoch, delivery, publication, sources, about)
     this.#propertiesRight(epoch, delivery, publication, about)
+    // QoS 0 is never kept, so nothing of it is left when UNSUBACK goes out.
+    if (delivery.qos === 0 && sources.every(({ maybeTo }) => maybeTo < delivery.seq))
+      this.#blame('MQTT-3.10.4-3', `${about} came after UNSUBACK`)
   }
 
   /** Retain as published, or a retained message that a subscription brought [MQTT-3.3.1-8, -12, -13]. */
@@ -137,8 +141,20 @@ export class Checker {
       const allowed = retain ? asRetained : most
       const fresh = alike.filter(({ dup, repeated }) => !dup && !repeated).length
       if (fresh > allowed) this.#blame('MQTT-3.3.1-1', `${about} came ${fresh} times without DUP, ${allowed} at most`)
-      const exact = alike.filter(({ qos, repeated }) => qos === 2 && !repeated).length
+      const exact = alike.filter(({ qos, repeated, rejected }) => qos === 2 && !repeated && !rejected).length
       if (exact > allowed) this.#blame('exactly once', `${about} came ${exact} times with QoS 2`)
+    }
+  }
+
+  /** A retained message never comes behind one that has replaced it: the last word on a topic is the newest. */
+  #neverStale(epoch: Epoch): void {
+    const newest = new Map<string, Publication>()
+    for (const { publication, topic, qos, retain, dup } of epoch.deliveries) {
+      if (!publication?.retain || publication.sends > 1 || publication.isWill || dup) continue
+      const lane = `${this.#world.clients.indexOf(publication.by)} ${topic} ${qos}`
+      const before = newest.get(lane)
+      if (before === undefined || before.number <= publication.number) newest.set(lane, publication)
+      else if (retain) this.#blame('stale', `${this.#about(epoch, publication)} came behind m${before.number}`)
     }
   }
 
@@ -227,7 +243,7 @@ export class Checker {
     const fresh = deliveries.filter(({ dup, repeated }) => !dup && !repeated).length
     if (fresh > groups.size * sends + ended)
       this.#blame('MQTT-4.8.2-4', `${about} came ${fresh} times for ${groups.size} groups`)
-    const exact = deliveries.filter(({ qos, repeated }) => qos === 2 && !repeated).length
+    const exact = deliveries.filter(({ qos, repeated, rejected }) => qos === 2 && !repeated && !rejected).length
     if (exact > groups.size * sends) this.#blame('exactly once', `${about} came ${exact} times with QoS 2`)
     const isQuiet = publication.number >= this.#quietFrom
     if (publication.ackedSeq === Infinity && !isQuiet) return

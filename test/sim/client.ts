@@ -1,10 +1,10 @@
-import type { IConnectPacket } from 'mqtt-packet'
+import { type ClientOptions, connectPacket, type ConnectWish } from './connecting.ts'
 import type { Dice } from './dice.ts'
 import { Flights } from './flights.ts'
 import type { Epoch, History, Wish } from './history.ts'
 import type { Link } from './link.ts'
 import type { Publication } from './publication.ts'
-import { type Capacity, Receiver } from './receiver.ts'
+import { Receiver } from './receiver.ts'
 import type { SlowStore } from './store.ts'
 import { type FilterWish, Subscriber } from './subscriber.ts'
 import type { Time } from './time.ts'
@@ -18,23 +18,10 @@ export interface ClientParts {
   readonly store: SlowStore
   /** Opens a connection to the broker, and gives the wire its link. */
   readonly dial: (wire: Wire, clientId: string) => void
+  /** Does the broker send everybody away? */
+  readonly isDraining: () => boolean
   /** Says that the broker has broken a rule; the world ends here. */
   readonly blame: (rule: string, what: string) => never
-}
-
-export interface ClientOptions extends Capacity {
-  readonly id: string
-  /** What it keeps of its session beyond a connection, in seconds; 0: nothing. */
-  readonly expirySeconds: number
-  readonly keepAliveSeconds: number
-}
-
-/** What a CONNECT may bring along. */
-export interface ConnectWish {
-  readonly clean: boolean
-  readonly will?: Wish & { readonly delaySeconds: number }
-  /** Sent right behind CONNECT, without waiting for CONNACK (MQTT 5.0, 3.1.4). */
-  readonly inHaste?: () => void
 }
 
 /** After so long beyond its expiry a session must be gone: two ticks of the wheel, a late clock, and some air. */
@@ -60,6 +47,11 @@ export class Client implements WireEars {
   #wantsClean = false
   #leaving = false
   #delaysWill = false
+  /** Its last DISCONNECT asked for the end of the session; and the broker has read that. */
+  #endsSession = false
+  #hasEnded = false
+  /** The store's last change when CONNECT went out. */
+  #since = 0
   /** CONNECTs since the last CONNACK. */
   #attempts = 0
   /** It had a CONNACK, so there was a session. */
@@ -89,8 +81,7 @@ export class Client implements WireEars {
   }
 
   connect({ clean, will, inHaste }: ConnectWish): void {
-    const { id, version, expirySeconds, keepAliveSeconds, receiveMaximum } = this.options
-    const { maximumPacketBytes, topicAliasMaximum } = this.options
+    const { id, version, expirySeconds } = this.options
     this.vanish()
     // A clean session of 3.x ends with its connection, so one that persists never starts clean.
     this.#wantsClean ||= expirySeconds === 0 || (clean && version === 5)
@@ -106,30 +97,8 @@ export class Client implements WireEars {
     if (this.#wantsClean) this.#newEpoch()
     this.will = will && this.#parts.history.publication(this, will)
     this.#delaysWill = version === 5 && will !== undefined && will.delaySeconds > 0
-    const packet: IConnectPacket = {
-      cmd: 'connect',
-      clientId: id,
-      protocolId: version === 3 ? 'MQIsdp' : 'MQTT',
-      protocolVersion: version,
-      clean: this.#wantsClean,
-      keepalive: keepAliveSeconds,
-    }
-    if (version === 5)
-      packet.properties = {
-        sessionExpiryInterval: expirySeconds,
-        receiveMaximum,
-        topicAliasMaximum,
-        ...(maximumPacketBytes < Infinity && { maximumPacketSize: maximumPacketBytes }),
-      }
-    if (will && this.will)
-      packet.will = {
-        topic: will.topic,
-        payload: this.will.payload,
-        qos: will.qos,
-        retain: will.retain,
-        ...(version === 5 && { properties: { willDelayInterval: will.delaySeconds } }),
-      }
-    wire.send(packet)
+    this.#since = this.#parts.store.lastLsn
+    wire.send(connectPacket(this.options, this.#wantsClean, will, this.will?.payload))
     if (this.#wantsClean) inHaste?.()
   }
 
@@ -147,15 +116,19 @@ export class Client implements WireEars {
     if (this.wire && this.subscriber.size < 10) this.subscriber.unsubscribe(this.wire, this.epoch, names)
   }
 
-  /** Says goodbye: the will is taken back, unless `withWill`. */
-  disconnect(withWill = false): void {
+  /** Says goodbye. The will is taken back, unless `withWill`; the session goes on, unless `endsSession` (v5). */
+  disconnect({ withWill = false, endsSession = false } = {}): void {
     const wire = this.wire
     if (!wire || wire.deaf) return
+    const v5 = this.options.version === 5
     // 3.x has no way to say goodbye and leave the will in force.
-    this.#leaving = !withWill || this.options.version < 5
+    this.#leaving = !withWill || !v5
+    this.#endsSession = endsSession && v5
     wire.link.break()
-    if (this.options.version === 5) wire.send({ cmd: 'disconnect', reasonCode: withWill ? 4 : 0 })
-    else wire.send({ cmd: 'disconnect' })
+    wire.send({
+      cmd: 'disconnect',
+      ...(v5 && { reasonCode: withWill ? 4 : 0, ...(endsSession && { properties: { sessionExpiryInterval: 0 } }) }),
+    })
     wire.deaf = true
     wire.link.finish()
     this.#down()
@@ -207,6 +180,7 @@ export class Client implements WireEars {
         return
       case 'disconnect':
         if (this.robbed && packet.reasonCode === 0x8e) return
+        if (this.#parts.isDraining() && packet.reasonCode === 0x8b) return
         return this.blame('sent away', `DISCONNECT 0x${packet.reasonCode?.toString(16)} to ${this.options.id}`)
       default:
         return this.blame('unexpected', `${packet.cmd} to ${this.options.id}`)
@@ -217,7 +191,9 @@ export class Client implements WireEars {
     const { wasCut, isFinished, isRead } = wire.link
     if (wire === this.wire && !wasCut && !this.robbed) {
       if (this.#leaving && isRead && this.will) this.will.isWithdrawn = true
-      if (!isFinished) this.blame('closed', `the broker closed the connection of ${this.options.id}`)
+      if (this.#endsSession && isRead) this.#hasEnded = true
+      if (!isFinished && !this.#parts.isDraining())
+        this.blame('closed', `the broker closed the connection of ${this.options.id}`)
     }
     wire.deaf = true
     if (wire !== this.wire) return
@@ -236,12 +212,13 @@ export class Client implements WireEars {
     const code = version === 5 ? packet.reasonCode : packet.returnCode
     if (code !== 0) blame('CONNACK', `${code} to ${id}`)
     wire.accepted = wire.link.established = true
-    const lsn = this.epoch.persistent ? store.changeLsn(`session ${id}`, 0) : 0
+    const lsn = this.epoch.persistent ? store.changeLsn(`session ${id}`, this.#since) : 0
     if (lsn === undefined || lsn > wire.stamp.durableLsn) blame('ack before durable', `CONNACK to ${id}`)
     // MQTT 3.1 cannot say it: its clients go by what they know.
     const present = version === 3 ? this.#known && !this.#wantsClean : packet.sessionPresent === true
     // A session may have run out, and a CONNECT whose answer was lost may have begun another one: better start clean.
-    const mayBeNew = this.#attempts > 1 && time.now() - this.#offlineMs >= expirySeconds * 1000
+    const mayBeOver = this.#endsSession || time.now() - this.#offlineMs >= expirySeconds * 1000
+    const mayBeNew = this.#attempts > 1 && mayBeOver
     if (present && this.#known && mayBeNew) return this.connect({ clean: true })
     this.#checkPresent(present)
     if (!present) {
@@ -252,6 +229,8 @@ export class Client implements WireEars {
     this.#wantsClean = expirySeconds === 0
     this.#known = true
     this.#attempts = 0
+    this.#endsSession = this.#hasEnded = false
+    wire.aliasMaximum = (packet.properties?.topicAliasMaximum as number | undefined) ?? 0
     this.#offlineMs = Infinity
     this.window = Math.min(20, (packet.properties?.receiveMaximum as number | undefined) ?? 20)
     if (present) this.flights.resume(wire)
@@ -270,6 +249,8 @@ export class Client implements WireEars {
       if (present && this.#attempts === 1) blame('MQTT-3.2.2-2', `a session present for ${id}, which is new`)
       return
     }
+    if (present && this.#hasEnded) blame('session kept', `${id} had asked for its end`)
+    if (this.#endsSession) return
     const nowMs = time.now()
     if (!present && nowMs - this.#offlineMs < expirySeconds * 1000)
       blame('session lost', `${id} was offline for ${nowMs - this.#offlineMs} ms of ${expirySeconds} s`)

@@ -1,4 +1,5 @@
-import type { Client, ClientOptions } from './client.ts'
+import type { Client } from './client.ts'
+import type { ClientOptions } from './connecting.ts'
 import type { Dice } from './dice.ts'
 import type { Wish } from './history.ts'
 import type { Link } from './link.ts'
@@ -59,6 +60,10 @@ export class Crowd {
 
   /** Everybody leaves, in one way or another. */
   leave(): void {
+    if (this.#dice.chance(0.2)) {
+      for (const client of this.#world.clients) client.onClosed = () => {}
+      return this.#world.drain()
+    }
     for (const client of this.#world.clients) {
       if (!client.online) continue
       client.onClosed = () => {}
@@ -87,6 +92,7 @@ export class Crowd {
       receiveMaximum: dice.pick([1, 2, 10, 65_535]),
       maximumPacketBytes: dice.chance(0.1) ? 2000 : Infinity,
       topicAliasMaximum: dice.pick([0, 0, 2, 10]),
+      moodiness: dice.chance(0.1) ? 0.1 : 0,
     }
     return this.#world.client({
       id,
@@ -123,7 +129,7 @@ export class Crowd {
       [60, () => this.#publish(client)],
       [20, () => this.#subscribe(client)],
       [6, () => client.unsubscribe([dice.pick(this.#filters)])],
-      [trouble, () => client.disconnect(dice.chance(0.2))],
+      [trouble, () => client.disconnect({ withWill: dice.chance(0.2), endsSession: dice.chance(0.1) })],
       [trouble, () => client.wire!.link.cut(dice.chance(0.5), dice.chance(0.5))],
       [trouble, () => this.#connect(client)],
       [trouble, () => client.vanish()],

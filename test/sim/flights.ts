@@ -114,11 +114,28 @@ export class Flights {
       packet.messageId = packetId
       wire.owes(qos === 1 ? 'puback' : 'pubrec', packetId)
     }
-    if (this.#version === 5)
+    if (this.#version === 5) {
+      const alias = this.#alias(wire, topic)
+      if (alias < 0) packet.topic = ''
       packet.properties = {
         ...(expirySeconds >= 0 && { messageExpiryInterval: expirySeconds }),
+        ...(alias !== 0 && { topicAlias: Math.abs(alias) }),
         ...(contentType !== '' && { contentType }),
       }
+    }
     wire.send(packet)
+  }
+
+  /** An alias to set, negative when it is set already; 0 for none. */
+  #alias({ aliases, aliasMaximum }: Wire, topic: string): number {
+    const { dice } = this.#parts
+    if (aliasMaximum === 0 || dice.chance(0.5)) return 0
+    const known = aliases.get(topic)
+    if (known !== undefined) return -known
+    const alias = 1 + dice.below(aliasMaximum)
+    // What it stood for before it stands for no more.
+    for (const [name, used] of aliases) if (used === alias) aliases.delete(name)
+    aliases.set(topic, alias)
+    return alias
   }
 }

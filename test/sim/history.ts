@@ -51,6 +51,8 @@ export interface Delivery {
   readonly dup: boolean
   /** The client knew it by its QoS 2 packet id, and dropped it. */
   readonly repeated: boolean
+  /** The client said no to it. */
+  readonly rejected: boolean
   readonly subscriptionIds: readonly number[]
   readonly contentType: string
   /** -1: none. */

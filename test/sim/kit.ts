@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
-import type { Client, ConnectWish } from './client.ts'
+import type { Client } from './client.ts'
+import type { ConnectWish } from './connecting.ts'
 import type { Delivery, Wish } from './history.ts'
 import type { FilterWish } from './subscriber.ts'
 import { World, type WorldOptions } from './world.ts'

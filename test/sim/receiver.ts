@@ -11,6 +11,8 @@ export interface Capacity {
   readonly topicAliasMaximum: number
   /** Its acknowledgements take so long, at most. */
   readonly slownessMs: number
+  /** How likely it is that it refuses a message (v5). */
+  readonly moodiness: number
 }
 
 /** Messages on their way from the broker to a client: it acknowledges them, and drops repeated QoS 2 ones by their id. */
@@ -48,7 +50,7 @@ export class Receiver {
   }
 
   publish(wire: Wire, packet: Received, epoch: Epoch): void {
-    const { history, time, blame } = this.#parts
+    const { history, time, dice, blame } = this.#parts
     const topic = this.#topic(packet)
     const id = idOf(packet.payload)
     const publication = id === '' ? undefined : history.find(id)
@@ -67,6 +69,7 @@ export class Receiver {
       repeated: packet.qos === 2 && this.#unreleased.has(packet.messageId),
       subscriptionIds: ids === undefined ? [] : Array.isArray(ids) ? ids : [ids],
       contentType: (properties.contentType as string | undefined) ?? '',
+      rejected: packet.qos > 0 && dice.chance(this.#capacity.moodiness),
       expirySeconds: (properties.messageExpiryInterval as number | undefined) ?? -1,
       seq: time.seq,
       leftMs: wire.stamp.ms,
@@ -99,7 +102,9 @@ export class Receiver {
       if (this.#unreleased.get(messageId) !== delivery.publication)
         blame('packet id in use', `PUBLISH ${messageId} (${what}) came, whose id was not released`)
     }
-    if (qos === 2) this.#unreleased.set(messageId, delivery.publication)
+    const { rejected } = delivery
+    if (qos === 2 && rejected) this.#unreleased.delete(messageId)
+    else if (qos === 2) this.#unreleased.set(messageId, delivery.publication)
     const answer = qos === 1 ? 'puback' : 'pubrec'
     this.#open.set(messageId, answer)
     let unanswered = 0
@@ -107,9 +112,9 @@ export class Receiver {
     if (unanswered > this.#capacity.receiveMaximum)
       blame('MQTT-3.3.4-9', `${unanswered} messages came unacknowledged, more than receive maximum`)
     this.#later(wire, () => {
-      if (qos === 1) this.#open.delete(messageId)
+      if (qos === 1 || rejected) this.#open.delete(messageId)
       else this.#open.set(messageId, 'pubrel')
-      wire.send({ cmd: answer, messageId })
+      wire.send({ cmd: answer, messageId, ...(rejected && { reasonCode: 0x83 }) })
     })
   }
 

@@ -206,4 +206,40 @@ describe('slow readers', () => {
     expect(most).toBeLessThan(world.limits.unsentBytes / 4 + 64 * 1024)
     expect(world.broker.ledger.lostTotal).toBe(0)
   })
+
+  /** Publishes `count` messages as fast as the broker takes them, and gives how long that took. */
+  function pour(world: World, sender: Client, count: number): number {
+    let sent = 0
+    return timeUntil(world, 60_000, () => {
+      while (sent < count && sender.flights.size < sender.window) {
+        sender.publish(wish('t'))
+        sent++
+      }
+      return sent === count && sender.flights.size === 0
+    })
+  }
+
+  test('a burst for one that is slow but moving is late, and not lost', () => {
+    const world = calmWorld({ limits: { queueMessages: 50 } })
+    const reader = enter(world, world.client({ id: 'reader', receiveMaximum: 10, slownessMs: 2 }))
+    subscribe(world, reader, filter('t'))
+    pour(world, enter(world, world.client({ id: 'sender' })), 1000)
+    world.settle()
+    expect(world.broker.ledger.lostTotal).toBe(0)
+    expect(came(reader, 't')).toHaveLength(1000)
+  })
+
+  test('one that stands still costs its publishers one short pause', () => {
+    const world = calmWorld({ limits: { queueMessages: 50 } })
+    const stalled = enter(world, world.client({ id: 'stalled', receiveMaximum: 10 }))
+    const reader = enter(world, world.client({ id: 'reader' }))
+    for (const client of [stalled, reader]) subscribe(world, client, filter('t'))
+    stalled.wire!.link.stall(20_000)
+    const tookMs = pour(world, enter(world, world.client({ id: 'sender' })), 1000)
+    expect(tookMs).toBeGreaterThan(900)
+    expect(tookMs).toBeLessThan(2500)
+    world.settle()
+    expect(came(reader, 't')).toHaveLength(1000)
+    expect(world.broker.ledger.lost['queue-full']).toBeGreaterThan(900)
+  })
 })

@@ -39,6 +39,9 @@ export class Wire implements Peer {
   deaf = false
   isClosed = false
   link!: Link
+  /** Topic aliases that the broker takes, and those that have been set. */
+  aliasMaximum = 0
+  readonly aliases = new Map<string, number>()
   readonly #version: 3 | 4 | 5
   readonly #ears: WireEars
   readonly #parser: Parser

@@ -3,7 +3,8 @@ import type { Hooks } from '../../src/access/hooks.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
 import { alone } from '../../src/cluster/alone.ts'
 import type { Log } from '../../src/host.ts'
-import { Client, type ClientOptions, type ClientParts } from './client.ts'
+import { Client, type ClientParts } from './client.ts'
+import type { ClientOptions } from './connecting.ts'
 import { Dice } from './dice.ts'
 import { History } from './history.ts'
 import { Link, type Weather } from './link.ts'
@@ -61,6 +62,7 @@ export class World {
   readonly #parts: ClientParts
   readonly #emptyNodes: number
   #hash = 0x811c9dc5
+  #draining = false
 
   constructor({ seed, limits, hooks, syncMs = 5, weather, tell }: WorldOptions) {
     this.dice = new Dice(seed)
@@ -95,6 +97,7 @@ export class World {
       history: this.history,
       store: this.store,
       dial: (wire, clientId) => this.dial(wire, clientId),
+      isDraining: () => this.#draining,
       blame: (rule, what) => this.blame(rule, what),
     }
   }
@@ -108,6 +111,7 @@ export class World {
       maximumPacketBytes: Infinity,
       topicAliasMaximum: 0,
       slownessMs: 0,
+      moodiness: 0,
     }
     const client = new Client({ ...defaults, ...options }, this.#parts)
     this.clients.push(client)
@@ -147,6 +151,12 @@ export class World {
     const idle = () => !time.busy && broker.pending === 0 && probe.lentBytes === 0
     const rest = () => idle() && this.clients.every((client) => client.robbed || client.settled)
     if (!this.run(forMs, rest)) this.blame('rest', `the world did not come to rest: ${this.#unrest()}`)
+  }
+
+  /** The broker sends everybody away. */
+  drain(): void {
+    this.#draining = true
+    this.broker.drain()
   }
 
   /** Everybody has left: lets all sessions run out, and checks that nothing of them is left. */
