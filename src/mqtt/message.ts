@@ -61,8 +61,8 @@ export class Message {
   /** Whole seconds of life left, at least 0 [MQTT-3.3.2-6]; -1 when it never expires. */
   expirySecondsLeft(nowMs: number): number {
     if (this.expiresAtMs === Infinity) return -1
-    // Whole milliseconds first: a rounding error of the sum must not make a second more than was received.
-    return Math.max(0, Math.ceil(Math.round(this.expiresAtMs - nowMs) / 1000))
+    // Less a microsecond: the rounding error of a sum must not make a second more than was received.
+    return Math.max(0, Math.ceil((this.expiresAtMs - nowMs - 0.001) / 1000))
   }
 }
 

@@ -204,7 +204,8 @@ export class Checker {
       const came = epoch.deliveries.some(
         (delivery) => delivery.publication === publication && delivery.seq >= interval.maybeFrom,
       )
-      if (!came && !this.#excused(epoch, publication))
+      const full = this.#world.losses.some(({ id, reason }) => id === publication.id && reason === 'retained-full')
+      if (!came && !full && !this.#excused(epoch, publication))
         this.#blame('retained message lost', `${this.#about(epoch, publication)}, in spite of ${interval.name}`)
     }
   }

@@ -15,6 +15,7 @@ export function runSeed(seed: number, tell?: (line: string) => void): number {
       inflightMessages: dice.pick([1, 3, 1024]),
       unsentBytes: dice.pick([4096, 65_536, 1024 * 1024]),
       receiveMaximum: dice.pick([2, 20, 100]),
+      retainedMessages: dice.pick([1000, 1000, 1000, 2]),
       topicAliases: dice.pick([0, 2, 32]),
       sessionExpirySeconds: 60,
       sysSeconds: dice.pick([0, 0, 0, 1]),
