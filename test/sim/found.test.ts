@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { Message } from '../../src/mqtt/message.ts'
+import { Topic } from '../../src/mqtt/topic.ts'
 import type { Client } from './client.ts'
 import { slowHooks } from './hooks.ts'
 import { calmWorld, came, enter, filter, subscribe, wish } from './kit.ts'
@@ -143,4 +145,17 @@ test('time to live is never more than what was received, whatever the fractions 
     world.settle()
     expect(came(client, 't').map(({ expirySeconds }) => expirySeconds)).toEqual([3])
   }
+})
+
+test.each([
+  [3000, 3],
+  [2999.6, 3],
+  [2000.4, 3],
+  [0.4, 1],
+  [0, 0],
+  [-5, 0],
+])('a message with %d ms left goes out with %d s', (leftMs, seconds) => {
+  const topic = new Topic('t', Buffer.from('t'))
+  const message = new Message(topic, 1, false, Buffer.alloc(0), 0, 0, undefined, 1000 + leftMs, undefined, 5)
+  expect(message.expirySecondsLeft(1000)).toBe(seconds)
 })
