@@ -1,6 +1,7 @@
 import type { Bytes, Stream, StreamEvents } from '../../src/host.ts'
 import type { Dice } from './dice.ts'
 import { Lane, type Stamp, Stamps } from './lane.ts'
+import { Outgoing } from './outgoing.ts'
 import type { Process } from './process.ts'
 import type { Time } from './time.ts'
 
@@ -33,20 +34,11 @@ export interface LinkParts {
   trace(direction: string, link: string, bytes: Uint8Array): void
 }
 
-/** Bytes that the broker has handed over. */
-interface Write {
-  readonly bytes: Bytes
-  taken: number
-  readonly written: () => void
-}
-
 /**
  * A network connection, and the broker's end of it.
  *
  *   client ── send ──▶ lane up: split, joined, delayed ──▶ paused? inbox ──▶ events.data
- *   peer.data ◀── lane down ◀── taken, some bytes at a time, unless stalled ◀── queue ◀── write
- *
- * Bytes are copied only when they are taken, so a page that is used again too early is seen.
+ *   peer.data ◀── lane down ◀── outgoing ◀── write
  */
 export class Link implements Stream {
   /** When it might have broken first, seen from the client; Infinity while it is whole. */
@@ -67,15 +59,12 @@ export class Link implements Stream {
   readonly #dice: Dice
   readonly #up: Lane
   readonly #down: Lane
-  readonly #callbacks: Lane
-  readonly #queue: Write[] = []
+  readonly #outgoing: Outgoing
   readonly #stamps = new Stamps()
   #events: Ears | undefined = undefined
   #unsent: Buffer[] = []
   #inbox: (() => void)[] = []
   #paused = false
-  #stalledUntilMs = 0
-  #taking = false
   #ending = false
   #endedByBroker = false
   #over = false
@@ -91,7 +80,13 @@ export class Link implements Stream {
     this.#dice = parts.dice
     this.#up = new Lane(parts.time)
     this.#down = new Lane(parts.time)
-    this.#callbacks = new Lane(parts.time)
+    this.#outgoing = new Outgoing(parts, {
+      most: () => parts.weather.burstBytes,
+      taken: (chunk) => this.#travelDown(chunk),
+      emptied: () => {
+        if (this.#ending) this.#sayGoodbye()
+      },
+    })
   }
 
   /** The broker has taken the link: `events` are its ears. */
@@ -115,11 +110,9 @@ export class Link implements Stream {
     this.#stamps.note(bytes.length, { durableLsn: this.#parts.durableLsn(), ms: this.#time.now() })
     // A socket fails such a write; the broker should not try.
     if (this.#endedByBroker) throw new Error('the broker wrote to a stream that it had ended')
-    if (this.#over) return this.#callBack(0, written)
-    this.#queue.push({ bytes, taken: 0, written })
+    this.#outgoing.write(bytes, written)
     // A socket of Node closes its half too when the peer has closed the other, and then takes nothing more.
     if (this.#ending) this.#finish(new Error('write after end'))
-    else this.#take()
   }
 
   pause(paused: boolean): void {
@@ -193,20 +186,17 @@ export class Link implements Stream {
     this.wasCut = this.#vanishing = this.#gone = true
     if (!this.established) this.#up.cut = true
     this.#down.cut = true
-    this.#time.after(this.#dice.between(0, 1000), () => (this.#stalledUntilMs = Infinity), true)
+    this.#time.after(this.#dice.between(0, 1000), () => this.#outgoing.stall(Infinity), true)
   }
 
   /** For so long the client's socket takes nothing. */
   stall(ms: number): void {
-    this.#stalledUntilMs = Math.max(this.#stalledUntilMs, this.#time.now() + ms)
-    if (ms < Infinity) this.#time.after(ms, () => this.#take())
+    this.#outgoing.stall(ms)
   }
 
   /** The client's socket takes bytes again. */
   unstall(): void {
-    if (this.#gone) return
-    this.#stalledUntilMs = 0
-    this.#take()
+    if (!this.#gone) this.#outgoing.unstall()
   }
 
   /** Notes that from now on the link may be broken. */
@@ -243,10 +233,6 @@ export class Link implements Stream {
     })
   }
 
-  #callBack(delayMs: number, written: () => void): void {
-    this.#callbacks.pass(delayMs, () => this.#parts.process.enter(written))
-  }
-
   #readInbox(): void {
     while (!this.#paused && !this.#over) {
       const event = this.#inbox.shift()
@@ -255,32 +241,7 @@ export class Link implements Stream {
     }
   }
 
-  #take(): void {
-    if (this.#taking || this.#over) return
-    this.#taking = true
-    const quick = this.#dice.chance(0.7)
-    this.#time.after(quick ? 0 : this.#dice.between(0, 3), () => {
-      this.#taking = false
-      if (this.#over || this.#time.now() < this.#stalledUntilMs) return
-      if (this.#queue.length > 0) this.#takeSome(1 + this.#dice.below(this.#parts.weather.burstBytes))
-      if (this.#queue.length > 0) this.#take()
-      else if (this.#ending) this.#sayGoodbye()
-    })
-  }
-
-  #takeSome(bytes: number): void {
-    const taken: Uint8Array[] = []
-    for (let write = this.#queue[0]; write && bytes > 0; write = this.#queue[0]) {
-      const end = Math.min(write.bytes.length, write.taken + bytes)
-      // A copy, as the kernel makes one: from now on the page may be used again.
-      taken.push(write.bytes.slice(write.taken, end))
-      bytes -= end - write.taken
-      write.taken = end
-      if (end < write.bytes.length) break
-      this.#queue.shift()
-      this.#callBack(this.#dice.chance(0.8) ? 0 : this.#dice.between(0, 2), write.written)
-    }
-    const chunk = Buffer.concat(taken)
+  #travelDown(chunk: Buffer): void {
     this.#down.pass(this.#latency(), () => {
       if (this.#gone) return
       this.#parts.trace('▼', this.remote, chunk)
@@ -292,7 +253,7 @@ export class Link implements Stream {
   #hangUp(): void {
     if (this.#ending) return
     this.#ending = true
-    this.#take()
+    this.#outgoing.take()
   }
 
   #sayGoodbye(): void {
@@ -306,7 +267,7 @@ export class Link implements Stream {
     if (this.#over) return
     this.#over = true
     this.overMs = this.#time.now()
-    for (const { written } of this.#queue.splice(0)) this.#callBack(this.#dice.between(0, 1), written)
+    this.#outgoing.drop()
     this.#time.after(this.#dice.between(0, 1), () => {
       this.#parts.process.enter(() => this.#events!.closed(fault))
       this.#down.pass(this.#latency(), () => this.#closePeer())
