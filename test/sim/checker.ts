@@ -242,7 +242,7 @@ export class Checker {
     const ended = [...groups.values()].flatMap(({ members }) => members.filter(({ alive }) => !alive)).length
     const sends = publication.qos === 1 ? publication.sends : 1
     const fresh = deliveries.filter(({ dup, repeated }) => !dup && !repeated).length
-    if (fresh > groups.size * sends + ended)
+    if (fresh > (groups.size + ended) * sends)
       this.#blame('MQTT-4.8.2-4', `${about} came ${fresh} times for ${groups.size} groups`)
     const exact = deliveries.filter(({ qos, repeated, rejected }) => qos === 2 && !repeated && !rejected).length
     if (exact > groups.size * sends) this.#blame('exactly once', `${about} came ${exact} times with QoS 2`)

@@ -3,27 +3,20 @@ import type { Dice } from './dice.ts'
 import type { Time } from './time.ts'
 
 /** A promise that is settled by the world's clock, not by the engine's queue of microtasks. */
-class Later<T> extends Promise<T> {
-  // What is derived from it by `then` is a plain promise that nobody uses.
-  static override get [Symbol.species](): PromiseConstructor {
-    return Promise
+function after<T>(time: Time, delayMs: number, answer: () => T): Promise<T> {
+  const promise = new Promise<T>(() => {})
+  const then = (resolved: (value: T) => void, rejected: (fault: unknown) => void) => {
+    time.after(delayMs, () => {
+      let value: T
+      try {
+        value = answer()
+      } catch (fault) {
+        return rejected(fault)
+      }
+      resolved(value)
+    })
   }
-
-  static after<T>(time: Time, delayMs: number, answer: () => T): Promise<T> {
-    const later = new Later<T>(() => {})
-    later.then = ((resolved: (value: T) => void, rejected: (fault: unknown) => void) => {
-      time.after(delayMs, () => {
-        let value: T
-        try {
-          value = answer()
-        } catch (fault) {
-          return rejected(fault)
-        }
-        resolved(value)
-      })
-    }) as unknown as Promise<T>['then']
-    return later
-  }
+  return Object.assign(promise, { then })
 }
 
 /** Hooks that forbid what stands under `deny/`; they answer at once, or by a database in the distance. */
@@ -34,7 +27,7 @@ export function decidingHooks(time: Time, dice: Dice, slowMs: number): Hooks {
       return allowed
     }
     if (slowMs === 0 || dice.chance(0.3)) return answer()
-    return Later.after(time, dice.between(0, slowMs), answer)
+    return after(time, dice.between(0, slowMs), answer)
   }
   return {
     authenticate: () => say(true),
@@ -45,5 +38,5 @@ export function decidingHooks(time: Time, dice: Dice, slowMs: number): Hooks {
 
 /** Hooks that allow everything, after a while. */
 export function slowHooks(time: Time, delayMs: number): Hooks {
-  return { authorizePublish: () => Later.after(time, delayMs, () => true) }
+  return { authorizePublish: () => after(time, delayMs, () => true) }
 }
