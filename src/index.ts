@@ -94,7 +94,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<GodwitB
     env: {},
     readFile: readText,
   })
-  const events = new Events()
+  const events = new Events(log)
   const node = await startNode({ ...config, limits: { ...config.limits, ...limits } }, log, options, events.observer)
   return {
     listeners: node.listeners,
@@ -113,7 +113,12 @@ const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 /** Listeners by event. The broker is told of the first one only, so an event that nobody wants costs nothing. */
 class Events {
   readonly observer: Observer = {}
+  readonly #log: Log
   readonly #listeners = new Map<keyof BrokerEvents, Set<(event: never) => void>>()
+
+  constructor(log: Log) {
+    this.#log = log
+  }
 
   on<Name extends keyof BrokerEvents>(name: Name, listener: (event: BrokerEvents[Name]) => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set()
@@ -123,7 +128,12 @@ class Events {
   }
 
   #tell<Name extends keyof BrokerEvents>(name: Name, event: BrokerEvents[Name]): void {
-    for (const listener of this.#listeners.get(name) ?? []) listener(event as never)
+    for (const listener of this.#listeners.get(name) ?? [])
+      try {
+        listener(event as never)
+      } catch (err) {
+        this.#log.error({ err, event: name }, 'a listener threw')
+      }
   }
 
   readonly #tellers: Required<Observer> = {

@@ -78,6 +78,22 @@ export async function startNode(
     throw fault
   }
 
+  let drained: Promise<void> | undefined
+  const drain = async (graceMs: number) => {
+    const closing = closeListeners()
+    broker.drain()
+    if (streams.size > 0)
+      await new Promise<void>((resolve) => {
+        const stopWaiting = host.clock.every(graceMs, () => emptied?.())
+        emptied = () => {
+          stopWaiting()
+          resolve()
+        }
+      })
+    await finish()
+    await closing
+  }
+
   return {
     listeners: open.map(({ url }) => ({ url })),
     broker,
@@ -100,20 +116,7 @@ export async function startNode(
       broker.relimit(next.limits)
       return Promise.resolve()
     },
-    async drain(graceMs = 5000) {
-      const closing = closeListeners()
-      broker.drain()
-      if (streams.size > 0)
-        await new Promise<void>((resolve) => {
-          const stopWaiting = host.clock.every(graceMs, () => emptied?.())
-          emptied = () => {
-            stopWaiting()
-            resolve()
-          }
-        })
-      await finish()
-      await closing
-    },
+    drain: (graceMs = 5000) => (drained ??= drain(graceMs)),
     async close() {
       const closing = closeListeners()
       await finish()

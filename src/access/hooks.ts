@@ -83,7 +83,7 @@ export function ask<T>(
     then({ denied: denial(fault) })
     return false
   }
-  if (!(answer instanceof Promise)) {
+  if (!isThenable(answer)) {
     then(verdictOf(answer))
     return false
   }
@@ -95,11 +95,16 @@ export function ask<T>(
     then(verdict)
   }
   const callOff = delay(() => settle({ denied: new Denied(Reason.notAuthorized, 'the hook did not answer in time') }))
-  answer.then(
+  Promise.resolve(answer).then(
     (value) => settle(verdictOf(value)),
     (fault: unknown) => settle({ denied: denial(fault) }),
   )
   return true
+}
+
+// Any promise, not only the engine's own: one that is taken for a value would be a yes.
+function isThenable<T>(answer: T | PromiseLike<T>): answer is PromiseLike<T> {
+  return typeof (answer as Partial<PromiseLike<T>> | null | undefined)?.then === 'function'
 }
 
 function verdictOf<T>(value: T): Verdict<T> {

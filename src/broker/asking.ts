@@ -22,8 +22,14 @@ export class Asking {
   about<T>(client: Connection<Session>, hook: () => T | Promise<T>, then: (verdict: Verdict<T>) => void): void {
     let later = false
     const pending = ask(hook, this.#delay, (verdict) => {
-      if (client.state !== 'closed') then(verdict)
-      if (later) client.release()
+      if (!later) return then(verdict)
+      // Nobody above catches what goes wrong in an answer that came later.
+      try {
+        if (client.state !== 'closed') then(verdict)
+      } catch (fault) {
+        client.fail(fault instanceof Error ? fault : new Error(String(fault)))
+      }
+      client.release()
     })
     if (!pending) return
     later = true
@@ -38,6 +44,10 @@ export class Asking {
   readonly #delay = (run: () => void): (() => void) => {
     const timer = { dueMs: Infinity, tick: -1, due: run }
     this.#wheel.schedule(timer, this.#now() + this.#limits.hookSeconds * 1000)
-    return () => this.#wheel.cancel(timer)
+    return () => {
+      this.#wheel.cancel(timer)
+      // Its slot holds it for a while yet; what it would have answered, with the message, may go.
+      timer.due = () => {}
+    }
   }
 }

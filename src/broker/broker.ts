@@ -122,7 +122,6 @@ export class Broker implements ConnectionEvents<Session> {
       },
     })
     const now = () => host.clock.now()
-    const keep = (message: Message) => message.keep(this.#slab)
     this.sessions = new Sessions(this.ledger, this.#slab, limits, host.clock, this.#wheel, {
       publishWill: (session, will) => this.#publishing.publishWill(session, will),
       ended: (session) => this.#ended(session),
@@ -148,7 +147,6 @@ export class Broker implements ConnectionEvents<Session> {
       gate,
       observer,
       now,
-      keep,
     })
     this.#subscribing = new Subscribing({
       hooks,
@@ -166,7 +164,10 @@ export class Broker implements ConnectionEvents<Session> {
     this.#sys = new SysTopics((topic, payload) =>
       this.inject({ topic, payload: Buffer.from(payload), qos: 0, retain: true }),
     )
-    this.ledger.listener = (loss, clientId, message) => observer.lost?.(loss, clientId, message.topic.name)
+    // Told when the turn is over: who is told may publish, and must not meet a delivery half done.
+    this.ledger.listener = (mishap, clientId, { topic }) => {
+      if (observer.lost) host.clock.endOfTurn(() => observer.lost?.(mishap, clientId, topic.name))
+    }
     this.#stopTicking = host.clock.every(this.#wheel.resolutionMs, () => this.#tick())
   }
 
@@ -187,7 +188,7 @@ export class Broker implements ConnectionEvents<Session> {
     const topic = this.#context.topics.named(own.topic)
     const { qos, retain, payload } = own
     const message = new Message(topic, qos, retain, payload, 0, payload.length, undefined, Infinity, undefined, 5)
-    this.#publishing.inject(message.keep(this.#slab))
+    this.#publishing.inject(message.keep())
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */

@@ -32,7 +32,6 @@ export interface PublishingParts {
   readonly gate: AckGate
   readonly observer: Observer
   readonly now: () => number
-  readonly keep: (message: Message) => Message
 }
 
 /**
@@ -104,13 +103,22 @@ export class Publishing {
 
   /** A will fires: asked again, for rights may have changed since CONNECT. */
   publishWill(session: Session, will: WillPacket): void {
-    const { topics, hooks, asking, keep, now, ledger } = this.#parts
+    const { topics, hooks, asking, now, ledger } = this.#parts
     const topic = topics.named(will.topic)
     const expiresAtMs = will.expirySeconds < 0 ? Infinity : now() + will.expirySeconds * 1000
     const { payload, qos, retain, properties } = will
-    const message = keep(
-      new Message(topic, qos, retain, payload, 0, payload.length, properties, expiresAtMs, session, 5),
-    )
+    const message = new Message(
+      topic,
+      qos,
+      retain,
+      payload,
+      0,
+      payload.length,
+      properties,
+      expiresAtMs,
+      session,
+      5,
+    ).keep()
     if (!hooks.authorizePublish) return this.#publishOwn(message)
     const who = { id: session.clientId, username: session.username, remote: '', version: 5 as const }
     asking.aside(
@@ -192,10 +200,10 @@ export class Publishing {
   }
 
   #retain(message: Message, publisher: Session | undefined): void {
-    const { retained, ledger, keep } = this.#parts
+    const { retained, ledger } = this.#parts
     // An empty payload clears, and is never kept itself [MQTT-3.3.1-6, -7].
     if (message.payloadLength === 0) retained.clear(message.topic)
-    else if (!retained.set(keep(message))) {
+    else if (!retained.set(message.keep())) {
       ledger.notRetained++
       ledger.listener?.('retained-full', publisher?.clientId ?? '', message)
     }

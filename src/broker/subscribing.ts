@@ -82,11 +82,11 @@ export class Subscribing {
     const { tree, store, gate, observer } = this.#parts
     const session = from.session!
     let lsn: Lsn = 0
+    session.stopFeeds(new Set(packet.filters))
     const codes = packet.filters.map((filter) => {
       if (!session.subscriptions.has(filter))
         return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
       session.subscriptions.delete(filter)
-      session.stopFeed(filter)
       tree.unsubscribe(session, parseFilter(filter))
       if (session.persistent) lsn = store.unsubscribed(session, filter)
       observer.unsubscribed?.(session.clientId, filter)
@@ -104,7 +104,7 @@ export class Subscribing {
     // SUBACK first: a client that waits for it must not be flooded before.
     session.holdFeeds()
     // What earlier SUBSCRIBEs still have to bring, this one brings anew. A filter that stands here twice brings it twice.
-    for (const { entry, denied } of wishes) if (!denied) session.stopFeed(entry.filter)
+    session.stopFeeds(new Set(wishes.flatMap(({ entry, denied }) => (denied ? [] : [entry.filter]))))
     const codes = wishes.map((wish) => {
       const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
       if (denied || !wish.parsed) {

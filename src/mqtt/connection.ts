@@ -77,6 +77,8 @@ export class Connection<S> implements StreamEvents {
   authenticationMethod: string | undefined = undefined
   /** Its CONNECT's place among those of the broker. */
   connectNumber = 0
+  /** Called when its socket has taken so much that more may come. */
+  drained: (() => void) | undefined = undefined
   /** Acknowledgements to this client that wait for the store. */
   heldAcks = 0
   readonly #context: ConnectionContext<S>
@@ -87,6 +89,7 @@ export class Connection<S> implements StreamEvents {
   #receiveMaximum = Infinity
   #unackedIn = 0
   #holds = 0
+  #choked = false
   #paused = false
   /** Why the stream ended, while what it brought is still held. */
   #ended: Error | undefined = undefined
@@ -102,6 +105,8 @@ export class Connection<S> implements StreamEvents {
     this.#stream = stream
     this.remote = stream.remote
     this.output = new Output(stream, context.turn)
+    this.output.drained = () => this.#drained()
+    this.output.relaxedBytes = this.#limits.unsentBytes
     this.sender = new Sender(this.output, context.clock, this.#limits.unsentBytes)
     this.#lastSeenMs = this.#nowMs = context.clock.now()
     this.#framer = new Framer(this)
@@ -121,6 +126,7 @@ export class Connection<S> implements StreamEvents {
     if (this.#state === 'closed') return
     this.#nowMs = this.#context.clock.now()
     this.#context.turn.traffic.bytesIn += chunk.length
+    if (this.output.waitingBytes > 2 * this.#limits.unsentBytes) this.#choke()
     // Most holds are over before another chunk comes: only then is the stream itself stopped.
     if (this.#holds > 0 && !this.#paused) this.#stream.pause((this.#paused = true))
     try {
@@ -141,6 +147,21 @@ export class Connection<S> implements StreamEvents {
   /** Reads nothing more while the broker waits for an answer about this client; what is here already is kept, in order. */
   hold(): void {
     if (this.#holds++ === 0) this.#framer.hold()
+  }
+
+  /** Its answers pile up, and it does not read them: nothing more is read from it until it does. */
+  #choke(): void {
+    if (this.#choked) return
+    this.#choked = true
+    this.hold()
+  }
+
+  #drained(): void {
+    if (this.#choked) {
+      this.#choked = false
+      this.release()
+    }
+    this.drained?.()
   }
 
   /** Ends one `hold`. */

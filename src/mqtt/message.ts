@@ -48,12 +48,16 @@ export class Message {
     return this.source.subarray(this.payloadStart, this.payloadEnd)
   }
 
-  /** Moves the payload out of the arrival chunk; call before holding a message beyond this turn. */
-  keep(slab: Slab): this {
+  /**
+   * Moves the payload out of the arrival chunk; call before holding a message beyond this turn. Into a slab what comes and
+   * goes with its neighbours; without one, into bytes of its own, what may stay for long.
+   */
+  keep(slab?: Slab): this {
     if (!this.#kept) {
       this.#kept = true
       this.frameStart = -1
-      slab.store(this)
+      if (slab) slab.store(this)
+      else standAlone(this)
     }
     return this
   }
@@ -66,6 +70,12 @@ export class Message {
   }
 }
 
+function standAlone(message: Message): void {
+  message.source = copyBytes(message.source, message.payloadStart, message.payloadEnd)
+  message.payloadEnd -= message.payloadStart
+  message.payloadStart = 0
+}
+
 const slabBytes = 16 * 1024
 
 /** Packs kept payloads into shared pages; a page is freed with its last message. Payloads over a quarter page stand alone. */
@@ -76,12 +86,7 @@ export class Slab {
   store(message: Message): void {
     const { source, payloadStart, payloadEnd } = message
     const length = payloadEnd - payloadStart
-    if (length > slabBytes / 4) {
-      message.source = copyBytes(source, payloadStart, payloadEnd)
-      message.payloadStart = 0
-      message.payloadEnd = length
-      return
-    }
+    if (length > slabBytes / 4) return standAlone(message)
     if (this.#used + length > slabBytes) {
       this.#page = Buffer.allocUnsafeSlow(slabBytes)
       this.#used = 0

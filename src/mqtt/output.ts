@@ -79,7 +79,9 @@ export class Output {
   unsentBytes = 0
   /** Writes that the stream has taken: progress, for whoever watches for a stall. */
   writes = 0
-  /** Called when the stream has taken everything. */
+  /** `drained` is called after a write that leaves no more than this unsent. */
+  relaxedBytes = 0
+  /** Called when the stream has taken so much that more may come. */
   drained: (() => void) | undefined = undefined
   readonly #stream: Stream
   readonly #turn: Turn
@@ -125,14 +127,18 @@ export class Output {
   /** Sends a QoS 1 or 2 message on as the frame that it arrived in, under our own packet id. */
   forwardAs(message: Message, packetId: number): void {
     this.#traffic.packetsOut++
-    const length = message.frameEnd - message.frameStart
-    const at = this.#room(length)
+    const { source, frameStart, frameEnd } = message
+    const large = frameEnd - frameStart >= direct
+    // Of a large frame only the head, which changes, is copied.
+    const copied = large ? frameStart + message.idOffset + 2 : frameEnd
+    const at = this.#room(copied - frameStart)
     const page = this.#page!
-    copyInto(page, at, message.source, message.frameStart, message.frameEnd)
+    copyInto(page, at, source, frameStart, copied)
     // The incoming DUP flag is not carried on [MQTT-3.3.1-3].
     page[at] = page[at]! & 0xf7
     page[at + message.idOffset] = packetId >> 8
     page[at + message.idOffset + 1] = packetId & 0xff
+    if (large) this.#writeDirect(source, copied, frameEnd)
   }
 
   /**
@@ -323,8 +329,8 @@ export class Output {
     const page = this.#lent.shift()
     this.unsentBytes -= this.#lengths.shift() ?? 0
     if (page) this.#turn.pages.give(page)
-    if (this.unsentBytes > 0 || this.#closed) return
-    if (this.#used > 0 && !this.#dirty) this.#writePage()
+    if (this.#closed || this.unsentBytes > this.relaxedBytes) return
+    if (this.unsentBytes === 0 && this.#used > 0 && !this.#dirty) this.#writePage()
     this.drained?.()
   }
 

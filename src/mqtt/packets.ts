@@ -80,15 +80,20 @@ export interface AuthPacket {
   readonly data: Uint8Array | undefined
 }
 
+export interface DecoderLimits extends PropertyLimits {
+  /** A SUBSCRIBE or UNSUBSCRIBE may name so many filters, or a thousand, whichever is more. */
+  readonly subscriptionsPerSession: number
+}
+
 /** Decodes for all clients of a broker: it holds no state between packets, only what it needs while it reads one. */
 export class PacketDecoder {
-  readonly #limits: PropertyLimits
+  readonly #limits: DecoderLimits
   readonly #reader = new Reader()
   readonly #properties = new CheckedProperties()
   readonly #willProperties = new CheckedProperties()
   readonly #reference = new ReferenceDecoder()
 
-  constructor(limits: PropertyLimits) {
+  constructor(limits: DecoderLimits) {
     this.#limits = limits
   }
 
@@ -165,7 +170,8 @@ export class PacketDecoder {
     checkPacketId(reader)
     if (version === 5) this.#check(Place.subscribe)
     if (reader.left === 0) throw protocolError('MQTT-3.8.3-2', 'SUBSCRIBE without a topic filter')
-    while (reader.left > 0) {
+    for (let filters = 1; reader.left > 0; filters++) {
+      this.#checkFilters(filters)
       const filter = reader.text()
       const options = reader.u8()
       if ((options & 3) === 3) throw malformed('MQTT-3.8.3-5', 'subscription QoS 3')
@@ -193,7 +199,10 @@ export class PacketDecoder {
     checkPacketId(reader)
     if (version === 5) this.#check(Place.unsubscribe)
     if (reader.left === 0) throw protocolError('MQTT-3.10.3-2', 'UNSUBSCRIBE without a topic filter')
-    while (reader.left > 0) reader.text()
+    for (let filters = 1; reader.left > 0; filters++) {
+      this.#checkFilters(filters)
+      reader.text()
+    }
     const packet = this.#reference.decode(frame, version) as IUnsubscribePacket
     return { packetId: packet.messageId!, filters: packet.unsubscriptions }
   }
@@ -238,6 +247,13 @@ export class PacketDecoder {
   publishProperties(bytes: Uint8Array, at: number, end: number): CheckedProperties {
     this.#reader.over(bytes, at, end)
     return this.#check(Place.publish)
+  }
+
+  // A packet of the size that we take could name half a million.
+  #checkFilters(count: number): void {
+    const most = Math.max(1000, this.#limits.subscriptionsPerSession)
+    if (count > most)
+      throw new MqttError(Reason.quotaExceeded, 'MQTT-3.8.3', `a packet may name ${most} topic filters at most`)
   }
 
   #check(place: Place): CheckedProperties {

@@ -87,6 +87,9 @@ function invalid(clause: string, what: string): MqttError {
   return new MqttError(Reason.topicFilterInvalid, clause, what)
 }
 
+/** Names of this many bytes fill a generation, however few they are: a name may have 65,535. */
+const generationBytes = 8 * 1024 * 1024
+
 /**
  * Interns topic names by their bytes, so that a repeated topic costs a hash and a compare, no string and no check.
  *
@@ -98,6 +101,7 @@ export class TopicTable {
   readonly #seed: number
   readonly #limit: number
   #young: Generation
+  #youngBytes = 0
   #old: Generation
 
   /**
@@ -122,11 +126,13 @@ export class TopicTable {
     const known = this.#young.find(hash, bytes, start, end)
     if (known) return known
     const topic = this.#old.find(hash, bytes, start, end) ?? this.#checked(bytes, start, end)
-    if (this.#young.size >= this.#limit) {
+    if (this.#young.size >= this.#limit || this.#youngBytes >= generationBytes) {
+      this.#youngBytes = 0
       this.#old = this.#young
       this.#young = new Generation(1024)
     }
     this.#young.add(hash, topic)
+    this.#youngBytes += end - start
     return topic
   }
 

@@ -76,6 +76,8 @@ export async function openListener(options: ListenOptions): Promise<OpenListener
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
+        // A peer that never came to its WebSocket would keep the server open for ever.
+        if ('closeAllConnections' in server) server.closeAllConnections()
       }),
   }
 }

@@ -37,6 +37,7 @@ export class SocketStream implements Stream {
     if (this.#ending) return
     this.#ending = true
     const socket = this.#socket
+    if (socket.destroyed) return
     // Goes on reading, and throws away: a reset for unread bytes could overtake our last packet.
     socket.resume()
     socket.end()

@@ -9,6 +9,7 @@ export class WebSocketStream implements Stream {
   readonly remote: string
   readonly #socket: WebSocket
   #ending = false
+  readonly #unwritten: (() => void)[] = []
 
   constructor(socket: WebSocket, request: IncomingMessage) {
     this.#socket = socket
@@ -28,11 +29,16 @@ export class WebSocketStream implements Stream {
       setTimeout(() => socket.terminate(), lingerMs).unref()
     })
     socket.on('error', (error) => (fault = error))
-    socket.on('close', () => events.closed(fault))
+    socket.on('close', () => {
+      for (const written of this.#unwritten.splice(0)) written()
+      events.closed(fault)
+    })
   }
 
   write(bytes: Bytes, written: () => void): void {
-    this.#socket.send(bytes, { binary: true }, written)
+    if (this.#socket.readyState === this.#socket.OPEN) return this.#socket.send(bytes, { binary: true }, written)
+    // While it closes, `send` answers at once, ahead of earlier writes that still hold their pages: wait for the end.
+    this.#unwritten.push(written)
   }
 
   pause(paused: boolean): void {

@@ -26,6 +26,9 @@ export interface SessionContext {
   due(session: Session, nowMs: number): void
 }
 
+/** Retained messages that are looked at before the others have their turn. */
+const stepsInTurn = 1000
+
 /** Retained messages on their way to a new subscription. */
 interface Feed {
   readonly filter: string
@@ -133,8 +136,9 @@ export class Session implements Timed {
     if (--this.#heldFeeds === 0) this.pump()
   }
 
-  stopFeed(filter: string): void {
-    this.#feeds = this.#feeds?.filter((feed) => feed.filter !== filter)
+  /** Brings nothing more of what is retained for these filters. */
+  stopFeeds(filters: ReadonlySet<string>): void {
+    this.#feeds = this.#feeds?.filter((feed) => !filters.has(feed.filter))
   }
 
   /** A connection takes the session up: what is unacknowledged goes out again, then what waits. */
@@ -143,7 +147,7 @@ export class Session implements Timed {
     this.#window = Math.min(receiveMaximum, this.#context.limits.inflightMessages)
     // The SUBACKs that they waited for are lost with the connection before this one.
     this.#heldFeeds = 0
-    connection.output.drained = () => this.pump()
+    connection.drained = () => this.pump()
     this.#outbox?.resume(this.#window, connection.sender)
     this.pump()
   }
@@ -154,13 +158,18 @@ export class Session implements Timed {
     if (connection === undefined) return
     const nowMs = this.#context.now()
     this.#outbox?.pump(connection.sender, nowMs)
-    if (!connection.sender.congested && this.#outbox?.relaxed !== false) this.#context.backpressure.relieve(this)
+    const { unsentBytes } = this.#context.limits
+    if (connection.output.waitingBytes * 2 < unsentBytes && this.#outbox?.relaxed !== false)
+      this.#context.backpressure.relieve(this)
+    let steps = 0
     while (
       this.#feeds !== undefined &&
       this.#heldFeeds === 0 &&
       (this.#outbox?.waiting ?? 0) === 0 &&
-      connection.output.waitingBytes * 4 < this.#context.limits.unsentBytes
+      connection.output.waitingBytes * 4 < unsentBytes
     ) {
+      // Steps that send nothing (too large, its own, expired) cost time as well: the others have their turn.
+      if (++steps > stepsInTurn) return this.#pumpSoon()
       const feed = this.#feeds[0]
       if (feed === undefined) return (this.#feeds = undefined)
       const next = feed.messages.next()
@@ -211,6 +220,7 @@ export class Session implements Timed {
   end(move: (message: Message, terms: Terms) => boolean): void {
     this.#feeds = this.#incoming = undefined
     this.#outbox?.end(move)
+    this.#outbox = undefined
   }
 
   /** The connection, once CONNACK is out, which waits for the store: nothing may come before it [MQTT-3.2.0-1]. */

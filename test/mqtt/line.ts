@@ -77,6 +77,7 @@ export class Rig {
       decoder: new PacketDecoder({
         userProperties: options.userProperties ?? 64,
         userPropertyBytes: options.userPropertyBytes ?? 8192,
+        subscriptionsPerSession: 1000,
       }),
       topics: new TopicTable(1, 256),
       turn: this.turn,

@@ -224,7 +224,8 @@ covers(
   'a SUBSCRIBE may have very many filters, allowed at once or later',
   async () => {
     for (const authorizeSubscribe of [() => true, () => Promise.resolve(true)]) {
-      const broker = await startBroker({ hooks: { authorizeSubscribe } })
+      const limits = { subscriptionsPerSession: 20_000 }
+      const broker = await startBroker({ hooks: { authorizeSubscribe }, limits })
       const client = await join(broker, 'client')
       const filters = Array.from({ length: 20_000 }, (_, at) => ({
         topic: at % 2 ? '' : `f/${at % 500}`,
