@@ -150,7 +150,7 @@ export class Checker {
   #neverStale(epoch: Epoch): void {
     const newest = new Map<string, Publication>()
     for (const { publication, topic, qos, retain, dup } of epoch.deliveries) {
-      if (!publication?.retain || publication.sends > 1 || publication.isWill || dup) continue
+      if (!publication?.retain || publication.sends > 1 || publication.isWill || dup || isShared(topic)) continue
       const lane = `${this.#world.clients.indexOf(publication.by)} ${topic} ${qos}`
       const before = newest.get(lane)
       if (before === undefined || before.number <= publication.number) newest.set(lane, publication)
