@@ -58,8 +58,8 @@ export class Client implements WireEars {
   #known = false
   /** Since when the broker may have counted the session as offline; Infinity while that cannot be. */
   #offlineMs = Infinity
-  /** The link before the one at hand. */
-  #lastLink: Link | undefined = undefined
+  /** Those before the one at hand. */
+  readonly #links: Link[] = []
   #stopPings: (() => void) | undefined = undefined
 
   constructor(options: ClientOptions, parts: ClientParts) {
@@ -86,7 +86,7 @@ export class Client implements WireEars {
     // A clean session of 3.x ends with its connection, so one that persists never starts clean.
     this.#wantsClean ||= expirySeconds === 0 || (clean && version === 5)
     this.#leaving = false
-    this.#lastLink = this.wire?.link
+    if (this.wire) this.#links.push(this.wire.link)
     this.#attempts++
     const wire = (this.wire = new Wire(version, this))
     // What the broker takes it says with CONNACK; until then the client is careful.
@@ -218,7 +218,7 @@ export class Client implements WireEars {
     const present = version === 3 ? this.#known && !this.#wantsClean : packet.sessionPresent === true
     // A session may have run out, and a CONNECT whose answer was lost may have begun another one: better start clean.
     const mayBeOver = this.#endsSession || time.now() - this.#offlineMs >= expirySeconds * 1000
-    const mayBeNew = this.#attempts > 1 && mayBeOver
+    const mayBeNew = (this.#attempts > 1 || this.#hasGhost) && mayBeOver
     if (present && this.#known && mayBeNew) return this.connect({ clean: true })
     this.#checkPresent(present)
     if (!present) {
@@ -235,6 +235,12 @@ export class Client implements WireEars {
     this.window = Math.min(20, (packet.properties?.receiveMaximum as number | undefined) ?? 20)
     if (present) this.flights.resume(wire)
     this.#stopPings = this.#pings(wire)
+  }
+
+  /** Has a CONNECT of its past, that a hook held up, outlived the connection before this one? */
+  get #hasGhost(): boolean {
+    const lastMs = this.#links.at(-1)?.overMs ?? Infinity
+    return this.#links.slice(0, -1).some(({ overMs }) => overMs > lastMs)
   }
 
   /** Was the session where it should be? [MQTT-3.2.2-2, -3] */
@@ -254,7 +260,7 @@ export class Client implements WireEars {
     const nowMs = time.now()
     if (!present && nowMs - this.#offlineMs < expirySeconds * 1000)
       blame('session lost', `${id} was offline for ${nowMs - this.#offlineMs} ms of ${expirySeconds} s`)
-    const surelyMs = nowMs - (this.#lastLink?.overMs ?? Infinity)
+    const surelyMs = nowMs - (this.#links.at(-1)?.overMs ?? Infinity)
     if (present && surelyMs > expirySeconds * 1000 + expirySlackMs)
       blame('session kept', `${id} was offline for ${surelyMs} ms of ${expirySeconds} s`)
   }
