@@ -24,7 +24,8 @@ export async function measure(contender, scenario, generator, pace, known) {
     const result = load.connections
       ? await idle(server.pid, load, run)
       : load.rate
-        ? await run({ ...load, seconds: pace.seconds * 2, warmupSeconds: pace.warmupSeconds * 2 })
+        ? // A broker runs for months: at this rate its code takes seconds to be compiled, on the core that serves.
+          await run({ ...load, seconds: pace.seconds * 2, warmupSeconds: pace.warmupSeconds * 12 })
         : await throughput(load, run, pace, known)
     if (!server.isAlive()) result.fault = 'the broker died'
     return result
