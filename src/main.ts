@@ -1,6 +1,12 @@
 #!/usr/bin/env node
-import { processIo } from './cli/process.ts'
-import { run } from './cli/program.ts'
+import { setFlagsFromString } from 'node:v8'
+
+// A young generation that stays small: a pause of 0.3 ms many times a second instead of one of 1.5 ms, which is what
+// every hundredth message would wait for; and it fits the cache, which is worth 10% of the throughput.
+// Before anything else is loaded, as V8 never shrinks it again while there is work.
+setFlagsFromString('--semi-space-growth-factor=1')
+const { processIo } = await import('./cli/process.ts')
+const { run } = await import('./cli/program.ts')
 
 const code = await run(process.argv.slice(2), processIo())
 // `bench` sets its exit code itself.
