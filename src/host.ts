@@ -56,3 +56,55 @@ export interface Host {
   readonly random: Random
   readonly log: Log
 }
+
+/** An error of the disk, with the system's code (`ENOSPC`, `EIO` …). */
+export interface DiskFault extends Error {
+  readonly code?: string
+}
+
+/**
+ * One folder on a disk. Names are relative to it, with `/` between folders. What has no callback blocks, and is for
+ * opening, rolling over and closing only; the rest never blocks the loop. All of it throws a DiskFault.
+ */
+export interface Disk {
+  /** Names of the files in `folder`, in order; none when it does not exist. */
+  list(folder: string): string[]
+  /** Makes `folder` if it is not there. */
+  makeFolder(folder: string): void
+  /** Opens a file for reading and writing. `create`: makes it, and it must not be there yet. */
+  open(name: string, create: boolean): DiskFile
+  remove(name: string): void
+  rename(from: string, to: string): void
+  /** Makes the names in `folder` durable: files that were made, renamed or removed. '' is the folder itself. */
+  syncFolder(folder: string, done: (fault: DiskFault | undefined) => void): void
+  /** Bytes that can still be written. */
+  freeBytes(): number
+}
+
+export interface DiskFile {
+  /** Bytes in the file, when it was opened or as far as was written since. */
+  readonly size: number
+  /** Writes `bytes[0, length)` at `position`, all of it or a fault; nothing is durable before `sync`. `bytes` must not change until then. */
+  write(bytes: Uint8Array, length: number, position: number, done: (fault: DiskFault | undefined) => void): void
+  /** Makes everything written before this call durable (fdatasync). */
+  sync(done: (fault: DiskFault | undefined) => void): void
+  /** Reads up to `into.length` bytes from `position`; fewer only at the end of the file. */
+  read(into: Uint8Array, position: number, done: (fault: DiskFault | undefined, count: number) => void): void
+  /** The same, and blocks. */
+  readNow(into: Uint8Array, position: number): number
+  /** Cuts the file, and makes that durable. Blocks. */
+  truncate(size: number): void
+  close(): void
+}
+
+/** An ordered map on disk that changes in whole transactions. */
+export interface Index {
+  /** Everything in it, ordered by key. */
+  entries(): Iterable<readonly [key: string, value: Uint8Array]>
+  /** Applies all of it or nothing, and is durable before `done`. A value of undefined removes the key. One at a time. */
+  commit(
+    changes: readonly (readonly [key: string, value: Uint8Array | undefined])[],
+    done: (fault: DiskFault | undefined) => void,
+  ): void
+  close(): Promise<void>
+}
