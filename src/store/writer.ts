@@ -1,0 +1,194 @@
+import { copyInto } from '../mqtt/bytes.ts'
+
+// How fields stand in a record: numbers little-endian; a varint is LEB128 (seven bits a byte, the lowest first).
+
+/** A record's bytes are not what a record of its type looks like. */
+export class CorruptRecordError extends Error {
+  override readonly name = 'CorruptRecordError'
+}
+
+/** Writes fields one behind the other into a buffer that grows. Numbers are trusted to fit their field. */
+export class RecordWriter {
+  /** Where the fields go. It is replaced when it has to grow: what was written into the old one stays there, too. */
+  buffer: Buffer
+  /** Where the next field goes. */
+  at = 0
+  /** Where this record's content began. */
+  start = 0
+  /** A larger buffer takes over what stands from here on. */
+  keep = 0
+
+  constructor(capacity = 256) {
+    this.buffer = Buffer.allocUnsafeSlow(capacity)
+  }
+
+  /** Bytes of content so far. */
+  get length(): number {
+    return this.at - this.start
+  }
+
+  /** Forgets what was written, to be used again. */
+  clear(): void {
+    this.at = this.start = this.keep = 0
+  }
+
+  /** The content so far: a view, which the next `clear` and what follows write over. */
+  view(): Buffer {
+    return this.buffer.subarray(this.start, this.at)
+  }
+
+  u8(value: number): void {
+    this.need(1)
+    this.buffer[this.at++] = value
+  }
+
+  u16(value: number): void {
+    this.need(2)
+    const { buffer } = this
+    buffer[this.at++] = value
+    buffer[this.at++] = value >>> 8
+  }
+
+  u32(value: number): void {
+    this.need(4)
+    const { buffer } = this
+    buffer[this.at++] = value
+    buffer[this.at++] = value >>> 8
+    buffer[this.at++] = value >>> 16
+    buffer[this.at++] = value >>> 24
+  }
+
+  /** An integer in [0, 2^53). */
+  varint(value: number): void {
+    this.need(8)
+    const { buffer } = this
+    while (value > 0x7fff_ffff) {
+      buffer[this.at++] = (value % 128) | 0x80
+      value = Math.floor(value / 128)
+    }
+    while (value > 0x7f) {
+      buffer[this.at++] = (value & 0x7f) | 0x80
+      value >>>= 7
+    }
+    buffer[this.at++] = value
+  }
+
+  f64(value: number): void {
+    this.need(8)
+    this.at = this.buffer.writeDoubleLE(value, this.at)
+  }
+
+  /** `from[start, end)` as it is; the reader has to know how long it was. */
+  bytes(from: Uint8Array, start: number, end: number): void {
+    this.need(end - start)
+    copyInto(this.buffer, this.at, from, start, end)
+    this.at += end - start
+  }
+
+  /** `from[start, end)` behind its length, a varint. */
+  block(from: Uint8Array, start: number, end: number): void {
+    this.varint(end - start)
+    this.bytes(from, start, end)
+  }
+
+  /** UTF-8 behind its length in bytes, a varint. */
+  text(text: string): void {
+    const length = Buffer.byteLength(text)
+    this.varint(length)
+    this.need(length)
+    this.at += this.buffer.write(text, this.at, length, 'utf8')
+  }
+
+  /** Makes room for `count` more bytes. */
+  need(count: number): void {
+    if (this.at + count > this.buffer.length) this.#grow(count)
+  }
+
+  #grow(count: number): void {
+    const { keep } = this
+    const buffer = Buffer.allocUnsafeSlow(Math.max(this.buffer.length, (this.at - keep + count) * 2))
+    buffer.set(this.buffer.subarray(keep, this.at))
+    this.buffer = buffer
+    this.at -= keep
+    this.start -= keep
+    this.keep = 0
+  }
+}
+
+/** Walks a record's content. Each method throws CorruptRecordError when it is shorter than its fields say. */
+export class RecordReader {
+  at = 0
+  end = 0
+  buffer: Uint8Array = empty
+
+  /** Looks at `bytes[start, end)`. A reader is reused: it holds no state between records. */
+  over(bytes: Uint8Array, start: number, end: number): this {
+    this.buffer = bytes
+    this.at = start
+    this.end = end
+    return this
+  }
+
+  get left(): number {
+    return this.end - this.at
+  }
+
+  u8(): number {
+    this.#need(1)
+    return this.buffer[this.at++]!
+  }
+
+  u16(): number {
+    this.#need(2)
+    return this.buffer[this.at++]! | (this.buffer[this.at++]! << 8)
+  }
+
+  u32(): number {
+    return this.u16() + this.u16() * 0x1_0000
+  }
+
+  varint(): number {
+    let value = 0
+    for (let scale = 1; scale < 2 ** 53; scale *= 128) {
+      const byte = this.u8()
+      value += (byte & 0x7f) * scale
+      if (byte >= 0x80) continue
+      if (value > Number.MAX_SAFE_INTEGER) break
+      return value
+    }
+    throw new CorruptRecordError('a number in a record has more than 53 bits')
+  }
+
+  f64(): number {
+    this.#need(8)
+    const { buffer } = this
+    this.at += 8
+    return Buffer.from(buffer.buffer, buffer.byteOffset, buffer.length).readDoubleLE(this.at - 8)
+  }
+
+  /** The next `length` bytes: a view, not a copy. */
+  bytes(length: number): Uint8Array {
+    this.#need(length)
+    this.at += length
+    return this.buffer.subarray(this.at - length, this.at)
+  }
+
+  /** What `RecordWriter.block` wrote: a view, not a copy. */
+  block(): Uint8Array {
+    return this.bytes(this.varint())
+  }
+
+  text(): string {
+    const length = this.varint()
+    this.#need(length)
+    const { buffer } = this
+    this.at += length
+    return Buffer.from(buffer.buffer, buffer.byteOffset + this.at - length, length).toString('utf8')
+  }
+
+  #need(count: number): void {
+    if (this.end - this.at < count) throw new CorruptRecordError('a record is shorter than its fields say')
+  }
+}
+
+const empty = new Uint8Array(0)
