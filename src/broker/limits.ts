@@ -22,6 +22,8 @@ export interface Limits {
   readonly inflightMessages: number
   readonly queueMessages: number
   readonly queueBytes: number
+  /** The queues of all sessions together, in bytes as `queueBytes` counts them, wherever they are kept. */
+  readonly queueBytesTotal: number
   /** Longest session expiry that is granted; also the expiry of a 3.x session with clean session 0. */
   readonly sessionExpirySeconds: number
   /** Longest keep alive; a client that asks for 0 or more gets this one (v5: told so). */
@@ -36,6 +38,13 @@ export interface Limits {
   readonly sysSeconds: number
 }
 
+/**
+ * What gives way when a queue is full: its oldest message, the one that comes, or nothing (`reject`: the publisher is
+ * refused, v5 with 0x97, 3.x without an acknowledgement).
+ */
+export const overflows = ['drop-oldest', 'drop-newest', 'reject'] as const
+export type Overflow = (typeof overflows)[number]
+
 export const defaultLimits: Limits = {
   packetBytes: 2_000_000,
   packetBytesBeforeConnect: 65_536,
@@ -46,10 +55,11 @@ export const defaultLimits: Limits = {
   userPropertyBytes: 8192,
   subscriptionsPerSession: 1000,
   topicAliases: 32,
-  receiveMaximum: 100,
+  receiveMaximum: 1024,
   inflightMessages: 1024,
   queueMessages: 1000,
   queueBytes: 16 * mebibyte,
+  queueBytesTotal: 1024 * mebibyte,
   sessionExpirySeconds: 7 * 24 * 3600,
   keepAliveSeconds: 600,
   unsentBytes: mebibyte,

@@ -24,6 +24,8 @@ export const Exit = {
   failure: 1,
   usage: 2,
   config: 3,
+  /** The data directory cannot be used; its message tells it from `config`, for both are for a person to put right. */
+  data: 3,
   /** The broker answered, and the answer was no. */
   refused: 5,
   timeout: 27,

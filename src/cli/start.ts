@@ -24,6 +24,7 @@ export function startCommand(io: Io): Command {
       gathered,
     )
     .option('--data <directory>', 'where everything is kept that must outlive the process')
+    .option('--durability <class>', 'what an acknowledgement waits for, where nothing else is set: fsync, os, memory')
     .option('--config <file>', 'configuration file (YAML)')
     .option('--log-level <level>', logLevels.join(', '))
     .option('--allow-public', 'let other machines connect, although nobody has to say who they are')
@@ -34,7 +35,8 @@ export function startCommand(io: Io): Command {
 const startHelp = `
 Without flags: tcp://127.0.0.1:1883 and ws://127.0.0.1:8083/mqtt.
 Flags win over the environment, and that over the file: GODWIT_LISTEN (with commas), GODWIT_DATA, GODWIT_CONFIG,
-GODWIT_LOG_LEVEL, GODWIT_ALLOW_PUBLIC, and GODWIT_LIMITS_PACKET_BYTES for limits.packetBytes.
+GODWIT_LOG_LEVEL, GODWIT_ALLOW_PUBLIC, GODWIT_DURABILITY, GODWIT_OVERFLOW, and GODWIT_LIMITS_PACKET_BYTES for
+limits.packetBytes.
 SIGTERM and SIGINT send the clients away and end it; a second one ends it at once. SIGHUP reads the configuration again.`
 
 async function start(flags: Flags, io: Io): Promise<void> {
@@ -48,7 +50,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {
-    throw listenFault(fault, config, io.invocation)
+    throw dataFault(fault) ?? listenFault(fault, config, io.invocation)
   })
   const stopped = untilSignal(io, log)
   const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
@@ -89,6 +91,12 @@ async function reload(read: () => Config, node: RunningNode, log: Logger): Promi
     const problems = fault instanceof ConfigError ? fault.message.split('\n') : [(fault as Error).message]
     log.error({ problems }, 'the new configuration is wrong; the old one stays')
   }
+}
+
+// By its name: the class would load the platform, which other commands need not wait for.
+function dataFault(fault: unknown): CliError | undefined {
+  const { name, message } = fault as Partial<Error>
+  return name === 'DataFolderError' ? new CliError(Exit.data, message ?? '') : undefined
 }
 
 const listenCauses = new Map([

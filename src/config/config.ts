@@ -1,4 +1,6 @@
-import { defaultLimits, type Limits } from '../broker/limits.ts'
+import type { DurabilityRule } from '../broker/durability.ts'
+import { defaultLimits, type Limits, type Overflow } from '../broker/limits.ts'
+import type { Durability } from '../store/port.ts'
 import { parseFile, type ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
 import type { Listener } from './listener.ts'
@@ -6,12 +8,21 @@ import { checkTogether, openListener, wantedListeners } from './listeners.ts'
 import type { LogLevel } from './log-level.ts'
 import { readEnvironment, readFlags, type Environment, type Flags } from './overrides.ts'
 import { ConfigError, type Problem } from './problem.ts'
+import { defaultStore, type StoreConfig } from './store.ts'
 
 /** All that a node is told, with every default filled in. Only `loadConfig` makes one, and nobody changes it. */
 export interface Config {
   readonly listeners: readonly Listener[]
-  /** Directory for everything that must outlive the process. */
+  /** Directory for everything that must outlive the process; nothing opens it when `store` is undefined. */
   readonly data: string
+  /** Undefined: nothing is kept on disk, as no topic, no listener and not the default asks for more than memory. */
+  readonly store: StoreConfig | undefined
+  /** The class of what comes through no listener; a listener that names none has it already. */
+  readonly durability: Durability
+  /** Wins over the listener's; the first that matches counts. */
+  readonly durabilityByTopic: readonly DurabilityRule[]
+  /** What gives way when a queue is full. */
+  readonly overflow: Overflow
   readonly logLevel: LogLevel
   readonly limits: Limits
   /** May other machines reach a listener, although nobody has to say who they are? */
@@ -36,15 +47,23 @@ export function loadConfig({ flags, env, readFile }: Sources): Config {
   const values = file?.values
 
   const wanted = wantedListeners(fromFlags.listeners ?? fromEnv.listeners, file)
-  const listeners = wanted.map((listener) => openListener(listener, readFile, problems))
+  const durability = fromFlags.durability ?? fromEnv.durability ?? values?.durability ?? 'fsync'
+  const durabilityByTopic = values?.durabilityByTopic ?? []
+  const listeners = wanted.map((listener) => openListener(listener, durability, readFile, problems))
   const allowPublic = fromFlags.allowPublic ?? fromEnv.allowPublic ?? values?.allowPublic ?? false
   checkTogether(wanted, allowPublic, problems)
   if (problems.length > 0) throw new ConfigError(problems)
 
+  const classes = [durability, ...listeners.map((listener) => listener.durability)]
+  const onDisk = [...classes, ...durabilityByTopic.map((rule) => rule.durability)].some((name) => name !== 'memory')
   return {
     listeners,
     data:
       fromFlags.data ?? fromEnv.data ?? (file && values?.data ? besideFile(file.source, values.data) : './godwit-data'),
+    store: onDisk ? { ...defaultStore, ...values?.store, ...fromEnv.store } : undefined,
+    durability,
+    durabilityByTopic,
+    overflow: fromEnv.overflow ?? values?.overflow ?? 'drop-newest',
     logLevel: fromFlags.logLevel ?? fromEnv.logLevel ?? values?.logLevel ?? 'info',
     limits: { ...defaultLimits, ...values?.limits, ...fromEnv.limits },
     allowPublic,

@@ -1,3 +1,5 @@
+import type { Durability } from '../store/port.ts'
+
 /** How clients reach a listener. */
 export type Transport = 'tcp' | 'tls' | 'ws' | 'wss'
 
@@ -36,6 +38,8 @@ export interface Listener extends Address {
    * this version, every client is anonymous.
    */
   readonly allowAnonymous: boolean
+  /** The class of what is published through it, unless its topic says otherwise. */
+  readonly durability: Durability
 }
 
 const defaultPorts: Record<Transport, number> = { tcp: 1883, tls: 8883, ws: 8083, wss: 8084 }

@@ -1,3 +1,4 @@
+import type { Durability } from '../store/port.ts'
 import type { ParsedFile, Place } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
 import { addressUrl, isLoopback, isTls, type Address, type Listener, type PemFile } from './listener.ts'
@@ -10,6 +11,7 @@ export interface Wanted {
   readonly address: Address
   readonly tls: NonNullable<FileConfig['listeners']>[number]['tls']
   readonly allowAnonymous: boolean
+  readonly durability: Durability | undefined
   /** The place of the listener itself, or of something in it. */
   readonly where: (...path: string[]) => Place
 }
@@ -23,20 +25,28 @@ const defaultAddresses: readonly Address[] = [
 export function wantedListeners(named: Overrides['listeners'], file: ParsedFile | undefined): readonly Wanted[] {
   if (named) return named.map(({ address, source }) => plain(address, source))
   if (!file?.values.listeners) return defaultAddresses.map((address) => plain(address, 'default'))
-  return file.values.listeners.map(({ url, tls, allowAnonymous }, at) => {
-    return { address: url, tls, allowAnonymous, where: (...path) => file.where(['listeners', at, ...path]) }
+  return file.values.listeners.map(({ url, tls, allowAnonymous, durability }, at) => {
+    return { address: url, tls, allowAnonymous, durability, where: (...path) => file.where(['listeners', at, ...path]) }
   })
 }
 
 function plain(address: Address, source: string): Wanted {
-  return { address, tls: undefined, allowAnonymous: false, where: () => ({ source }) }
+  return { address, tls: undefined, allowAnonymous: false, durability: undefined, where: () => ({ source }) }
 }
 
-/** Opens the files that a listener names. What is wrong goes to `problems`, and the listener must not be used then. */
-export function openListener(wanted: Wanted, readFile: ReadFile, problems: Problem[]): Listener {
+/**
+ * Opens the files that a listener names. What is wrong goes to `problems`, and the listener must not be used then.
+ * @param durability of a listener that names none
+ */
+export function openListener(
+  wanted: Wanted,
+  durability: Durability,
+  readFile: ReadFile,
+  problems: Problem[],
+): Listener {
   const { address, tls, allowAnonymous } = wanted
   const url = addressUrl(address)
-  const listener = { ...address, url, allowAnonymous }
+  const listener = { ...address, url, allowAnonymous, durability: wanted.durability ?? durability }
   const secure = isTls(address.transport)
   if (!tls) {
     const message = `${url} needs a certificate, which only a configuration file can name: tls: { cert: FILE, key: FILE }`

@@ -1,10 +1,12 @@
 import type { z } from 'zod'
-import type { Limits } from '../broker/limits.ts'
+import type { Limits, Overflow } from '../broker/limits.ts'
+import type { Durability } from '../store/port.ts'
 import { issueText } from './file.ts'
 import type { Address } from './listener.ts'
 import type { LogLevel } from './log-level.ts'
 import type { Problem } from './problem.ts'
-import { fields, limitNames } from './schema.ts'
+import { fields, limitNames, storeNames } from './schema.ts'
+import type { StoreConfig } from './store.ts'
 import { didYouMean } from './suggest.ts'
 
 /** What the command line may set. Texts are as the person wrote them. */
@@ -14,6 +16,7 @@ export interface Flags {
   readonly config?: string | undefined
   readonly logLevel?: string | undefined
   readonly allowPublic?: boolean | undefined
+  readonly durability?: string | undefined
 }
 
 /** What the command line, or the environment, does set: checked. Undefined leaves the word to the file. */
@@ -22,19 +25,24 @@ export interface Overrides {
   readonly data: string | undefined
   readonly logLevel: LogLevel | undefined
   readonly allowPublic: boolean | undefined
+  readonly durability: Durability | undefined
+  readonly overflow: Overflow | undefined
   readonly limits: Partial<Limits>
+  readonly store: Partial<StoreConfig>
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** `packetBytes` is `GODWIT_LIMITS_PACKET_BYTES`. */
-export function limitVariable(name: keyof Limits): string {
-  return `GODWIT_LIMITS_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+/** `limits.packetBytes` is `GODWIT_LIMITS_PACKET_BYTES`. */
+export function variableOf(map: 'limits' | 'store', name: string): string {
+  return `GODWIT_${map}_${name.replace(/[A-Z]/g, (letter) => `_${letter}`)}`.toUpperCase()
 }
 
 const variables = new Set([
   ...['GODWIT_LISTEN', 'GODWIT_DATA', 'GODWIT_CONFIG', 'GODWIT_LOG_LEVEL', 'GODWIT_ALLOW_PUBLIC'],
-  ...limitNames.map(limitVariable),
+  ...['GODWIT_DURABILITY', 'GODWIT_OVERFLOW'],
+  ...limitNames.map((name) => variableOf('limits', name)),
+  ...storeNames.map((name) => variableOf('store', name)),
 ])
 
 // Kubernetes and Docker tell a container about its neighbours: a service named godwit makes GODWIT_SERVICE_HOST,
@@ -48,7 +56,10 @@ export function readFlags(flags: Flags, problems: Problem[]): Overrides {
     data: check('--data', fields.data, flags.data, problems),
     logLevel: check('--log-level', fields.logLevel, flags.logLevel, problems),
     allowPublic: flags.allowPublic,
+    durability: check('--durability', fields.durability, flags.durability, problems),
+    overflow: undefined,
     limits: {},
+    store: {},
   }
 }
 
@@ -61,19 +72,26 @@ export function readEnvironment(env: Environment, problems: Problem[]): Override
     if (!name.startsWith('GODWIT_') || variables.has(name) || !value || serviceLink.test(name)) continue
     problems.push({ source: name, message: `unknown variable${didYouMean(name, variables)}` })
   }
-  const limits = limitNames.flatMap((name) => {
-    const variable = limitVariable(name)
-    const value = check(variable, fields.limits[name], asNumber(env[variable]), problems)
-    return value === undefined ? [] : [[name, value]]
-  })
+  const text = (name: string): string | undefined => env[name] || undefined
+  const numbers = (map: 'limits' | 'store'): Record<string, number> => {
+    const set = Object.entries(fields[map]).flatMap(([name, field]) => {
+      const variable = variableOf(map, name)
+      const value = check(variable, field, asNumber(env[variable]), problems)
+      return value === undefined ? [] : [[name, value] as const]
+    })
+    return Object.fromEntries(set)
+  }
   const listen = env['GODWIT_LISTEN']
-  const split = listen ? listen.split(',').map((text) => text.trim()) : undefined
+  const split = listen ? listen.split(',').map((url) => url.trim()) : undefined
   return {
     listeners: split && addresses('GODWIT_LISTEN', split, problems),
-    data: check('GODWIT_DATA', fields.data, env['GODWIT_DATA'] || undefined, problems),
-    logLevel: check('GODWIT_LOG_LEVEL', fields.logLevel, env['GODWIT_LOG_LEVEL'] || undefined, problems),
+    data: check('GODWIT_DATA', fields.data, text('GODWIT_DATA'), problems),
+    logLevel: check('GODWIT_LOG_LEVEL', fields.logLevel, text('GODWIT_LOG_LEVEL'), problems),
     allowPublic: check('GODWIT_ALLOW_PUBLIC', fields.allowPublic, asBoolean(env['GODWIT_ALLOW_PUBLIC']), problems),
-    limits: Object.fromEntries(limits) as Partial<Limits>,
+    durability: check('GODWIT_DURABILITY', fields.durability, text('GODWIT_DURABILITY'), problems),
+    overflow: check('GODWIT_OVERFLOW', fields.overflow, text('GODWIT_OVERFLOW'), problems),
+    limits: numbers('limits'),
+    store: numbers('store'),
   }
 }
 

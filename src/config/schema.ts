@@ -1,8 +1,14 @@
 import { z } from 'zod'
-import type { Limits } from '../broker/limits.ts'
+import { overflows, type Limits } from '../broker/limits.ts'
+import { parseFilter } from '../mqtt/topic.ts'
+import type { Durability } from '../store/port.ts'
 import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
+import type { StoreConfig } from './store.ts'
 
+const kibibyte = 2 ** 10
+const mebibyte = 2 ** 20
+const gibibyte = 2 ** 30
 const tebibyte = 2 ** 40
 const million = 1_000_000
 
@@ -23,6 +29,7 @@ const limitBounds: Record<keyof Limits, readonly [least: number, most: number]> 
   inflightMessages: [1, 65_535],
   queueMessages: [0, 1000 * million],
   queueBytes: [0, tebibyte],
+  queueBytesTotal: [0, tebibyte],
   sessionExpirySeconds: [0, 4_294_967_295],
   keepAliveSeconds: [1, 65_535],
   unsentBytes: [1024, tebibyte],
@@ -32,13 +39,30 @@ const limitBounds: Record<keyof Limits, readonly [least: number, most: number]> 
   sysSeconds: [0, 86_400],
 }
 
+// A start replays what came since the last checkpoint; a checkpoint, a collection and a full disk all need some room.
+const storeBounds: Record<keyof StoreConfig, readonly [least: number, most: number]> = {
+  segmentBytes: [mebibyte, gibibyte],
+  checkpointBytes: [mebibyte, 4 * gibibyte],
+  cacheBytes: [mebibyte, 64 * gibibyte],
+  reserveBytes: [mebibyte, tebibyte],
+  collectBytesPerSecond: [64 * kibibyte, tebibyte],
+}
+
 export const limitNames = Object.keys(limitBounds) as (keyof Limits)[]
+export const storeNames = Object.keys(storeBounds) as (keyof StoreConfig)[]
+
+// From the strictest on.
+export const durabilities: readonly Durability[] = ['fsync', 'os', 'memory']
 
 // Every message reads after the name of the key, and before the value that was found.
 const wholeNumber = ([least, most]: readonly [number, number]): z.ZodType<number> => {
   const message = `must be a whole number from ${least} to ${most}`
   return z.int(message).min(least, message).max(most, message)
 }
+const numbers = <Name extends string>(bounds: Record<Name, readonly [number, number]>) =>
+  Object.fromEntries(
+    Object.entries<readonly [number, number]>(bounds).map(([name, range]) => [name, wholeNumber(range)]),
+  ) as Record<Name, z.ZodType<number>>
 const fileName = z.string('must be a file name').min(1, 'must be a file name')
 const object = <Shape extends z.core.$ZodLooseShape>(shape: Shape, what: string): z.ZodObject<Shape, z.core.$strict> =>
   z.strictObject(shape, { error: (issue) => (issue.code === 'invalid_type' ? `must be ${what}` : undefined) })
@@ -49,6 +73,20 @@ const address = z.string('must be an address like tcp://127.0.0.1:1883').transfo
   context.addIssue(parsed)
   return z.NEVER
 })
+
+const durability = z.enum(durabilities, `must be ${durabilities.join(', ')}`)
+
+const filter = z.string('must be a topic filter').transform((text, context) => {
+  try {
+    const parsed = parseFilter(text)
+    if (parsed.group === undefined) return parsed.filter
+    context.addIssue('a shared subscription says who gets a message, not which one: leave out $share/<group>/')
+  } catch (fault) {
+    context.addIssue((fault as Error).message)
+  }
+  return z.NEVER
+})
+const durabilityRule = object({ filter, durability }, 'a map with a filter and a durability')
 
 const listener = object(
   {
@@ -63,6 +101,7 @@ const listener = object(
       'a map with cert and key',
     ).optional(),
     allowAnonymous: z.boolean('must be true or false').default(false),
+    durability: durability.optional(),
   },
   'a map with a url',
 )
@@ -73,14 +112,15 @@ export const fields = {
   data: z.string('must be a directory name').min(1, 'must be a directory name'),
   logLevel: z.enum(logLevels, `must be ${logLevels.join(', ')}`),
   allowPublic: z.boolean('must be true or false'),
-  limits: Object.fromEntries(limitNames.map((name) => [name, wholeNumber(limitBounds[name])])) as Record<
-    keyof Limits,
-    z.ZodType<number>
-  >,
+  durability,
+  overflow: z.enum(overflows, `must be ${overflows.join(', ')}`),
+  limits: numbers(limitBounds),
+  store: numbers(storeBounds),
 }
 
 // Zod writes `number | undefined`, but a key that is there has a number.
 const limits = object(fields.limits, 'a map of limits').partial() as z.ZodType<Partial<Limits>>
+const store = object(fields.store, 'a map of store settings').partial() as z.ZodType<Partial<StoreConfig>>
 
 /** What a file may say. Unknown keys are refused: a misspelt limit that is quietly ignored is no limit. */
 export const fileSchema = object(
@@ -89,7 +129,11 @@ export const fileSchema = object(
     data: fields.data.optional(),
     logLevel: fields.logLevel.optional(),
     allowPublic: fields.allowPublic.optional(),
+    durability: fields.durability.optional(),
+    durabilityByTopic: z.array(durabilityRule, 'must be a list').optional(),
+    overflow: fields.overflow.optional(),
     limits: limits.optional(),
+    store: store.optional(),
   },
   'a map with keys such as listeners and data',
 )
@@ -99,5 +143,7 @@ export type FileConfig = z.output<typeof fileSchema>
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path.length === 0) return Object.keys(fileSchema.shape)
   if (path[0] === 'limits') return limitNames
+  if (path[0] === 'store') return storeNames
+  if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
   return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)
 }

@@ -12,9 +12,15 @@ export interface CachedRoute {
   readonly version: number
 }
 
+/** What the rules of durability remember about a topic. Only they look inside. */
+export interface CachedDurability {
+  readonly owner: object
+}
+
 /** A checked topic name. One object for each name in use, so that a route can be remembered on it. */
 export class Topic {
   route: CachedRoute | undefined = undefined
+  durability: CachedDurability | undefined = undefined
   constructor(
     readonly name: string,
     /** UTF-8, without the length prefix. */

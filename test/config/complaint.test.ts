@@ -78,6 +78,31 @@ const fileCases: readonly [file: string, complaint: string][] = [
   ['limits:', `${at('1:8')}limits: must be a map of limits, not null`],
   ['allowPublic: yes', `${at('1:14')}allowPublic: must be true or false, not "yes"`],
   ['data: ""', `${at('1:7')}data: must be a directory name, not ""`],
+  ['durability: disk', `${at('1:13')}durability: must be fsync, os, memory, not "disk"`],
+  ['overflow: drop', `${at('1:11')}overflow: must be drop-oldest, drop-newest, reject, not "drop"`],
+  [
+    'listeners:\n  - url: tcp://127.0.0.1\n    durabilty: os',
+    `${at('3:5')}listeners.0.durabilty: unknown key, did you mean "durability"?`,
+  ],
+  ['durabilityByTopic: a/b', `${at('1:20')}durabilityByTopic: must be a list, not "a/b"`],
+  [
+    'durabilityByTopic:\n  - filtr: a\n    durability: os',
+    `${at('2:5')}durabilityByTopic.0.filter: is missing: must be a topic filter\n${at('2:5')}durabilityByTopic.0.filtr: unknown key, did you mean "filter"?`,
+  ],
+  [
+    'durabilityByTopic:\n  - { filter: a/b#, durability: none }',
+    `${at('2:15')}durabilityByTopic.0.filter: "a/b#": "#" must be the whole last level in "a/b#"\n${at('2:33')}durabilityByTopic.0.durability: must be fsync, os, memory, not "none"`,
+  ],
+  [
+    'durabilityByTopic: [{ filter: $share/g/a, durability: os }]',
+    `${at('1:31')}durabilityByTopic.0.filter: "$share/g/a": a shared subscription says who gets a message, not which one: leave out $share/<group>/`,
+  ],
+  ['store: ./data', `${at('1:8')}store: must be a map of store settings, not "./data"`],
+  ['store: { segmentByte: 1 }', `${at('1:10')}store.segmentByte: unknown key, did you mean "segmentBytes"?`],
+  [
+    'store: { segmentBytes: 64 }',
+    `${at('1:24')}store.segmentBytes: must be a whole number from 1048576 to 1073741824, not 64`,
+  ],
   [
     '- url: tcp://127.0.0.1',
     `${at('1:1')}must be a map with keys such as listeners and data, not [{"url":"tcp://127.0.0.1"}]`,
@@ -160,6 +185,16 @@ const environmentCases: readonly [env: Environment, complaint: string][] = [
     { GODWIT_LISTEN: 'tcp://127.0.0.1,' },
     'GODWIT_LISTEN: "": no tcp://, tls://, ws:// or wss:// in front: write it like tcp://127.0.0.1:1883',
   ],
+  [{ GODWIT_DURABILITY: 'sync' }, 'GODWIT_DURABILITY: must be fsync, os, memory, not "sync"'],
+  [{ GODWIT_OVERFLOW: 'drop' }, 'GODWIT_OVERFLOW: must be drop-oldest, drop-newest, reject, not "drop"'],
+  [
+    { GODWIT_STORE_CACHE_BYTES: '16MiB' },
+    'GODWIT_STORE_CACHE_BYTES: must be a whole number from 1048576 to 68719476736, not "16MiB"',
+  ],
+  [
+    { GODWIT_STORE_CACHEBYTES: '1' },
+    'GODWIT_STORE_CACHEBYTES: unknown variable, did you mean "GODWIT_STORE_CACHE_BYTES"?',
+  ],
   [{ OTHER: 'x' }, 'no complaint'],
   [
     { GODWIT_PORT: 'tcp://10.0.0.1:1883', GODWIT_SERVICE_HOST: '10.0.0.1', GODWIT_SERVICE_PORT_MQTT: '1883' },
@@ -169,6 +204,10 @@ const environmentCases: readonly [env: Environment, complaint: string][] = [
 ]
 describe('a bad variable', () => {
   for (const [env, wanted] of environmentCases) test(JSON.stringify(env), () => expect(complaint({ env })).toBe(wanted))
+})
+
+test('a bad flag', () => {
+  expect(complaint({ flags: { durability: 'disk' } })).toBe('--durability: must be fsync, os, memory, not "disk"')
 })
 
 test('everything that is wrong is told at once', () => {

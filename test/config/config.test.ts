@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { defaultLimits } from '../../src/broker/limits.ts'
 import type { Config } from '../../src/config/config.ts'
-import { limitVariable } from '../../src/config/overrides.ts'
-import { limitNames } from '../../src/config/schema.ts'
+import { variableOf } from '../../src/config/overrides.ts'
+import { limitNames, storeNames } from '../../src/config/schema.ts'
+import { defaultStore } from '../../src/config/store.ts'
 import { complaint, load, pems } from './given.ts'
 
 const urls = (config: Config): string[] => config.listeners.map(({ url }) => url)
@@ -11,6 +13,8 @@ test('nothing given: loopback, and the limits of the broker', () => {
   const config = load({})
   expect(urls(config)).toEqual(['tcp://127.0.0.1:1883', 'ws://127.0.0.1:8083/mqtt'])
   expect(config).toMatchObject({ data: './godwit-data', logLevel: 'info', allowPublic: false, limits: defaultLimits })
+  expect(config).toMatchObject({ durability: 'fsync', durabilityByTopic: [], overflow: 'drop-newest' })
+  expect(config.store).toEqual(defaultStore)
   expect(config.listeners[0]).toEqual({
     transport: 'tcp',
     host: '127.0.0.1',
@@ -18,6 +22,7 @@ test('nothing given: loopback, and the limits of the broker', () => {
     path: '',
     url: 'tcp://127.0.0.1:1883',
     allowAnonymous: false,
+    durability: 'fsync',
   })
 })
 
@@ -33,7 +38,12 @@ listeners:
     tls: { cert: server.pem, key: ./server.key, ca: /ca.pem, requestCert: true }
   - url: WS://localhost:0
     allowAnonymous: true
+    durability: memory
 data: ./data
+durability: os
+durabilityByTopic: [{ filter: alarm/+, durability: fsync }, { filter: '#', durability: memory }]
+overflow: reject
+store: { segmentBytes: 1048576 }
 logLevel: debug
 limits: { packetBytes: 1000, sysSeconds: 0 }
 allowPublic: true
@@ -48,6 +58,7 @@ allowPublic: true
         path: '',
         url: 'tls://[::]:8883',
         allowAnonymous: false,
+        durability: 'os',
         tls: {
           cert: { file: 'etc/server.pem', pem: pems['etc/server.pem'] },
           key: { file: 'etc/server.key', pem: pems['etc/server.key'] },
@@ -62,9 +73,17 @@ allowPublic: true
         path: '/mqtt',
         url: 'ws://localhost:0/mqtt',
         allowAnonymous: true,
+        durability: 'memory',
       },
     ],
     data: 'etc/data',
+    store: { ...defaultStore, segmentBytes: 1_048_576 },
+    durability: 'os',
+    durabilityByTopic: [
+      { filter: 'alarm/+', durability: 'fsync' },
+      { filter: '#', durability: 'memory' },
+    ],
+    overflow: 'reject',
     logLevel: 'debug',
     limits: { ...defaultLimits, packetBytes: 1000, sysSeconds: 0 },
     allowPublic: true,
@@ -72,24 +91,88 @@ allowPublic: true
 })
 
 describe('flags win over the environment, and the environment over the file', () => {
-  const file =
-    'listeners: [{ url: tcp://127.0.0.1:1 }]\ndata: file\nlogLevel: warn\nlimits: { queueMessages: 1, queueBytes: 1 }'
+  const file = `
+listeners: [{ url: tcp://127.0.0.1:1 }]
+data: file
+logLevel: warn
+durability: memory
+overflow: reject
+limits: { queueMessages: 1, queueBytes: 1 }
+store: { cacheBytes: 1048576, reserveBytes: 1048576 }
+`
   const env = {
     GODWIT_LISTEN: 'tcp://127.0.0.1:2, ws://127.0.0.1:3/a',
     GODWIT_DATA: 'env',
     GODWIT_LOG_LEVEL: 'error',
+    GODWIT_DURABILITY: 'os',
+    GODWIT_OVERFLOW: 'drop-oldest',
     GODWIT_LIMITS_QUEUE_MESSAGES: '2',
+    GODWIT_STORE_CACHE_BYTES: '2097152',
   }
-  const flags = { listen: ['tcp://127.0.0.1:4'], data: 'flag', logLevel: 'silent' }
+  const flags = { listen: ['tcp://127.0.0.1:4'], data: 'flag', logLevel: 'silent', durability: 'fsync' }
   for (const [name, given, wanted] of [
-    ['file', { file }, [['tcp://127.0.0.1:1'], 'etc/file', 'warn', 1, 1]],
-    ['environment', { file, env }, [['tcp://127.0.0.1:2', 'ws://127.0.0.1:3/a'], 'env', 'error', 2, 1]],
-    ['flags', { file, env, flags }, [['tcp://127.0.0.1:4'], 'flag', 'silent', 2, 1]],
+    ['file', { file }, [['tcp://127.0.0.1:1'], 'etc/file', 'warn', 'memory', 'reject', 1, 1]],
+    [
+      'environment',
+      { file, env },
+      [['tcp://127.0.0.1:2', 'ws://127.0.0.1:3/a'], 'env', 'error', 'os', 'drop-oldest', 2, 1],
+    ],
+    ['flags', { file, env, flags }, [['tcp://127.0.0.1:4'], 'flag', 'silent', 'fsync', 'drop-oldest', 2, 1]],
   ] as const)
     test(name, () => {
       const config = load(given)
       const { queueMessages, queueBytes } = config.limits
-      expect([urls(config), config.data, config.logLevel, queueMessages, queueBytes]).toEqual(wanted)
+      const { data, logLevel, durability, overflow } = config
+      expect([urls(config), data, logLevel, durability, overflow, queueMessages, queueBytes]).toEqual(wanted)
+    })
+  test('each setting of the store for itself', () => {
+    const store = { ...defaultStore, cacheBytes: 2_097_152, reserveBytes: 1_048_576 }
+    expect(load({ file, env }).store).toEqual(store)
+  })
+})
+
+describe('the disk is used when anything asks for it', () => {
+  const store = 'store: { cacheBytes: 1048576 }'
+  for (const [name, given, onDisk, listener] of [
+    ['nothing given', {}, true, 'fsync'],
+    ['--durability memory', { flags: { durability: 'memory' } }, false, 'memory'],
+    ['GODWIT_DURABILITY=memory', { env: { GODWIT_DURABILITY: 'memory' } }, false, 'memory'],
+    ['settings of a store alone ask for nothing', { file: `durability: memory\n${store}` }, false, 'memory'],
+    ['os', { file: 'durability: os' }, true, 'os'],
+    [
+      'a listener that asks for more',
+      { file: 'durability: memory\nlisteners: [{ url: tcp://127.0.0.1, durability: os }]' },
+      true,
+      'os',
+    ],
+    [
+      'listeners that ask for less leave what comes through none',
+      { file: 'listeners: [{ url: tcp://127.0.0.1, durability: memory }]' },
+      true,
+      'memory',
+    ],
+    [
+      'a topic that asks for more',
+      { file: 'durability: memory\ndurabilityByTopic: [{ filter: a, durability: fsync }]' },
+      true,
+      'memory',
+    ],
+    [
+      'a topic that asks for as little',
+      { file: 'durability: memory\ndurabilityByTopic: [{ filter: a, durability: memory }]' },
+      false,
+      'memory',
+    ],
+    [
+      'the default by flag, the listener by file',
+      { flags: { durability: 'memory' }, file: 'listeners: [{ url: tcp://127.0.0.1, durability: fsync }]' },
+      true,
+      'fsync',
+    ],
+  ] as const)
+    test(name, () => {
+      const config = load(given)
+      expect([config.store !== undefined, config.listeners[0]?.durability]).toEqual([onDisk, listener])
     })
 })
 
@@ -106,10 +189,27 @@ test('an empty variable is none', () => {
   expect(load({ env })).toEqual(load({}))
 })
 
-test('every limit has a variable and a default inside its bounds', () => {
-  expect(new Set(limitNames)).toEqual(new Set(Object.keys(defaultLimits)))
-  expect(limitVariable('packetBytesBeforeConnect')).toBe('GODWIT_LIMITS_PACKET_BYTES_BEFORE_CONNECT')
-  const env = Object.fromEntries(limitNames.map((name) => [limitVariable(name), String(defaultLimits[name])]))
-  expect(load({ env })).toEqual(load({}))
-  expect(load({ file: `limits: ${JSON.stringify(defaultLimits)}` })).toEqual(load({}))
+describe('every number has a variable, and a default inside its bounds', () => {
+  for (const [map, names, defaults] of [
+    ['limits', limitNames, defaultLimits],
+    ['store', storeNames, defaultStore],
+  ] as const)
+    test(map, () => {
+      const values = Object.entries(defaults) as [string, number][]
+      expect(new Set<string>(names)).toEqual(new Set(values.map(([name]) => name)))
+      const env = Object.fromEntries(values.map(([name, value]) => [variableOf(map, name), String(value)]))
+      expect(load({ env })).toEqual(load({}))
+      expect(load({ file: `${map}: ${JSON.stringify(defaults)}` })).toEqual(load({}))
+    })
+  test('its name', () => {
+    expect(variableOf('limits', 'packetBytesBeforeConnect')).toBe('GODWIT_LIMITS_PACKET_BYTES_BEFORE_CONNECT')
+    expect(variableOf('store', 'segmentBytes')).toBe('GODWIT_STORE_SEGMENT_BYTES')
+  })
+})
+
+test('docs/configuration.md names every setting of the store, with its variable and its default', () => {
+  const doc = readFileSync('docs/configuration.md', 'utf8')
+  const rows = [...doc.matchAll(/^\| `(\w+)` +\| `(GODWIT_STORE_\w+)` +\| (\d+) +\|/gm)]
+  const wanted = Object.entries(defaultStore).map(([name, value]) => [name, variableOf('store', name), String(value)])
+  expect(rows.map(([, ...row]) => row)).toEqual(wanted)
 })

@@ -33,7 +33,7 @@ for (const transport of transports) {
     ['5:MQTT-3.1.4-5', '5:MQTT-3.2.0-1', '5:MQTT-3.2.2-1', '3.1.1:MQTT-3.1.4-4', '3.1.1:MQTT-3.2.0-1'],
     `CONNECT is answered with CONNACK 0, over ${transport}`,
     async () => {
-      const broker = await startBroker()
+      const broker = await startBroker({ limits: { receiveMaximum: 100 } })
       for (const version of [3, 4] as const) {
         const client = await RawClient.open(broker, version, transport)
         expect((await client.bytes(connect(version)).expect('connack')).raw).toEqual(hex('20 02 00 00'))

@@ -67,6 +67,10 @@ export async function startBroker(
         : []),
     ],
     data: '',
+    store: undefined,
+    durability: 'memory',
+    durabilityByTopic: [],
+    overflow: 'drop-newest',
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.
     limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
@@ -86,4 +90,4 @@ export async function startBroker(
   }
 }
 
-const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true }
+const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true, durability: 'memory' } as const
