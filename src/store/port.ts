@@ -92,6 +92,8 @@ export interface StateSource {
   /** Undefined when the session has ended. */
   session(number: number): SessionState | undefined
   retained(topic: string): Message | undefined
+  /** Message `seq` stands at another place from now on. Nothing happens if it has come to its end. */
+  moved(session: number, seq: number, lsn: Lsn): void
 }
 
 /** One copy of a message, as it was read again. The message's bytes stand in memory that does not change. */
@@ -140,7 +142,8 @@ export interface Store {
   unsubscribed(session: number, filter: string): Lsn
 
   /**
-   * One more session that `message`, at `next`, is for, as number `seq` of its queue. `message` below ends the list.
+   * One more session that `message`, at `next`, is for, as number `seq` of its queue. `message` below ends the list; no
+   * other change may come between. Should the record not fit where `next` was, `StateSource.moved` tells the sessions.
    * @param flags `Entry.qos2`, `.retain` and `.shared`
    */
   recipient(
@@ -160,17 +163,23 @@ export interface Store {
   message(message: Message, retains: boolean, publisher: number, packetId: number, durability: Durability): Lsn
   /** PUBREL from a client: its QoS 2 id is free. */
   released(session: number, packetId: number): Lsn
-  /** PUBREC from a client: message `seq` of its queue arrived; PUBREL may go out behind this. */
+  /** PUBREC from a client: message `seq` of its queue arrived; PUBREL may go out behind this. It keeps its place until it is settled. */
   received(session: number, seq: number): Lsn
-  /** Message `seq`, which stood at `lsn`, has come to its end, and the queue begins at `head`. Nobody waits for this. */
+  /**
+   * Message `seq`, which stood at `lsn`, has come to its end, and the queue begins at `head`. Nobody waits for this. Once
+   * for each message that was in the store, also when its session ends: `lsn` lets go of its place.
+   */
   settled(session: number, head: number, seq: number, lsn: Lsn): void
 
-  /** The copy of a session at `lsn`, if it is in memory. */
-  read(lsn: Lsn, session: number): StoredCopy | undefined
+  /**
+   * The copy at `lsn` that is message `seq` of a session's queue, if it is in memory. One message may be for a session
+   * twice: by a subscription of its own, and by a shared one.
+   */
+  read(lsn: Lsn, session: number, seq: number): StoredCopy | undefined
   /** Brings what stands at `lsn` into memory, and some of what follows. `found`: false when it is damaged. */
   fetch(lsn: Lsn, then: (found: boolean) => void): void
   /** Reads at once, and blocks; undefined when it is damaged. For what is rare. */
-  readNow(lsn: Lsn, session: number): StoredCopy | undefined
+  readNow(lsn: Lsn, session: number, seq: number): StoredCopy | undefined
 
   /** Writes and syncs all that it was told, and lets go of the disk. */
   close(): Promise<void>
