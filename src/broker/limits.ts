@@ -1,12 +1,5 @@
 const mebibyte = 1024 * 1024
 
-/**
- * What gives way when a queue is full: its oldest message, the one that comes, or nothing (`reject`: the publisher is
- * refused, v5 with 0x97, 3.x without an acknowledgement).
- */
-export const overflows = ['drop-oldest', 'drop-newest', 'reject'] as const
-export type Overflow = (typeof overflows)[number]
-
 /** Every bound of the broker, with its default. Each one is counted when it refuses something. */
 export interface Limits {
   /** Largest packet that a client may send, in bytes; announced to v5 clients. */
@@ -31,8 +24,6 @@ export interface Limits {
   readonly queueBytes: number
   /** The queues of all sessions together, in bytes as `queueBytes` counts them, wherever they are kept. */
   readonly queueBytesTotal: number
-  /** What gives way when a queue is full. */
-  readonly overflow: Overflow
   /** Longest session expiry that is granted; also the expiry of a 3.x session with clean session 0. */
   readonly sessionExpirySeconds: number
   /** Longest keep alive; a client that asks for 0 or more gets this one (v5: told so). */
@@ -46,6 +37,13 @@ export interface Limits {
   /** Period of the `$SYS` topics; 0 turns them off. */
   readonly sysSeconds: number
 }
+
+/**
+ * What gives way when a queue is full: its oldest message, the one that comes, or nothing (`reject`: the publisher is
+ * refused, v5 with 0x97, 3.x without an acknowledgement).
+ */
+export const overflows = ['drop-oldest', 'drop-newest', 'reject'] as const
+export type Overflow = (typeof overflows)[number]
 
 export const defaultLimits: Limits = {
   packetBytes: 2_000_000,
@@ -62,7 +60,6 @@ export const defaultLimits: Limits = {
   queueMessages: 1000,
   queueBytes: 16 * mebibyte,
   queueBytesTotal: 1024 * mebibyte,
-  overflow: 'drop-newest',
   sessionExpirySeconds: 7 * 24 * 3600,
   keepAliveSeconds: 600,
   unsentBytes: mebibyte,

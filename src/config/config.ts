@@ -1,5 +1,5 @@
 import type { DurabilityRule } from '../broker/durability.ts'
-import { defaultLimits, type Limits } from '../broker/limits.ts'
+import { defaultLimits, type Limits, type Overflow } from '../broker/limits.ts'
 import type { Durability } from '../store/port.ts'
 import { parseFile, type ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
@@ -21,6 +21,8 @@ export interface Config {
   readonly durability: Durability
   /** Wins over the listener's; the first that matches counts. */
   readonly durabilityByTopic: readonly DurabilityRule[]
+  /** What gives way when a queue is full. */
+  readonly overflow: Overflow
   readonly logLevel: LogLevel
   readonly limits: Limits
   /** May other machines reach a listener, although nobody has to say who they are? */
@@ -52,7 +54,6 @@ export function loadConfig({ flags, env, readFile }: Sources): Config {
   checkTogether(wanted, allowPublic, problems)
   if (problems.length > 0) throw new ConfigError(problems)
 
-  const overflow = values?.overflow
   const classes = [durability, ...listeners.map((listener) => listener.durability)]
   const onDisk = [...classes, ...durabilityByTopic.map((rule) => rule.durability)].some((name) => name !== 'memory')
   return {
@@ -62,8 +63,9 @@ export function loadConfig({ flags, env, readFile }: Sources): Config {
     store: onDisk ? { ...defaultStore, ...values?.store, ...fromEnv.store } : undefined,
     durability,
     durabilityByTopic,
+    overflow: fromEnv.overflow ?? values?.overflow ?? 'drop-newest',
     logLevel: fromFlags.logLevel ?? fromEnv.logLevel ?? values?.logLevel ?? 'info',
-    limits: { ...defaultLimits, ...values?.limits, ...(overflow && { overflow }), ...fromEnv.limits },
+    limits: { ...defaultLimits, ...values?.limits, ...fromEnv.limits },
     allowPublic,
   }
 }

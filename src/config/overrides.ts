@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { Limits } from '../broker/limits.ts'
+import type { Limits, Overflow } from '../broker/limits.ts'
 import type { Durability } from '../store/port.ts'
 import { issueText } from './file.ts'
 import type { Address } from './listener.ts'
@@ -26,6 +26,7 @@ export interface Overrides {
   readonly logLevel: LogLevel | undefined
   readonly allowPublic: boolean | undefined
   readonly durability: Durability | undefined
+  readonly overflow: Overflow | undefined
   readonly limits: Partial<Limits>
   readonly store: Partial<StoreConfig>
 }
@@ -56,6 +57,7 @@ export function readFlags(flags: Flags, problems: Problem[]): Overrides {
     logLevel: check('--log-level', fields.logLevel, flags.logLevel, problems),
     allowPublic: flags.allowPublic,
     durability: check('--durability', fields.durability, flags.durability, problems),
+    overflow: undefined,
     limits: {},
     store: {},
   }
@@ -79,7 +81,6 @@ export function readEnvironment(env: Environment, problems: Problem[]): Override
     })
     return Object.fromEntries(set)
   }
-  const overflow = check('GODWIT_OVERFLOW', fields.overflow, text('GODWIT_OVERFLOW'), problems)
   const listen = env['GODWIT_LISTEN']
   const split = listen ? listen.split(',').map((url) => url.trim()) : undefined
   return {
@@ -88,7 +89,8 @@ export function readEnvironment(env: Environment, problems: Problem[]): Override
     logLevel: check('GODWIT_LOG_LEVEL', fields.logLevel, text('GODWIT_LOG_LEVEL'), problems),
     allowPublic: check('GODWIT_ALLOW_PUBLIC', fields.allowPublic, asBoolean(env['GODWIT_ALLOW_PUBLIC']), problems),
     durability: check('GODWIT_DURABILITY', fields.durability, text('GODWIT_DURABILITY'), problems),
-    limits: { ...numbers('limits'), ...(overflow && { overflow }) },
+    overflow: check('GODWIT_OVERFLOW', fields.overflow, text('GODWIT_OVERFLOW'), problems),
+    limits: numbers('limits'),
     store: numbers('store'),
   }
 }

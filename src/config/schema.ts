@@ -12,13 +12,10 @@ const gibibyte = 2 ** 30
 const tebibyte = 2 ** 40
 const million = 1_000_000
 
-/** Limits that are numbers. How a full queue overflows stands beside them, as it is no bound. */
-type LimitName = Exclude<keyof Limits, 'overflow'>
-
 // The least and the most that each limit may be. The odd figures are the protocol's: 268,435,460 is the largest packet
 // there is (MQTT 5.0, 2.1.4), a 3.1.1 server must take client ids of 23 bytes (3.1.3.1), and many fields are two or four
 // bytes wide. The others stop slips of the finger, like bytes where seconds were meant.
-const limitBounds: Record<LimitName, readonly [least: number, most: number]> = {
+const limitBounds: Record<keyof Limits, readonly [least: number, most: number]> = {
   packetBytes: [128, 268_435_460],
   packetBytesBeforeConnect: [128, 268_435_460],
   connectSeconds: [1, 3600],
@@ -51,7 +48,7 @@ const storeBounds: Record<keyof StoreConfig, readonly [least: number, most: numb
   collectBytesPerSecond: [64 * kibibyte, tebibyte],
 }
 
-export const limitNames = Object.keys(limitBounds) as LimitName[]
+export const limitNames = Object.keys(limitBounds) as (keyof Limits)[]
 export const storeNames = Object.keys(storeBounds) as (keyof StoreConfig)[]
 
 // From the strictest on.
@@ -122,7 +119,7 @@ export const fields = {
 }
 
 // Zod writes `number | undefined`, but a key that is there has a number.
-const limits = object(fields.limits, 'a map of limits').partial() as z.ZodType<Partial<Pick<Limits, LimitName>>>
+const limits = object(fields.limits, 'a map of limits').partial() as z.ZodType<Partial<Limits>>
 const store = object(fields.store, 'a map of store settings').partial() as z.ZodType<Partial<StoreConfig>>
 
 /** What a file may say. Unknown keys are refused: a misspelt limit that is quietly ignored is no limit. */

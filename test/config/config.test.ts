@@ -13,7 +13,7 @@ test('nothing given: loopback, and the limits of the broker', () => {
   const config = load({})
   expect(urls(config)).toEqual(['tcp://127.0.0.1:1883', 'ws://127.0.0.1:8083/mqtt'])
   expect(config).toMatchObject({ data: './godwit-data', logLevel: 'info', allowPublic: false, limits: defaultLimits })
-  expect(config).toMatchObject({ durability: 'fsync', durabilityByTopic: [] })
+  expect(config).toMatchObject({ durability: 'fsync', durabilityByTopic: [], overflow: 'drop-newest' })
   expect(config.store).toEqual(defaultStore)
   expect(config.listeners[0]).toEqual({
     transport: 'tcp',
@@ -83,8 +83,9 @@ allowPublic: true
       { filter: 'alarm/+', durability: 'fsync' },
       { filter: '#', durability: 'memory' },
     ],
+    overflow: 'reject',
     logLevel: 'debug',
-    limits: { ...defaultLimits, overflow: 'reject', packetBytes: 1000, sysSeconds: 0 },
+    limits: { ...defaultLimits, packetBytes: 1000, sysSeconds: 0 },
     allowPublic: true,
   })
 })
@@ -120,8 +121,8 @@ store: { cacheBytes: 1048576, reserveBytes: 1048576 }
   ] as const)
     test(name, () => {
       const config = load(given)
-      const { queueMessages, queueBytes, overflow } = config.limits
-      const { data, logLevel, durability } = config
+      const { queueMessages, queueBytes } = config.limits
+      const { data, logLevel, durability, overflow } = config
       expect([urls(config), data, logLevel, durability, overflow, queueMessages, queueBytes]).toEqual(wanted)
     })
   test('each setting of the store for itself', () => {
@@ -188,10 +189,9 @@ test('an empty variable is none', () => {
   expect(load({ env })).toEqual(load({}))
 })
 
-const { overflow: _overflow, ...numericLimits } = defaultLimits
 describe('every number has a variable, and a default inside its bounds', () => {
   for (const [map, names, defaults] of [
-    ['limits', limitNames, numericLimits],
+    ['limits', limitNames, defaultLimits],
     ['store', storeNames, defaultStore],
   ] as const)
     test(map, () => {

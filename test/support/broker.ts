@@ -70,6 +70,7 @@ export async function startBroker(
     store: undefined,
     durability: 'memory',
     durabilityByTopic: [],
+    overflow: 'drop-newest',
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.
     limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
