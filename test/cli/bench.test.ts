@@ -9,6 +9,7 @@ import { benchCommand } from '../../src/cli/bench/command.ts'
 import { Histogram } from '../../src/cli/bench/histogram.ts'
 import { CliError, type Io } from '../../src/cli/io.ts'
 import { brokerWith as startBroker, type Faults } from './bench-broker.ts'
+import { startAedes } from './brokers.ts'
 
 let close: () => void = () => {}
 afterEach(() => close())
@@ -66,6 +67,12 @@ describe('counts balance', () => {
     ['fan-out', ['--mode', 'fanout', '-S', '20', '-C', '500', '--order'], 10_000],
     ['fan-in', ['--mode', 'fanin', '-n', '50', '-C', '5000', '-q', '1', '--order'], 5000],
     ['shared', ['--mode', 'shared', '-n', '4', '-S', '3', '-C', '2000', '-q', '1', '--order'], 2000],
+    [
+      'pairs with three subscribers to each publisher',
+      ['-n', '2', '-S', '6', '-C', '1000', '-q', '1', '--order'],
+      3000,
+    ],
+    ['persistent sessions, version 5', ['--persistent', '-n', '3', '-C', '3000', '-q', '1', '-V', '5'], 3000],
     ['no subscribers', ['-S', '0', '-n', '2', '-C', '2000'], 0],
     ['more than fits the packet ids', ['-q', '1', '-C', '70000', '--size', '0', '--window', '65535'], 70_000],
     ['frames larger than a read', ['-C', '20', '--size', '700000', '-q', '1', '--window', '3'], 20],
@@ -153,6 +160,35 @@ test('bench latency measures from when a message was due', async () => {
   expect(json.seconds).toBeGreaterThan(0.45)
 })
 
+test('bench latency measures acknowledgements too', async () => {
+  const port = await brokerWith({})
+  const args = ['--rate', '2000', '--seconds', '0.5', '--warmup-seconds', '0.1', '-n', '10', '--offline']
+  const { code, json } = await bench('latency', '--json', '-p', `${port}`, ...args)
+  expect(code).toBe(0)
+  expect(json).toMatchObject({ sent: 1000, received: 0, acked: 1000, queued: 1000 })
+  expect(json.p50Us).toBeUndefined()
+  expect(json.ackP50Us).toBeGreaterThan(0)
+  expect(json.ackP50Us).toBeLessThanOrEqual(json.ackP99Us as number)
+  expect(json.ackP999Us).toBeLessThanOrEqual(json.ackMaxUs as number)
+})
+
+describe('what is published to sessions that are offline comes when they are back', () => {
+  for (const [name, args, queued, subscribers] of [
+    ['one session', ['--mode', 'fanin', '-n', '4', '-C', '2000'], 2000, 1],
+    ['fan-out', ['--mode', 'fanout', '-n', '2', '-S', '30', '-C', '100'], 3000, 30],
+    ['pairs, many subscribers to a publisher', ['-n', '5', '-S', '50', '-C', '100', '--at-once', '7'], 1000, 50],
+  ] as const)
+    test(name, async () => {
+      const port = `${(await startAedes()).port}`
+      const offline = await bench('pub', '--json', '-p', port, '-q', '1', '--offline', ...args)
+      expect(offline).toMatchObject({ code: 0, stderr: '' })
+      expect(offline.json).toMatchObject({ ok: true, received: 0, expected: 0, queued, dropped: 0 })
+      const drain = ['--persistent', '-S', `${subscribers}`, '-C', `${queued}`, '-q', '1']
+      const drained = await bench('sub', '--json', '-p', port, ...drain)
+      expect(drained).toMatchObject({ code: 0, json: { ok: true, received: queued } })
+    })
+})
+
 test('bench sub counts what others publish', async () => {
   const port = await brokerWith({})
   const counting = bench('sub', '--json', '-p', `${port}`, '-S', '3', '-C', '30', '--quiet')
@@ -182,6 +218,8 @@ describe('usage errors exit 2', () => {
     ['pub', '--port', '70000'],
     ['pub', '--mode', 'ring'],
     ['pub', '-n', '3', '-S', '2'],
+    ['pub', '-n', '3', '-S', '7'],
+    ['pub', '--offline', '-S', '0'],
     ['pub', '-n', '10', '-C', '9'],
     ['pub', '--order', '--size', '15'],
     ['latency', '--size', '7'],

@@ -54,8 +54,9 @@ export class Bench {
     host.begun(() => `${this.fleet.connected} connected, ${this.tally.sent} sent, ${this.tally.received} received`)
   }
 
-  role(name: string): ClientRole {
-    return { connect: connectFrame(`${this.options.prefix}-${name}`, this.fleet.login, this.#keepAliveSeconds) }
+  role(name: string, persistent = false): ClientRole {
+    const clientId = `${this.options.prefix}-${name}`
+    return { connect: connectFrame(clientId, this.fleet.login, this.#keepAliveSeconds, persistent) }
   }
 
   /** Since the run began. */

@@ -1,10 +1,12 @@
 import { parser } from 'mqtt-packet'
-import type { Login } from './frames.ts'
+import { disconnectFrame, type Login } from './frames.ts'
 import type { Inspector, Sender, Wire } from './sender.ts'
 import type { Tally } from './tally.ts'
 
 export interface ClientEvents {
   ready(client: Client): void
+  /** It was ready, said goodbye, and the broker has closed the connection. */
+  left(client: Client): void
   /** It never became ready, or it was ready and is gone. */
   lost(client: Client, why: string): void
   /** It received something: a window may have opened. */
@@ -15,6 +17,10 @@ export interface ClientRole {
   /** What to send on connecting, and after CONNACK if it subscribes. */
   readonly connect: Uint8Array
   readonly subscribe?: Uint8Array
+  /** Has its subscription already when the broker kept its session. */
+  readonly resumes?: boolean
+  /** Leaves as soon as it is ready, and takes nothing: what its session had, it has still. */
+  readonly leaves?: boolean
   readonly inspector?: Inspector
 }
 
@@ -22,10 +28,10 @@ let acks = Buffer.allocUnsafeSlow(1 << 18)
 
 /**
  * One MQTT client, as bare as it can be: frames are counted by their headers. Of a PUBLISH only the packet id is read,
- * and the payload when there is an inspector.   connecting → (subscribing →) ready → closed
+ * and the payload when there is an inspector.   connecting → (subscribing →) ready | leaving → closed
  */
 export class Client {
-  phase: 'connecting' | 'subscribing' | 'ready' | 'closed' = 'connecting'
+  phase: 'connecting' | 'subscribing' | 'ready' | 'leaving' | 'closed' = 'connecting'
   /** Set for a publisher. */
   sender: Sender | undefined = undefined
   /** What the broker said in CONNACK (5.0): how many unacknowledged messages it takes. */
@@ -49,7 +55,8 @@ export class Client {
   /** The socket is gone; also for a failed dial. */
   closed(why: string): void {
     if (this.phase === 'closed') return
-    this.events.lost(this, why)
+    if (this.phase === 'leaving') this.events.left(this)
+    else this.events.lost(this, why)
     this.phase = 'closed'
   }
 
@@ -92,6 +99,7 @@ export class Client {
   }
 
   #published(bytes: Buffer, head: number, body: number, end: number): void {
+    if (this.role.leaves) return
     this.tally.received++
     if (head & 8) this.tally.duplicates++
     const qos = (head >> 1) & 3
@@ -146,7 +154,7 @@ export class Client {
         const code = (this.login.version === 5 ? packet.reasonCode : packet.returnCode) ?? 0
         if (code !== 0) return this.#leave(`it refused the connection with code ${code}`)
         this.receiveMaximum = packet.properties?.receiveMaximum ?? 65_535
-        if (!this.role.subscribe) return this.#ready()
+        if (!this.role.subscribe || (this.role.resumes && packet.sessionPresent)) return this.#ready()
         this.phase = 'subscribing'
         this.wire.write(this.role.subscribe)
       } else if (packet.cmd === 'suback') {
@@ -160,6 +168,10 @@ export class Client {
   }
 
   #ready(): void {
+    if (this.role.leaves) {
+      this.phase = 'leaving'
+      return this.wire.end(disconnectFrame(this.login.version))
+    }
     this.phase = 'ready'
     this.events.ready(this)
   }

@@ -35,7 +35,9 @@ function pubCommand(io: Io): Command {
 }
 
 function latencyCommand(io: Io): Command {
-  return publishing(verb('latency', 'publish at a steady rate, and measure how long messages take'))
+  return publishing(
+    verb('latency', 'publish at a steady rate, and measure how long messages and their acknowledgements take'),
+  )
     .option('--rate <n>', 'messages a second in all', whole(1, 10_000_000), 1000)
     .option('--seconds <s>', 'how long', decimal(0.001, longestSeconds), 10)
     .option('--warmup-seconds <s>', 'how long before that, not measured', decimal(0, longestSeconds), 1)
@@ -56,6 +58,7 @@ function subCommand(io: Io): Command {
     .option('--seconds <s>', 'how long', decimal(0.001, longestSeconds), 10)
     .option('-C, --count <n>', 'end at so many messages instead', whole(1, mostMessages))
     .option('-q, --qos <qos>', 'QoS to subscribe with', qos, 0)
+    .option('--persistent', 'take up the sessions that `pub` left behind, and what they have queued; same --prefix')
     .action((options: SubscribeOptions) => conclude('sub', io, options, (host) => runSubscribe(options, host)))
 }
 
@@ -93,13 +96,15 @@ function verb(name: string, description: string): Command {
 }
 
 function publishing(command: Command): Command {
-  const subscribers = 'subscribing clients (default: pairs one a publisher, others 1)'
+  const subscribers = 'subscribing clients (default: pairs one a publisher, others 1; pairs take any multiple)'
   return command
     .addOption(new Option('--mode <mode>', 'who subscribes to whom').choices(modes).default('pairs'))
     .option('-n, --publishers <n>', 'publishing clients', whole(1, mostClients), 1)
     .option('-S, --subscribers <n>', subscribers, whole(0, mostClients))
     .option('--sub-qos <qos>', 'QoS to subscribe with (default: as published)', qos)
     .option('--size <bytes>', 'payload', whole(0, 100_000_000), 64)
+    .option('--persistent', 'subscribers have persistent sessions')
+    .option('--offline', 'so they have, and leave before anything is published: measures what is queued')
     .option('--order', 'number the messages, and check their order')
     .option('--settle <s>', 'call it lost when nothing moved for so long', decimal(0.001, longestSeconds), 3)
 }

@@ -9,7 +9,8 @@ const connectSettleSeconds = 10
 
 /** The clients of a run: connects them, and counts those that are refused or leave. */
 export class Fleet implements ClientEvents {
-  readonly clients: Client[] = []
+  /** Those that stay; the ones that leave may be many, and are forgotten. */
+  readonly #clients: Client[] = []
   connected = 0
   refused = 0
   dropped = 0
@@ -18,6 +19,7 @@ export class Fleet implements ClientEvents {
   /** Why clients were lost, and how many for each reason. */
   readonly reasons = new Map<string, number>()
   moved: (client: Client) => void = () => {}
+  #dialed = 0
   #dialNext: () => void = () => {}
 
   constructor(
@@ -27,16 +29,17 @@ export class Fleet implements ClientEvents {
     readonly watch: Watch,
   ) {}
 
-  /** Connects `count` more, `atOnce` at a time, and waits until each is ready or refused. */
+  /** Connects `count` more, `atOnce` at a time, and waits until each is ready, has left if that is its role, or is refused. */
   async connect(count: number, atOnce: number, role: (index: number) => ClientRole): Promise<Client[]> {
-    const first = this.clients.length
+    const first = this.#dialed
+    const clients: Client[] = []
     const settledBefore = this.connected + this.refused
     const settled = (): number => this.connected + this.refused - settledBefore
-    const dialed = (): number => this.clients.length - first
+    const dialed = (): number => this.#dialed - first
     // When the first one is refused, the others would be too.
     const hopeless = (): boolean => this.refused > 0 && this.connected === 0
     this.#dialNext = () => {
-      while (dialed() < count && dialed() - settled() < atOnce && !hopeless()) this.#open(dialed(), role)
+      while (dialed() < count && dialed() - settled() < atOnce && !hopeless()) this.#open(role(dialed()), clients)
     }
     this.#dialNext()
     const isDone = (): boolean => settled() === dialed() && (dialed() === count || hopeless())
@@ -46,17 +49,21 @@ export class Fleet implements ClientEvents {
       this.ending = ending
       this.#count('no answer to CONNECT or SUBSCRIBE in time', count - settled())
     }
-    return this.clients.slice(first)
+    return clients
   }
 
   end(): void {
-    for (const client of this.clients) client.end()
+    for (const client of this.#clients) client.end()
   }
 
   ready(_client: Client): void {
     this.connected++
     this.#dialNext()
     this.watch.poke()
+  }
+
+  left(client: Client): void {
+    this.ready(client)
   }
 
   lost(client: Client, why: string): void {
@@ -71,10 +78,11 @@ export class Fleet implements ClientEvents {
     this.reasons.set(why, (this.reasons.get(why) ?? 0) + times)
   }
 
-  #open(index: number, role: (index: number) => ClientRole): void {
-    this.dial(this.clients.length, (wire) => {
-      const client = new Client(role(index), this.login, wire, this.tally, this, this.watch.nowUs)
-      this.clients.push(client)
+  #open(role: ClientRole, clients: Client[]): void {
+    this.dial(this.#dialed++, (wire) => {
+      const client = new Client(role, this.login, wire, this.tally, this, this.watch.nowUs)
+      clients.push(client)
+      if (!role.leaves) this.#clients.push(client)
       return client
     })
   }

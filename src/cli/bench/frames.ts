@@ -9,15 +9,22 @@ export interface Login {
   readonly password?: string
 }
 
-/** @param keepAliveSeconds longer than the run, so that nobody has to ping. */
-export function connectFrame(clientId: string, login: Login, keepAliveSeconds: number): Buffer {
+/** Long enough to come back for what was queued; only version 5 says it. */
+const sessionExpirySeconds = 7200
+
+/**
+ * @param keepAliveSeconds longer than the run, so that nobody has to ping.
+ * @param persistent its session stays when it leaves, and is taken up again
+ */
+export function connectFrame(clientId: string, login: Login, keepAliveSeconds: number, persistent: boolean): Buffer {
   return generate({
     cmd: 'connect',
     protocolId: 'MQTT',
     protocolVersion: login.version,
-    clean: true,
+    clean: !persistent,
     clientId,
     keepalive: keepAliveSeconds,
+    ...(persistent && login.version === 5 ? { properties: { sessionExpiryInterval: sessionExpirySeconds } } : {}),
     ...(login.username === undefined ? {} : { username: login.username }),
     ...(login.password === undefined ? {} : { password: Buffer.from(login.password) }),
   })
@@ -31,6 +38,16 @@ export function subscribeFrame(filter: string, qos: QoS, version: Version): Buff
 }
 
 export const pingFrame = generate({ cmd: 'pingreq' })
+
+const disconnectFrames = {
+  4: generate({ cmd: 'disconnect' }),
+  5: generate({ cmd: 'disconnect' }, { protocolVersion: 5 }),
+}
+
+/** Ends the connection in order; the session keeps the expiry that it has. */
+export function disconnectFrame(version: Version): Buffer {
+  return disconnectFrames[version]
+}
 
 /** Where the payload of a measured message carries what: see `Sender` and `Inspector`. */
 export const stampAt = 0 // float64, microseconds of the run's clock

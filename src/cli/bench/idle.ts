@@ -2,22 +2,26 @@ import { Bench, type Host, type Outcome, round } from './bench.ts'
 import { subscribeFrame } from './frames.ts'
 import type { ConnectOptions, SubscribeOptions } from './options.ts'
 
-/** Subscribes, and counts what comes. */
+/** Subscribes, or takes up its sessions, and counts what comes. */
 export async function runSubscribe(options: SubscribeOptions, host: Host): Promise<Outcome> {
-  const { subscribers, seconds, count } = options
+  const { subscribers, seconds, count, persistent = false } = options
   const bench = new Bench(options, host, options.timeout + (count === undefined ? seconds : 0))
   const { tally, fleet, watch } = bench
+  // The first of a backlog comes together with CONNACK, before any client is known to be ready.
+  let [startUs, startCpuUs] = [host.nowUs(), host.cpuUs()]
   await fleet.connect(subscribers, options.atOnce, (index) => ({
-    ...bench.role(`s${index}`),
+    ...bench.role(`s${index}`, persistent),
+    resumes: persistent,
     subscribe: subscribeFrame(options.filter, options.qos, options.protocolVersion),
   }))
   if (fleet.connected < subscribers) return bench.unconnected()
-  const startUs = host.nowUs()
+  if (!persistent) [startUs, startCpuUs] = [host.nowUs(), host.cpuUs()]
   const isDone = (): boolean =>
     count === undefined ? host.nowUs() - startUs >= seconds * 1e6 : tally.received >= count
   bench.moved = () => watch.poke()
   const ending = await watch.until(isDone, () => tally.received, Number.POSITIVE_INFINITY)
   const took = (host.nowUs() - startUs) / 1e6
+  const generatorCpu = (host.cpuUs() - startCpuUs) / 1e6 / took
   return bench.outcome(ending, {
     subscribers,
     qos: options.qos,
@@ -26,6 +30,7 @@ export async function runSubscribe(options: SubscribeOptions, host: Host): Promi
     dropped: fleet.dropped,
     seconds: round(took, 3),
     outPerSecond: Math.round(tally.received / took),
+    generatorCpu: round(generatorCpu, 2),
   })
 }
 

@@ -10,28 +10,35 @@ import type { Ending } from './watch.ts'
 
 const batchBytes = 65_536
 
-/** Publishes to subscribers of its own, and counts what becomes of every message. */
+type Quantiles = Record<'p50Us' | 'p99Us' | 'p999Us' | 'maxUs', number>
+
+/** Publishes to subscribers of its own, online or gone, and counts what becomes of every message. */
 export async function runPublish(options: PublishOptions, host: Host): Promise<Outcome> {
-  const { mode, publishers, subscribers, qos, prefix, rate, settle } = options
+  const { mode, publishers, subscribers, qos, prefix, rate, settle, offline = false } = options
+  const persistent = offline || (options.persistent ?? false)
   const bench = new Bench(options, host, options.timeout)
   const { tally, watch, fleet } = bench
   const histogram = new Histogram()
+  const ackHistogram = new Histogram()
   const latency = rate === undefined ? undefined : (us: number): void => histogram.record(us)
   const inspector = (): Pick<ClientRole, 'inspector'> =>
     latency || options.order
       ? { inspector: new Inspector(tally, options.order ? publishers : 0, mode !== 'shared', latency) }
       : {}
   await fleet.connect(subscribers, options.atOnce, (index) => ({
-    ...bench.role(`s${index}`),
-    subscribe: subscribeFrame(filterOf(mode, prefix, index), options.subQos, options.protocolVersion),
+    ...bench.role(`s${index}`, persistent),
+    leaves: offline,
+    subscribe: subscribeFrame(filterOf(mode, prefix, index, publishers), options.subQos, options.protocolVersion),
     ...inspector(),
   }))
   const clients = await fleet.connect(publishers, options.atOnce, (index) => bench.role(`p${index}`))
   const connectSeconds = bench.seconds()
   if (fleet.connected < publishers + subscribers) return bench.unconnected()
 
-  const senders = clients.map((client, index) => senderOf(client, index, options, tally))
-  const deliveries = deliveriesOf(mode, subscribers)
+  const ackLatency = rate === undefined ? undefined : (us: number): void => ackHistogram.record(us)
+  const senders = clients.map((client, index) => senderOf(client, index, options, tally, ackLatency))
+  const copies = deliveriesOf(mode, subscribers, publishers)
+  const deliveries = offline ? 0 : copies
   const load = async (each: number): Promise<Ending> => {
     const drive =
       rate === undefined
@@ -60,6 +67,7 @@ export async function runPublish(options: PublishOptions, host: Host): Promise<O
   if (ending === 'done') {
     tally.reset()
     histogram.clear()
+    ackHistogram.clear()
     each = Math.floor(options.count / publishers)
     ;[startUs, startCpuUs] = [host.nowUs(), host.cpuUs()]
     ending = await load(each)
@@ -97,25 +105,38 @@ export async function runPublish(options: PublishOptions, host: Host): Promise<O
     inPerSecond: Math.round(tally.sent / seconds),
     outPerSecond: Math.round(tally.received / seconds),
     generatorCpu: round(generatorCpu, 2),
-    ...(latency ? quantilesOf(histogram) : {}),
+    ...(offline ? { queued: tally.acked * copies, queuedPerSecond: Math.round((tally.acked * copies) / seconds) } : {}),
+    ...(latency && !offline ? quantilesOf(histogram) : {}),
+    ...(latency && qos > 0 ? ackQuantilesOf(ackHistogram) : {}),
   })
 }
 
-function senderOf(client: Client, index: number, options: PublishOptions, tally: Tally): Sender {
+function senderOf(
+  client: Client,
+  index: number,
+  options: PublishOptions,
+  tally: Tally,
+  ackLatency: ((us: number) => void) | undefined,
+): Sender {
   const { mode, prefix, qos, protocolVersion, size } = options
   // Publishers share what memory batches take: the last ones get a few frames each.
   const mostBytes = Math.min(batchBytes, Math.max(4096, (64 * batchBytes) / options.publishers))
   const batch = new Batch(topicOf(mode, prefix, index), qos, protocolVersion, size, mostBytes)
   const window = Math.min(options.window, client.receiveMaximum)
-  client.sender = new Sender(index, batch, client.wire, tally, window, size, options.order ?? false)
+  client.sender = new Sender(index, batch, client.wire, tally, window, size, options.order ?? false, ackLatency)
   return client.sender
 }
 
-function quantilesOf(histogram: Histogram): Record<string, number> {
+function quantilesOf(histogram: Histogram): Quantiles {
   return {
     p50Us: histogram.quantile(0.5),
     p99Us: histogram.quantile(0.99),
     p999Us: histogram.quantile(0.999),
     maxUs: histogram.max,
   }
+}
+
+function ackQuantilesOf(histogram: Histogram): Record<string, number> {
+  const { p50Us, p99Us, p999Us, maxUs } = quantilesOf(histogram)
+  return { ackP50Us: p50Us, ackP99Us: p99Us, ackP999Us: p999Us, ackMaxUs: maxUs }
 }

@@ -5,6 +5,8 @@ export interface Wire {
   write(bytes: Uint8Array): void
   /** Bytes that the kernel has not taken yet. */
   readonly pendingBytes: number
+  /** Sends the last bytes, and waits for the peer to close too. */
+  end(bytes: Uint8Array): void
   close(): void
 }
 
@@ -23,6 +25,8 @@ export class Sender {
   sent = 0
   inFlight = 0
   readonly #states: Uint8Array
+  /** When the message of a packet id was due, where that is measured. */
+  readonly #dueUs: Float64Array
   readonly #numbered: boolean
   #packetId = 0
 
@@ -35,8 +39,11 @@ export class Sender {
     public window: number,
     payloadBytes: number,
     order: boolean,
+    /** Takes the time from when a message was due to its acknowledgement; given, all messages must have a stamp. */
+    readonly latency?: (us: number) => void,
   ) {
     this.#states = new Uint8Array(batch.qos > 0 ? lastId + 1 : 0)
+    this.#dueUs = new Float64Array(latency && batch.qos > 0 ? lastId + 1 : 0)
     this.#numbered = order && payloadBytes >= orderBytes
   }
 
@@ -71,7 +78,10 @@ export class Sender {
     else if (type === pubrec) {
       this.#states[id] = pubcomp
       return true
-    } else this.tally.acked++
+    } else {
+      this.tally.acked++
+      this.latency?.(this.tally.lastUs - this.#dueUs[id]!)
+    }
     this.#states[id] = free
     this.inFlight--
     return false
@@ -93,6 +103,7 @@ export class Sender {
         bytes[at + idAt] = id >> 8
         bytes[at + idAt + 1] = id
         this.#states[id] = qos === 1 ? puback : pubrec
+        if (this.latency) this.#dueUs[id] = stampUs!
       }
       if (stampUs !== undefined) bytes.writeDoubleLE(stampUs, at + payloadAt + stampAt)
       if (this.#numbered) {

@@ -52,6 +52,7 @@ export function tcpDial(address: Address, flushed: () => void): Dial {
       get pendingBytes() {
         return socket.writableLength
       },
+      end: (bytes) => void socket.end(bytes),
       close: () => socket.destroy(),
     })
     let why = 'it closed the connection'
