@@ -38,13 +38,6 @@ export interface Limits {
   readonly sysSeconds: number
 }
 
-/**
- * What gives way when a queue is full: its oldest message, the one that comes, or nothing (`reject`: the publisher is
- * refused, v5 with 0x97, 3.x without an acknowledgement).
- */
-export const overflows = ['drop-oldest', 'drop-newest', 'reject'] as const
-export type Overflow = (typeof overflows)[number]
-
 export const defaultLimits: Limits = {
   packetBytes: 2_000_000,
   packetBytesBeforeConnect: 65_536,

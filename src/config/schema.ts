@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import { overflows, type Limits } from '../broker/limits.ts'
+import type { Limits } from '../broker/limits.ts'
 import { parseFilter } from '../mqtt/topic.ts'
+import type { Overflow } from '../sessions/outbox.ts'
 import type { Durability } from '../store/port.ts'
 import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
@@ -52,7 +53,8 @@ export const limitNames = Object.keys(limitBounds) as (keyof Limits)[]
 export const storeNames = Object.keys(storeBounds) as (keyof StoreConfig)[]
 
 // From the strictest on.
-export const durabilities: readonly Durability[] = ['fsync', 'os', 'memory']
+const durabilities: readonly Durability[] = ['fsync', 'os', 'memory']
+const overflows: readonly Overflow[] = ['drop-oldest', 'drop-newest', 'reject']
 
 // Every message reads after the name of the key, and before the value that was found.
 const wholeNumber = ([least, most]: readonly [number, number]): z.ZodType<number> => {
