@@ -1,6 +1,12 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { getSystemErrorName } from 'node:util'
 import { open, type RootDatabase } from 'lmdb'
 import type { DiskFault, Index } from '../host.ts'
+import { checkIndexFile } from './lmdb-file.ts'
+
+/** LMDB's file in the folder of an index. */
+export const indexFile = 'data.mdb'
 
 /** Longest key, in bytes of UTF-8. */
 const mostKeyBytes = 1978
@@ -12,9 +18,11 @@ const fullBytes = 1 << 20
  * An index in LMDB, in the folder `path`, which is made if it is not there. Keys are ordered by their bytes in UTF-8.
  *
  * @param freeBytes room on its disk
- * @throws DiskFault when it cannot be opened
+ * @throws DamagedIndexError when LMDB would not survive it, or the system's error
  */
 export function openIndex(path: string, freeBytes: () => number): Index {
+  const file = join(path, indexFile)
+  if (existsSync(file)) checkIndexFile(file)
   return new LmdbIndex(
     open<Buffer, Buffer>({
       path,
