@@ -148,12 +148,12 @@ describe('an index in memory', () => {
 })
 
 // A disk of its own, which only root may mount.
-const canMount = process.getuid?.() === 0 && spawnSync('mount', ['--version']).status === 0
+const canMount = process.getuid?.() === 0 && spawnSync('/bin/mount', ['--version']).status === 0
 
 test.skipIf(!canMount)('a full disk: ENOSPC, all or nothing, and it goes on when there is room', async (context) => {
   const disk = join(folder, 'small')
   mkdirSync(disk)
-  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk]).status !== 0) return context.skip()
+  if (spawnSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk]).status !== 0) return context.skip()
   try {
     const freeBytes = () => statfsSync(disk).bavail * statfsSync(disk).bsize
     const index = openIndex(join(disk, 'index'), freeBytes)
@@ -172,6 +172,6 @@ test.skipIf(!canMount)('a full disk: ENOSPC, all or nothing, and it goes on when
     ])
     await again.close()
   } finally {
-    spawnSync('umount', [disk])
+    spawnSync('/bin/umount', [disk])
   }
 })
