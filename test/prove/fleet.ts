@@ -61,7 +61,7 @@ export class Fleet {
   #made = 0
   #timer: NodeJS.Timeout | undefined
 
-  /** @param rate messages a second, about */
+  /** @param rate messages a second, at most */
   constructor(history: History, seed: number, rate: number) {
     this.#history = history
     this.#random = new SeededRandom(seed)

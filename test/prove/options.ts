@@ -1,11 +1,7 @@
 import { parseArgs } from 'node:util'
+import type { Plan } from './run.ts'
 
-export interface Options {
-  readonly broker: readonly string[]
-  readonly cycles: number
-  readonly seconds: number
-  readonly rate: number
-  readonly seed: number
+export interface Options extends Omit<Plan, 'data'> {
   readonly data: string | undefined
   readonly keep: boolean
 }
@@ -24,7 +20,8 @@ messages, wills and QoS 2 packet ids are still there.
 
   --cycles N         how often the broker is killed (50)
   --seconds S        the longest time from ready to kill (0.8); the shortest is an eighth of it
-  --rate N           messages a second, about (2000)
+  --rate N           messages a second, at most (2000)
+  --patience S       how long to wait for what is owed (10); a delayed will takes 5
   --seed N           for the same choices again, though never at the same moments
   --data DIR         the broker's folder: empty, or not there; by default a temporary one
   --keep             keep the temporary folder. It is kept anyway when a promise was broken
@@ -38,41 +35,37 @@ Exit codes: 0 every promise was kept, 1 one was broken, 2 it could not be tried.
 export function readOptions(args: readonly string[]): Options | undefined {
   const values = parsed(args)
   if (values.help) return undefined
-  const words = values.broker?.trim().split(/\s+/)
-  if (words?.[0] === '') throw new UsageError('--broker needs a command')
   return {
-    broker: words ?? [process.execPath, 'dist/main.js'],
-    cycles: number('--cycles', values.cycles ?? '50', 1, 1_000_000, true),
-    seconds: number('--seconds', values.seconds ?? '0.8', 0.01, 3600, false),
-    rate: number('--rate', values.rate ?? '2000', 1, 100_000, true),
+    broker: values.broker === '' ? [process.execPath, 'dist/main.js'] : values.broker.trim().split(/\s+/),
+    cycles: number('--cycles', values.cycles, 1, 1_000_000, true),
+    seconds: number('--seconds', values.seconds, 0.01, 3600, false),
+    rate: number('--rate', values.rate, 1, 100_000, true),
+    patienceSeconds: number('--patience', values.patience, 0.1, 3600, false),
     seed: number('--seed', values.seed ?? String(Date.now() % 1_000_000_000), 0, 999_999_999, true),
     data: values.data,
-    keep: values.keep ?? false,
+    keep: values.keep,
   }
 }
 
-function parsed(args: readonly string[]): Partial<Record<(typeof texts)[number], string>> & {
-  keep?: boolean
-  help?: boolean
-} {
+function parsed(args: readonly string[]) {
   try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        ...(Object.fromEntries(texts.map((name) => [name, { type: 'string' }])) as Record<
-          (typeof texts)[number],
-          { type: 'string' }
-        >),
-        keep: { type: 'boolean' },
-        help: { type: 'boolean' },
-      },
-    }).values
+    return parseArgs({ args: [...args], options: flags }).values
   } catch (fault) {
     throw new UsageError((fault as Error).message)
   }
 }
 
-const texts = ['broker', 'cycles', 'seconds', 'rate', 'seed', 'data'] as const
+const flags = {
+  broker: { type: 'string', default: '' },
+  cycles: { type: 'string', default: '50' },
+  seconds: { type: 'string', default: '0.8' },
+  rate: { type: 'string', default: '2000' },
+  patience: { type: 'string', default: '10' },
+  seed: { type: 'string' },
+  data: { type: 'string' },
+  keep: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const
 
 function number(name: string, text: string, least: number, most: number, isWhole: boolean): number {
   const value = Number(text)

@@ -13,8 +13,10 @@ export interface Plan {
   readonly cycles: number
   /** The longest time from ready to kill. */
   readonly seconds: number
-  /** Messages a second. */
+  /** Messages a second, at most. */
   readonly rate: number
+  /** So long nothing may come while something is owed; what delayed wills take, at least. */
+  readonly patienceSeconds: number
   readonly seed: number
   /** The broker's folder. */
   readonly data: string
@@ -30,8 +32,6 @@ export interface Outcome extends Verdict {
 
 /** Limits that nobody reaches: what a full queue drops is no broken promise. */
 const config = 'limits: { queueMessages: 100000000, queueBytes: 1099511627776, sysSeconds: 0 }\nlogLevel: warn\n'
-/** So long nothing may come while something is still owed. Above the longest will delay. */
-const patienceMs = 10_000
 const pollMs = 20
 
 /**
@@ -139,10 +139,11 @@ class Run {
   /** Waits until everybody has everything, or nothing has come for too long: what is owed then, nobody waits for again. */
   async #drain(): Promise<void> {
     const fleet = this.#fleet
+    const { patienceSeconds } = this.#plan
     let heard = -1
     let owed = Infinity
     let lastMs = performance.now()
-    while (owed > this.#givenUp && performance.now() - lastMs < patienceMs) {
+    while (owed > this.#givenUp && performance.now() - lastMs < patienceSeconds * 1000) {
       await sleep(pollMs)
       if (fleet.heard !== heard) {
         heard = fleet.heard
@@ -151,7 +152,7 @@ class Run {
       } else if (owed === Infinity && fleet.isIdle) owed = this.#owed()
     }
     if (owed === Infinity)
-      this.#history.incident('misbehaved', `${patienceMs / 1000} s without an answer: ${fleet.waiting}`)
+      this.#history.incident('misbehaved', `${patienceSeconds} s without an answer: ${fleet.waiting}`)
     else this.#givenUp = Math.max(owed, this.#givenUp)
   }
 
