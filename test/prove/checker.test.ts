@@ -116,6 +116,15 @@ const planted: readonly [name: string, expected: readonly Finding['kind'][], pla
   ['a retained message while the next is on its way', [], (story) => newerOnItsWay(story)],
   ['a forgotten QoS 2 id', ['QoS 2 id forgotten'], (story) => story.incident('QoS 2 id forgotten', '1 of publisher')],
   ['a lost will', ['will lost'], (story) => story.lose(story.will)],
+  [
+    'a will that waited for its delay while somebody subscribed',
+    [],
+    (story) => {
+      const will = story.acked('prove/b/will', { kind: 'will' })
+      story.subscriber.subscriptions.push(story.granted('prove/b/will', 1))
+      story.bring(will)
+    },
+  ],
   ['a will that had been stopped', ['will came after all'], (story) => void (story.will.withdrawn = true)],
 ]
 

@@ -130,7 +130,7 @@ class Judge implements Verdict {
 
   #came(subscriber: Subscriber, publication: Publication, matching: readonly Subscription[], count: number): void {
     const possible = matching.filter(
-      ({ askedAt, leftAt }) => askedAt < publication.ackedAt && publication.sentAt < leftAt,
+      ({ askedAt, leftAt }) => askedAt < lastAt(publication) && publication.sentAt < leftAt,
     )
     if (publication.withdrawn) this.#find('will came after all', about(publication, subscriber))
     if (possible.length === 0) return this.#find('subscription came back', about(publication, subscriber))
@@ -148,7 +148,7 @@ class Judge implements Verdict {
   ): void {
     const { kind, sentAt, ackedAt, bytes } = publication
     if (ackedAt === Infinity || bytes === 0) return
-    const owing = matching.find(({ grantedAt, leavingAt }) => grantedAt < sentAt && ackedAt < leavingAt)
+    const owing = matching.find(({ grantedAt, leavingAt }) => grantedAt < sentAt && lastAt(publication) <= leavingAt)
     if (!owing) return
     if (kind === 'probe') missed.add(owing)
     else this.#find(kind === 'will' ? 'will lost' : 'lost', about(publication, subscriber))
@@ -157,6 +157,11 @@ class Judge implements Verdict {
   #find(kind: Finding['kind'], what: string): void {
     this.findings.push({ kind, what })
   }
+}
+
+/** By then the broker has chosen whom it is for; a will may wait for its delay or for the broker. */
+function lastAt({ kind, ackedAt }: Publication): number {
+  return kind === 'will' ? Infinity : ackedAt
 }
 
 function about({ number, topic, qos, publisher }: Publication, { id }: Subscriber): string {
