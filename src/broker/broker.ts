@@ -14,19 +14,21 @@ import {
 import { MqttError, Reason } from '../mqtt/reason.ts'
 import { parseFilter, type QoS, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
+import { unpackGrant } from '../routing/delivery.ts'
 import { SubscriptionTree } from '../routing/tree.ts'
 import { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
-import type { Store } from '../store/port.ts'
+import type { Durability, Recovered, Store } from '../store/port.ts'
 import { Asking } from './asking.ts'
 import type { Cluster } from './cluster-port.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
 import type { Limits } from './limits.ts'
 import type { Observer } from './observer.ts'
-import { Publishing } from './publishing.ts'
+import { DurabilityRules } from './durability.ts'
+import { type Keeping, Publishing } from './publishing.ts'
 import { Subscribing } from './subscribing.ts'
 import { type SysFigures, SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
@@ -36,6 +38,8 @@ type Client = Connection<Session>
 export interface BrokerOptions {
   readonly host: Host
   readonly limits: Limits
+  /** Default: fsync for all, and the newest gives way when a queue is full. */
+  readonly keeping?: Keeping
   readonly store: Store
   readonly cluster: Cluster
   readonly hooks: Hooks
@@ -53,11 +57,13 @@ export interface OwnMessage {
   readonly retain: boolean
 }
 
+const defaultKeeping: Keeping = { durability: 'fsync', rules: new DurabilityRules([]), overflow: 'drop-newest' }
+
 /**
  * The broker: events of connections in, deliveries and acknowledgements out. It runs to completion on every event and
  * touches nothing of the outside but what it was handed.
  *
- *   PUBLISH ─▶ allowed? ─▶ tree.match ─▶ session.deliver … ─▶ store ─▶ acknowledgement, once durable
+ *   PUBLISH ─▶ allowed? ─▶ tree.match ─▶ session.deliver … ─▶ store ─▶ acknowledgement, once on disk
  */
 export class Broker implements ConnectionEvents<Session> {
   readonly ledger = new Ledger()
@@ -67,7 +73,8 @@ export class Broker implements ConnectionEvents<Session> {
   readonly #host: Host
   readonly #store: Store
   readonly #observer: Observer
-  readonly #limits: { -readonly [Name in keyof Limits]: Limits[Name] }
+  readonly #limits: { -readonly [Name in keyof Limits]: Limits[Name] } & { overflow: Keeping['overflow'] }
+  readonly #keeping: { -readonly [Name in keyof Keeping]: Keeping[Name] }
   readonly #options: BrokerOptions
   readonly #context: ConnectionContext<Session>
   readonly #wheel: TimingWheel
@@ -89,7 +96,9 @@ export class Broker implements ConnectionEvents<Session> {
   constructor(options: BrokerOptions) {
     const { host, store, cluster, hooks, observer } = options
     // One copy that everybody reads, so that a reload reaches them all.
-    const limits = { ...options.limits }
+    const keeping = { ...(options.keeping ?? defaultKeeping) }
+    const limits = { ...options.limits, overflow: keeping.overflow }
+    this.#keeping = keeping
     this.#options = options
     this.#host = host
     this.#store = store
@@ -122,10 +131,16 @@ export class Broker implements ConnectionEvents<Session> {
       },
     })
     const now = () => host.clock.now()
-    this.sessions = new Sessions(this.ledger, this.#slab, limits, host.clock, this.#wheel, {
+    this.sessions = new Sessions(this.ledger, this.#slab, store, limits, host.clock, this.#wheel, {
       publishWill: (session, will) => this.#publishing.publishWill(session, will),
       ended: (session) => this.#ended(session),
-      move: (message, terms, from) => this.#publishing.move(message, terms, from),
+      move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
+    })
+    const { sessions } = this
+    store.serve({
+      session: (number) => sessions.session(number),
+      retained: (topic) => this.retained.get(topic),
+      moved: (number, seq, lsn) => sessions.moved(number, seq, lsn),
     })
     const { ledger, tree, retained } = this
     const asking = new Asking(this.#wheel, now, limits)
@@ -146,6 +161,8 @@ export class Broker implements ConnectionEvents<Session> {
       cluster,
       gate,
       observer,
+      keeping,
+      limits,
       now,
     })
     this.#subscribing = new Subscribing({
@@ -161,19 +178,37 @@ export class Broker implements ConnectionEvents<Session> {
       now,
     })
     this.#gate = gate
+    // Behind the gate: a PUBLISH that waited comes after the acknowledgements that did.
+    store.onProgress(() => sessions.pumpDurable())
     this.#sys = new SysTopics((topic, payload) =>
       this.inject({ topic, payload: Buffer.from(payload), qos: 0, retain: true }),
     )
     // Told when the turn is over: who is told may publish, and must not meet a delivery half done.
-    this.ledger.listener = (mishap, clientId, { topic }) => {
-      if (observer.lost) host.clock.endOfTurn(() => observer.lost?.(mishap, clientId, topic.name))
+    this.ledger.listener = (mishap, clientId, message) => {
+      if (observer.lost) host.clock.endOfTurn(() => observer.lost?.(mishap, clientId, message?.topic.name ?? ''))
     }
     this.#stopTicking = host.clock.every(this.#wheel.resolutionMs, () => this.#tick())
   }
 
-  /** A client has opened a stream. Feed its bytes to what this returns. */
-  accept(stream: Stream): Client {
+  /** Takes over what was kept, before anybody connects. What fell due meanwhile happens at the first tick. */
+  restore(recovered: Recovered): void {
+    for (const kept of recovered.sessions) {
+      const session = this.sessions.restore(kept)
+      for (const [filter, packed] of kept.subscriptions) {
+        session.subscriptions.set(filter, packed)
+        this.tree.subscribe(session, parseFilter(filter), unpackGrant(packed))
+      }
+    }
+    for (const message of recovered.retained) this.retained.set(message)
+  }
+
+  /**
+   * A client has opened a stream. Feed its bytes to what this returns.
+   * @param durability the class of what it publishes, where its topic says nothing else
+   */
+  accept(stream: Stream, durability: Durability = this.#keeping.durability): Client {
     const connection = new Connection<Session>(stream, this.#context)
+    connection.durability = durability
     if (this.#draining) {
       connection.abandon()
       connection.closed()
@@ -192,8 +227,9 @@ export class Broker implements ConnectionEvents<Session> {
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */
-  relimit(limits: Limits): void {
-    Object.assign(this.#limits, limits)
+  relimit(limits: Limits, keeping: Keeping = this.#keeping): void {
+    Object.assign(this.#keeping, keeping)
+    Object.assign(this.#limits, limits, { overflow: keeping.overflow })
     this.#context.limits = limits
   }
 
@@ -245,7 +281,7 @@ export class Broker implements ConnectionEvents<Session> {
         'a session expiry in DISCONNECT after none in CONNECT',
       )
     session.expire(Math.min(asked, this.#limits.sessionExpirySeconds))
-    this.#store.session(session)
+    this.sessions.record(session)
   }
 
   closed(from: Client, fault: Error | undefined): void {
@@ -263,7 +299,6 @@ export class Broker implements ConnectionEvents<Session> {
   #ended(session: Session): void {
     for (const filter of session.subscriptions.keys()) this.tree.unsubscribe(session, parseFilter(filter))
     session.subscriptions.clear()
-    if (session.persistent) this.#store.sessionEnded(session)
   }
 
   #welcome(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
@@ -273,7 +308,11 @@ export class Broker implements ConnectionEvents<Session> {
     if (holder && holder.connectNumber > client.connectNumber)
       return client.close(Reason.sessionTakenOver, 'another client connected with this client id')
     const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpirySeconds)
+    // What would have to be kept cannot be; a session that is there goes on.
+    if (this.#store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !this.sessions.get(client.clientId)))
+      return client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', 'the disk is full'))
     const { session, present } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
+    session.epoch++
     session.will = packet.will
     session.username = client.username
     client.session = session
@@ -292,7 +331,9 @@ export class Broker implements ConnectionEvents<Session> {
       ...(packet.authenticationMethod !== undefined && { authenticationMethod: packet.authenticationMethod }),
       ...(data && { authenticationData: Buffer.from(data) }),
     }
-    const lsn = this.#store.session(session)
+    // A session that was there before is as durable as it was: only a new one, or an old one's end, is waited for.
+    const recorded = this.sessions.record(session)
+    const lsn = present && this.#store.full ? 0 : recorded
     const welcome = () => {
       client.accept(present, properties)
       // Too small a client for CONNACK is gone already.
@@ -338,8 +379,10 @@ export class Broker implements ConnectionEvents<Session> {
 
   pubrec(from: Client, packetId: number, reason: number): void {
     // An id that we do not know is released all the same, so that a confused client comes to an end.
-    const known = from.session!.pubrec(packetId, reason)
-    if (reason < 0x80) from.sender.pubrel(packetId, known ? Reason.success : Reason.packetIdNotFound)
+    const lsn = from.session!.pubrec(packetId, reason)
+    if (reason >= 0x80) return
+    // Behind the record that it arrived: after a crash it would be sent once more, to a client that has forgotten it.
+    this.#gate.promise(from, Math.max(0, lsn), pubrel, packetId, lsn < 0 ? Reason.packetIdNotFound : Reason.success)
   }
 
   pubrel(from: Client, packetId: number): void {
@@ -399,4 +442,8 @@ export class Broker implements ConnectionEvents<Session> {
       heapBytes: this.#options.heapBytes(),
     }
   }
+}
+
+function pubrel(client: Client, packetId: number, reason: number): void {
+  client.sender.pubrel(packetId, reason)
 }

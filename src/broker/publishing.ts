@@ -3,21 +3,30 @@ import type { Connection } from '../mqtt/connection.ts'
 import { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { MqttError, publishReasons, Reason, refusalIn } from '../mqtt/reason.ts'
-import type { TopicTable } from '../mqtt/topic.ts'
+import { parseFilter, type Topic, type TopicTable } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
-import type { Delivery } from '../routing/delivery.ts'
+import type { Delivery, Match } from '../routing/delivery.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Ledger } from '../sessions/ledger.ts'
-import type { Terms } from '../sessions/outbox.ts'
+import type { Overflow, Terms } from '../sessions/outbox.ts'
 import type { Session } from '../sessions/session.ts'
-import type { Lsn, Store } from '../store/port.ts'
+import type { Durability, Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
 import type { Cluster } from './cluster-port.ts'
 import type { AckGate } from './gate.ts'
+import type { DurabilityRules } from './durability.ts'
 import { infoOf } from './handshake.ts'
 import type { Observer } from './observer.ts'
 
 type Client = Connection<Session>
+
+/** What is kept how; a reload changes it. */
+export interface Keeping {
+  /** The class of what comes through no listener. */
+  readonly durability: Durability
+  readonly rules: DurabilityRules
+  readonly overflow: Overflow
+}
 
 /** What publishing works with. */
 export interface PublishingParts {
@@ -31,28 +40,35 @@ export interface PublishingParts {
   readonly cluster: Cluster
   readonly gate: AckGate
   readonly observer: Observer
+  readonly keeping: Keeping
+  readonly limits: { readonly overflow: Overflow }
   readonly now: () => number
 }
 
 /**
  * The way of a message through the broker.
  *
- *   PUBLISH ─▶ known QoS 2 id? ─▶ allowed? ─▶ retained ─▶ match ─▶ deliver … ─▶ store ─▶ acknowledgement, once durable
+ *   PUBLISH ─▶ known QoS 2 id? ─▶ allowed? ─▶ room? ─▶ match ─▶ deliver … ─▶ store ─▶ acknowledgement, once on disk
+ *                                                       each persistent session on the way goes into the store's record
  */
 export class Publishing {
   readonly #parts: PublishingParts
-  /** The persistent sessions that the message at hand is for: scratch, so that a publish allocates no list. */
-  readonly #recipients: Session[] = []
+  /** Publishers that are not read while the store is behind. */
+  #slowed: Client[] = []
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
+    parts.store.onProgress(() => {
+      if (this.#slowed.length === 0 || parts.store.behind) return
+      for (const client of this.#slowed.splice(0)) client.release()
+    })
   }
 
   /** A client's PUBLISH. */
   publish(from: Client, message: Message, packetId: number): void {
     // A QoS 2 message that came before is acknowledged and goes nowhere [MQTT-4.3.3-10].
     const before = message.qos === 2 ? from.session!.received(packetId) : undefined
-    if (before !== undefined) return this.#parts.gate.promise(from, before, (client) => client.pubrecAgain(packetId))
+    if (before !== undefined) return this.#parts.gate.promise(from, before, pubrecAgain, packetId)
     if (message.topic.bytes[0] === dollar && isReserved(message.topic.name))
       return this.#deny(from, message, packetId, reserved)
     const { hooks, asking } = this.#parts
@@ -76,17 +92,17 @@ export class Publishing {
 
   /** A message from nobody's connection: the host program's, or `$SYS`. */
   inject(message: Message): void {
-    this.#route(message, undefined, 0)
-    this.#parts.cluster.forward(message)
+    const { keeping, cluster } = this.#parts
+    this.#route(message, undefined, 0, this.#durability(message.topic, keeping.durability))
+    cluster.forward(message)
   }
 
   pubrel(from: Client, packetId: number): void {
     const { store, gate } = this.#parts
     const session = from.session!
     const reason = session.release(packetId) ? Reason.success : Reason.packetIdNotFound
-    const lsn = session.persistent ? store.released(session, packetId) : 0
-    if (gate.open(from, lsn)) from.pubcomp(packetId, reason)
-    else gate.hold(from, lsn, (client) => client.pubcomp(packetId, reason))
+    const lsn = session.persistent && reason === Reason.success ? store.released(session.number, packetId) : 0
+    gate.promise(from, lsn, pubcomp, packetId, reason)
   }
 
   /** May this client leave this will? `then` may run later. */
@@ -133,13 +149,18 @@ export class Publishing {
   }
 
   /** Gives a copy of a session that has ended to another member of its group. False when there is none. */
-  move(message: Message, terms: Terms, from: Session): boolean {
-    const next = (terms as Delivery<Session>).group?.pick(from)
+  move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean {
+    const { tree, now, ledger, store, keeping } = this.#parts
+    const group = filter === undefined ? (terms as Delivery<Session>).group : tree.group(parseFilter(filter))
+    const next = group?.pick(from)
     // To the next member it would be a new delivery, and none begins behind its expiry [MQTT-3.3.2-5].
-    if (!next || message.expiresAtMs <= this.#parts.now()) return false
+    if (!next || message.expiresAtMs <= now()) return false
     // The copy goes on; it is not made again.
-    this.#parts.ledger.copies--
-    next.subscriber.deliver(message, next, next.retainAsPublished && message.retain, true)
+    ledger.copies--
+    const durability = this.#durability(message.topic, keeping.durability)
+    message.lsn = durability === 'memory' ? 0 : store.next
+    if (next.subscriber.deliver(message, next, next.retainAsPublished && message.retain))
+      store.message(message, false, 0, 0, durability)
     return true
   }
 
@@ -148,28 +169,39 @@ export class Publishing {
   }
 
   #accept(from: Client, message: Message, packetId: number): void {
-    const { gate, cluster, observer } = this.#parts
+    const { gate, cluster, observer, ledger, store, limits } = this.#parts
     const session = from.session!
+    const durability = this.#durability(message.topic, from.durability)
+    if (store.full || limits.overflow === 'reject') {
+      const why = this.#noRoom(message, session, durability)
+      if (why !== undefined) return this.#turnAway(from, message, packetId, why)
+    }
     observer.published?.(message, session.clientId)
-    const copies = this.#parts.ledger.copies
-    const lsn = this.#route(message, session, packetId)
+    const copies = ledger.copies
+    const lsn = this.#route(message, session, packetId, durability)
     if (message.qos === 2) session.receive(packetId, lsn)
     cluster.forward(message)
+    if (store.behind) this.#slow(from)
     if (message.qos === 0) return
-    const reason = this.#parts.ledger.copies === copies ? Reason.noMatchingSubscribers : Reason.success
-    if (gate.open(from, lsn)) acknowledge(from, message.qos, packetId, reason)
-    else gate.hold(from, lsn, (client) => acknowledge(client, message.qos, packetId, reason))
+    const reason = ledger.copies === copies ? Reason.noMatchingSubscribers : Reason.success
+    gate.promise(from, lsn, sends[durability][message.qos], packetId, reason, durability)
+  }
+
+  #durability(topic: Topic, otherwise: Durability): Durability {
+    const { rules } = this.#parts.keeping
+    return rules.none ? otherwise : rules.of(topic, otherwise)
   }
 
   /** Delivers to everybody who wants the message; gives the lsn behind which its acknowledgement may leave. */
-  #route(message: Message, publisher: Session | undefined, packetId: number): Lsn {
+  #route(message: Message, publisher: Session | undefined, packetId: number, durability: Durability): Lsn {
     const { tree, ledger, store } = this.#parts
-    const recipients = this.#recipients
     ledger.published++
-    if (message.retain) this.#retain(message, publisher)
-    const match = tree.match(message.topic)
-    const { deliveries, groups } = match
+    const kept = durability !== 'memory'
+    message.lsn = kept ? store.next : 0
+    const retains = message.retain && this.#retain(message, publisher)
+    const { deliveries, groups } = tree.match(message.topic)
     let copies = 0
+    let recorded = false
     for (let i = 0; i < deliveries.length; i++) {
       let delivery = deliveries[i]!
       if (delivery.subscriber === message.publisher) {
@@ -177,36 +209,71 @@ export class Publishing {
         if (own === undefined) continue
         delivery = own
       }
-      const session = delivery.subscriber
-      session.deliver(message, delivery, delivery.retainAsPublished && message.retain, false)
       copies++
-      if (session.persistent && message.qos > 0 && delivery.qos > 0) recipients.push(session)
+      if (delivery.subscriber.deliver(message, delivery, delivery.retainAsPublished && message.retain)) recorded = true
     }
     for (let i = 0; i < groups.length; i++) {
       const delivery = groups[i]!.pick()
       if (delivery === undefined) continue
-      const session = delivery.subscriber
-      session.deliver(message, delivery, delivery.retainAsPublished && message.retain, true)
       copies++
-      if (session.persistent && message.qos > 0 && delivery.qos > 0) recipients.push(session)
+      if (delivery.subscriber.deliver(message, delivery, delivery.retainAsPublished && message.retain)) recorded = true
     }
     if (copies > 0) ledger.matched++
     else ledger.unmatched++
-    const keepsId = message.qos === 2 && publisher?.persistent === true
-    if (recipients.length === 0 && !message.retain && !keepsId) return 0
-    const lsn = store.message(message, recipients, keepsId ? publisher : undefined, packetId)
-    recipients.length = 0
-    return lsn
+    const owner = message.qos === 2 && publisher?.persistent === true ? publisher.number : 0
+    if (!recorded && !(kept && (retains || owner !== 0))) return 0
+    return store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability)
   }
 
-  #retain(message: Message, publisher: Session | undefined): void {
+  /** False when it is not retained, as there is no room. */
+  #retain(message: Message, publisher: Session | undefined): boolean {
     const { retained, ledger } = this.#parts
     // An empty payload clears, and is never kept itself [MQTT-3.3.1-6, -7].
-    if (message.payloadLength === 0) retained.clear(message.topic)
-    else if (!retained.set(message.keep())) {
-      ledger.notRetained++
-      ledger.listener?.('retained-full', publisher?.clientId ?? '', message)
+    if (message.payloadLength === 0) return retained.clear(message.topic)
+    if (retained.set(message.keep())) return true
+    ledger.notRetained++
+    ledger.listener?.('retained-full', publisher?.clientId ?? '', message)
+    return false
+  }
+
+  /** Why a message cannot be kept for everybody who should get it: a full disk, or a full queue that rejects. */
+  #noRoom(message: Message, publisher: Session, durability: Durability): string | undefined {
+    const { tree, store } = this.#parts
+    const needsDisk = store.full && durability !== 'memory'
+    if (needsDisk && (message.retain || (message.qos === 2 && publisher.persistent))) return diskFull
+    const { deliveries, groups } = tree.match(message.topic)
+    const refusedBy = ({ subscriber, qos }: Match<Session>['deliveries'][number]): string | undefined => {
+      const both = Math.min(message.qos, qos)
+      if (needsDisk && both > 0 && subscriber.persistent) return diskFull
+      return subscriber.refuses(both) ? 'the queue of a subscriber is full' : undefined
     }
+    for (const delivery of deliveries) {
+      const own = delivery.subscriber === publisher ? delivery.own : delivery
+      const why = own && refusedBy(own)
+      if (why !== undefined) return why
+    }
+    for (const group of groups) {
+      const member = group.peek()
+      const why = member && refusedBy(member)
+      if (why !== undefined) return why
+    }
+    return undefined
+  }
+
+  /** Nobody gets the message, and the publisher knows: 0x97, or no acknowledgement and an end (3.x cannot say no). */
+  #turnAway(from: Client, message: Message, packetId: number, why: string): void {
+    const { ledger } = this.#parts
+    ledger.published++
+    ledger.refuse(Reason.quotaExceeded, from.clientId, message)
+    if (message.qos === 0) return
+    if (from.version !== 5) return from.fail(new MqttError(Reason.quotaExceeded, 'MQTT-4.3.2', why))
+    this.#refuse(from, message.qos, packetId, Reason.quotaExceeded, why)
+  }
+
+  /** More waits for the disk than should: reads nothing more from this client until it does not. */
+  #slow(from: Client): void {
+    from.hold()
+    this.#slowed.push(from)
   }
 
   #deny(from: Client, message: Message, packetId: number, denied: MqttError): void {
@@ -215,18 +282,39 @@ export class Publishing {
     ledger.refuse(denied.reason, from.clientId, message)
     // 3.x has no way to say no: it is acknowledged all the same [MQTT-3.3.5-2 of 3.1.1].
     const reason = refusalIn(publishReasons, denied.reason)
-    if (message.qos === 0) return
+    if (message.qos > 0) this.#refuse(from, message.qos, packetId, reason, denied.message)
+  }
+
+  #refuse(from: Client, qos: number, packetId: number, reason: number, why: string): void {
     // Behind the acknowledgements of what came earlier [MQTT-4.6.0-2, -3].
     this.#parts.gate.promise(from, 0, (client) => {
-      if (message.qos === 1) client.puback(packetId, reason, denied.message)
-      else client.pubrec(packetId, reason, denied.message)
+      if (qos === 1) client.puback(packetId, reason, why)
+      else client.pubrec(packetId, reason, why)
     })
   }
 }
 
-function acknowledge(client: Client, qos: number, packetId: number, reason: number): void {
-  if (qos === 1) client.puback(packetId, reason)
-  else client.pubrec(packetId, reason)
+const diskFull = 'the disk is full'
+
+type Send = (client: Client, packetId: number, reason: number) => void
+
+// One function for each class and QoS, made once: a publish makes no closure.
+const sends = { fsync: sendsOf('fsync'), os: sendsOf('os'), memory: sendsOf('memory') }
+
+function sendsOf(durability: Durability): readonly [never, Send, Send] {
+  return [
+    undefined as never,
+    (client, packetId, reason) => client.puback(packetId, reason, undefined, durability),
+    (client, packetId, reason) => client.pubrec(packetId, reason, undefined, durability),
+  ]
+}
+
+function pubrecAgain(client: Client, packetId: number): void {
+  client.pubrecAgain(packetId)
+}
+
+function pubcomp(client: Client, packetId: number, reason: number): void {
+  client.pubcomp(packetId, reason)
 }
 
 function requestOf(will: WillPacket): PublishRequest {

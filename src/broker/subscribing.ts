@@ -88,12 +88,11 @@ export class Subscribing {
         return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
       session.subscriptions.delete(filter)
       tree.unsubscribe(session, parseFilter(filter))
-      if (session.persistent) lsn = store.unsubscribed(session, filter)
+      if (session.persistent) lsn = store.unsubscribed(session.number, filter)
       observer.unsubscribed?.(session.clientId, filter)
       return Reason.success
     })
-    if (gate.open(from, lsn)) from.unsuback(packet.packetId, codes)
-    else gate.hold(from, lsn, (client) => client.unsuback(packet.packetId, codes))
+    gate.promise(from, lsn, (client) => client.unsuback(packet.packetId, codes))
   }
 
   #grant(from: Client, packet: SubscribePacket, wishes: readonly Wish[]): void {
@@ -106,14 +105,17 @@ export class Subscribing {
     // What earlier SUBSCRIBEs still have to bring, this one brings anew. A filter that stands here twice brings it twice.
     session.stopFeeds(new Set(wishes.flatMap(({ entry, denied }) => (denied ? [] : [entry.filter]))))
     const codes = wishes.map((wish) => {
-      const denied = wish.denied ?? this.#overQuota(session, wish.entry.filter)
+      const denied = wish.denied ?? this.#noRoom(session, wish.entry.filter)
       if (denied || !wish.parsed) {
         why ??= denied?.message
         ledger.refusal(denied?.reason ?? Reason.topicFilterInvalid)
         return from.version === 5 && denied ? refusalIn(subscribeReasons, denied.reason) : 0x80
       }
       const existed = this.#subscribe(session, wish.entry, wish.parsed, packet.subscriptionId)
-      if (session.persistent) lsn = store.subscribed(session, wish.entry.filter)
+      if (session.persistent) {
+        const { filter } = wish.entry
+        lsn = store.subscribed(session.number, filter, session.subscriptions.get(filter)!)
+      }
       // Retained messages: none for a shared subscription; with handling 1 for a new one only [MQTT-3.3.1-9 to -11].
       const { retainHandling } = wish.entry
       if (wish.parsed.group === undefined && (retainHandling === 0 || (retainHandling === 1 && !existed)))
@@ -142,7 +144,9 @@ export class Subscribing {
     session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now(), searchStride))
   }
 
-  #overQuota(session: Session, filter: string): MqttError | undefined {
+  #noRoom(session: Session, filter: string): MqttError | undefined {
+    if (session.persistent && this.#parts.store.full)
+      return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', 'the disk is full')
     if (session.subscriptions.size < this.#parts.limits.subscriptionsPerSession || session.subscriptions.has(filter))
       return undefined
     const most = this.#parts.limits.subscriptionsPerSession

@@ -75,12 +75,16 @@ export class Connection<S> implements StreamEvents {
   username: string | undefined = undefined
   keepAliveSeconds = 0
   authenticationMethod: string | undefined = undefined
+  /** The class of durability of what comes through its listener. */
+  durability: 'fsync' | 'os' | 'memory' = 'fsync'
   /** Its CONNECT's place among those of the broker. */
   connectNumber = 0
   /** Called when its socket has taken so much that more may come. */
   drained: (() => void) | undefined = undefined
   /** Acknowledgements to this client that wait for the store. */
   heldAcks = 0
+  /** Of these, those that wait for a sync. */
+  heldSyncs = 0
   readonly #context: ConnectionContext<S>
   readonly #stream: Stream
   readonly #framer: Framer
@@ -399,14 +403,14 @@ export class Connection<S> implements StreamEvents {
     else this.#send({ cmd: 'connack', sessionPresent: sessionPresent && this.version === 4, returnCode: 0 })
   }
 
-  puback(packetId: number, reason: number, why?: string): void {
+  puback(packetId: number, reason: number, why?: string, durability?: string): void {
     this.#unackedIn--
-    this.sender.ack(0x40, packetId, reason, why)
+    this.sender.ack(0x40, packetId, reason, why, durability)
   }
 
-  pubrec(packetId: number, reason: number, why?: string): void {
+  pubrec(packetId: number, reason: number, why?: string, durability?: string): void {
     if (reason >= 0x80) this.#unackedIn--
-    this.sender.ack(0x50, packetId, reason, why)
+    this.sender.ack(0x50, packetId, reason, why, durability)
   }
 
   /** Answers a QoS 2 PUBLISH that has been answered before: it does not count again against receive maximum. */

@@ -45,6 +45,8 @@ export interface ConnectPacket {
   readonly topicAliasMaximum: number
   readonly wantsResponseInformation: boolean
   readonly wantsProblemInformation: boolean
+  /** It said so; the default is to want it. */
+  readonly asksForProblemInformation: boolean
   readonly authenticationMethod: string | undefined
   readonly authenticationData: Uint8Array | undefined
 }
@@ -145,6 +147,7 @@ export class PacketDecoder {
       topicAliasMaximum: asked?.topicAliasMaximum ?? 0,
       wantsResponseInformation: asked?.requestResponseInformation === true,
       wantsProblemInformation: asked?.requestProblemInformation !== false,
+      asksForProblemInformation: asked?.requestProblemInformation === true,
       authenticationMethod: method,
       authenticationData: asked?.authenticationData && Buffer.from(asked.authenticationData),
     }

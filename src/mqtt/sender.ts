@@ -16,6 +16,8 @@ export class Sender {
   readonly #unsentBytes: number
   #version: Version = 4
   #explains = true
+  /** The client asked for problem information in so many words: acknowledgements name the class of durability. */
+  #tellsDurability = false
   #maximumPacketBytes = Infinity
   #aliases: Map<Topic, number> | undefined = undefined
   #aliasMaximum = 0
@@ -36,6 +38,7 @@ export class Sender {
   configure(packet: ConnectPacket, aliases: number): void {
     this.#version = packet.version
     this.#explains = packet.wantsProblemInformation
+    this.#tellsDurability = packet.asksForProblemInformation
     this.#maximumPacketBytes = packet.maximumPacketBytes
     this.#aliasMaximum = Math.min(packet.topicAliasMaximum, aliases)
   }
@@ -107,11 +110,19 @@ export class Sender {
   }
 
   pubrel(packetId: number, reason: number = Reason.success): void {
-    this.ack(0x62, packetId, reason, undefined)
+    this.ack(0x62, packetId, reason)
   }
 
-  /** PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70). `why` goes along if the client wants to know. */
-  ack(first: 0x40 | 0x50 | 0x62 | 0x70, packetId: number, reason: number, why: string | undefined): void {
+  /**
+   * PUBACK (0x40), PUBREC (0x50), PUBREL (0x62) or PUBCOMP (0x70). `why` goes along if the client wants to know, and so
+   * does what was done before a PUBACK or PUBREC left, if it asked.
+   */
+  ack(first: 0x40 | 0x50 | 0x62 | 0x70, packetId: number, reason: number, why?: string, durability?: string): void {
+    if (this.#tellsDurability && durability !== undefined) {
+      const properties = { userProperties: { durability } }
+      const packet = { cmd: ackNames[first], messageId: packetId, reasonCode: reason, properties } as Packet
+      if (this.packet(packet)) return
+    }
     if (reason === 0 || this.#version !== 5) return this.output.short(first, packetId)
     if (why === undefined || !this.#explains)
       return this.output.frame(Uint8Array.of(first, 3, packetId >> 8, packetId & 0xff, reason))

@@ -54,6 +54,15 @@ export function packGrant(grant: Grant): number {
   return (grant.subscriptionId << idShift) | flags | grant.qos
 }
 
+export function unpackGrant(packed: number): Grant {
+  return {
+    qos: (packed & 3) as QoS,
+    noLocal: (packed & noLocalBit) !== 0,
+    retainAsPublished: (packed & retainBit) !== 0,
+    subscriptionId: packed >>> idShift,
+  }
+}
+
 export function isPlain(packed: number): boolean {
   return packed >>> idShift === 0
 }

@@ -13,12 +13,16 @@ const sample = 8
 export class SharedGroup<S extends Member> {
   readonly #members: Delivery<S>[] = []
   readonly #places = new Map<S, number>()
+  /** As a client writes it. */
+  readonly name: string
   #start = 0
 
   constructor(
     readonly group: string,
     readonly filter: TopicFilter,
-  ) {}
+  ) {
+    this.name = `$share/${group}/${filter}`
+  }
 
   get members(): number {
     return this.#members.length
@@ -45,6 +49,14 @@ export class SharedGroup<S extends Member> {
     }
     this.#places.delete(subscriber)
     return true
+  }
+
+  /** Who would get the next message. */
+  peek(): Delivery<S> | undefined {
+    const start = this.#start
+    const member = this.pick()
+    this.#start = start
+    return member
   }
 
   /**

@@ -90,6 +90,15 @@ export class SubscriptionTree<S extends Member> {
     return removed
   }
 
+  /** The members of a shared subscription; undefined when it has none. */
+  group({ filter, group }: ParsedFilter): SharedGroup<S> | undefined {
+    if (group === undefined) return undefined
+    const number = this.#filters.find(this.#path.readText(filter))
+    const name = number === 0 ? 0 : this.#filters.levels.find(this.#groupPath.readText(group), 0)
+    const entry = name === 0 ? 0 : this.#lists.find(number, -name)
+    return entry === 0 ? undefined : this.#groups[this.#lists.grant(entry)]
+  }
+
   /**
    * Who gets a message on `topic`. The answer is kept on the topic and holds until a subscription that touches it
    * changes. Then its arrays are replaced, not changed, so one that is being walked stays as it was.

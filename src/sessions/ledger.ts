@@ -1,5 +1,5 @@
 import type { Message } from '../mqtt/message.ts'
-import { reasonName } from '../mqtt/reason.ts'
+import { Reason, reasonName } from '../mqtt/reason.ts'
 
 /** Why a copy of a message did not reach a subscriber, or a publish was refused. */
 export const losses = [
@@ -11,14 +11,18 @@ export const losses = [
   'refused-by-client',
   'session-ended',
   'no-member',
+  'damaged',
 ] as const
 export type Loss = (typeof losses)[number]
 
 /** What a listener is told: a loss, a publish that was refused, or one that went out but is not retained. */
-export type Mishap = Loss | 'not-authorized' | 'retained-full'
+export type Mishap = Loss | 'not-authorized' | 'retained-full' | 'quota-exceeded'
 
-/** Told of each loss: where it becomes a log line, a metric, an answer to "why". */
-export type LossListener = (mishap: Mishap, clientId: string, message: Message) => void
+/**
+ * Told of each loss: where it becomes a log line, a metric, an answer to "why". The message is undefined when it is not in
+ * memory any more.
+ */
+export type LossListener = (mishap: Mishap, clientId: string, message: Message | undefined) => void
 
 /**
  * Counts every message from the moment it is accepted to its end, so that nothing vanishes:
@@ -47,7 +51,7 @@ export class Ledger {
   listener: LossListener | undefined = undefined
 
   /** A copy ends here. */
-  lose(loss: Loss, clientId: string, message: Message): void {
+  lose(loss: Loss, clientId: string, message: Message | undefined): void {
     this.lost[loss]++
     this.listener?.(loss, clientId, message)
   }
@@ -56,7 +60,7 @@ export class Ledger {
   refuse(reason: number, clientId: string, message: Message): void {
     this.refused++
     this.refusal(reason)
-    this.listener?.('not-authorized', clientId, message)
+    this.listener?.(reason === Reason.quotaExceeded ? 'quota-exceeded' : 'not-authorized', clientId, message)
   }
 
   /** A connection, a subscription or a publish was refused, or a connection was closed for a fault. */

@@ -1,7 +1,7 @@
-import type { Message } from '../mqtt/message.ts'
-import type { Slab } from '../mqtt/message.ts'
+import type { Message, Slab } from '../mqtt/message.ts'
 import type { QoS } from '../mqtt/topic.ts'
-import type { Ledger } from './ledger.ts'
+import { Entry, type Lsn, type QueueView, type RecoveredSession, type Store } from '../store/port.ts'
+import type { Ledger, Loss } from './ledger.ts'
 
 /** A connection, as the outbox sees it. */
 export interface Outlet {
@@ -23,60 +23,140 @@ export interface Terms {
   readonly subscriptionIds: readonly number[] | undefined
 }
 
+/** What happens to a message for a queue that has no room. `reject`: its publisher is told before anybody gets it. */
+export type Overflow = 'drop-oldest' | 'drop-newest' | 'reject'
+
 export interface OutboxLimits {
   readonly queueMessages: number
   readonly queueBytes: number
+  /** The same, for all queues together. */
+  readonly queueBytesTotal: number
+  readonly overflow: Overflow
 }
 
-// What has become of an entry.
-const gone = 0
-const waiting = 1
-const sent = 2 // awaits PUBACK or PUBREC
-const released = 3 // PUBREL went out; awaits PUBCOMP
-const stateBits = 3
-const qos2Bit = 4
-const retainBit = 8
-const keepBit = 16 // held until it is acknowledged, whatever the session is
+/** What outboxes share. */
+export interface OutboxContext {
+  readonly limits: OutboxLimits
+  readonly ledger: Ledger
+  readonly slab: Slab
+  readonly store: Store
+  /** Bytes in all queues. */
+  readonly queued: { bytes: number }
+  /** Wall clock seconds of a monotonic time, rounded up. */
+  wallSeconds(atMs: number): number
+}
+
+/** Whose outbox it is. */
+export interface OutboxOwner {
+  readonly clientId: string
+  /** In the store; 0: not there. */
+  readonly number: number
+}
+
+/** What became of a push: it is not for the store, it was refused, or (0 and above) its sequence number for the store. */
+export const Pushed = { kept: -1, refused: -2 } as const
+
+const { stateBits, gone, waiting, sent, released, qos2, retain: retainBit, shared, bytesShift, mostBytes } = Entry
 
 /** Packet ids that can be out at once; one less than the ids there are, so that none is ever used twice. */
 const maximumSpan = 65_534
+const packetIds = 65_535
 
 /**
- * The QoS 1 and 2 messages of one session, in order: in flight first, then waiting. A ring, and ids that follow the ring,
- * so that an acknowledgement finds its entry without a table, and a delivery writes nothing down.
+ * The QoS 1 and 2 messages of one session, in order: in flight first, then waiting. A ring, and packet ids that follow
+ * from the sequence numbers, so that an acknowledgement finds its entry without a table, and a delivery writes nothing.
  *
- *      head                cursor              length
+ *      head                cursor              next
  *   ──┬─────────────────────┬───────────────────┬──
- *     │ sent on this        │ to be sent, or    │
- *     │ connection          │ sent again        │
- *   ──┴─────────────────────┴───────────────────┴──
- *     id = headId + offset
+ *     │ sent on this        │ to be sent, or    │       an entry: 4 bytes of `Entry`, and
+ *     │ connection          │ sent again        │       8 for where it stands in the store,
+ *   ──┴─────────────────────┴───────────────────┴──     or the message itself
+ *     packet id = 1 + seq % 65535
+ *
+ * A message that the store keeps is not held in memory: it is read again when its turn has come.
  */
-export class Outbox {
+export class Outbox implements QueueView {
   /** QoS 1 and 2 messages that the client takes unacknowledged. */
   window = 0
   /** Keep what has been sent until it is acknowledged, to send it again on the next connection. */
   keepsSent = false
-  #states = new Uint8Array(16)
-  #messages: (Message | undefined)[] = new Array<undefined>(16).fill(undefined)
-  #terms: (Terms | undefined)[] = new Array<undefined>(16).fill(undefined)
+  #entries: Uint32Array = new Uint32Array(16)
+  #lsns: Float64Array | undefined = undefined
+  #messages: (Message | undefined)[] | undefined = undefined
+  #terms: (Terms | undefined)[] | undefined = undefined
+  /** Wall clock seconds; 0: never. */
+  #expiries: Uint32Array | undefined = undefined
+  /** No entry expires before this; wall clock seconds, Infinity when none does. */
+  nextExpiry = Infinity
+  #slotOfHead = 0
   #head = 0
-  #headId = 1
   #cursor = 0
   #length = 0
   #unacked = 0
   #waiting = 0
   #bytes = 0
-  readonly #clientId: string
-  readonly #limits: OutboxLimits
-  readonly #ledger: Ledger
-  readonly #slab: Slab
+  /** What stands before it may have been sent by a process that is gone. */
+  #perhapsSent = 0
+  readonly #owner: OutboxOwner
+  readonly #context: OutboxContext
 
-  constructor(clientId: string, limits: OutboxLimits, ledger: Ledger, slab: Slab) {
-    this.#clientId = clientId
-    this.#limits = limits
-    this.#ledger = ledger
-    this.#slab = slab
+  constructor(owner: OutboxOwner, context: OutboxContext) {
+    this.#owner = owner
+    this.#context = context
+  }
+
+  /** Takes over a queue that was read back. `window`: how many of the first may have been sent already. */
+  restore({ head, next, lsns, entries, expiries }: RecoveredSession, window: number): void {
+    const length = next - head
+    let size = 16
+    while (size < length) size *= 2
+    this.#entries = resized(entries, new Uint32Array(size))
+    this.#lsns = resized(lsns, new Float64Array(size))
+    this.#expiries = expiries && resized(expiries, new Uint32Array(size))
+    this.#head = head
+    this.#length = length
+    this.#perhapsSent = head + Math.min(length, window)
+    for (let offset = 0; offset < length; offset++) {
+      const entry = this.#entries[offset]!
+      const state = entry & stateBits
+      if (state === gone) continue
+      this.#bytes += entry >>> bytesShift
+      if (state === released) continue
+      // A QoS 2 message that may have been sent is owed, even when it expires [MQTT-4.3.3-7].
+      const owed = (entry & qos2) !== 0 && head + offset < this.#perhapsSent
+      this.#entries[offset] = (entry & ~stateBits) | (owed ? sent : waiting)
+      if (!owed) this.#waiting++
+      const expiry = this.#expiries?.[offset] ?? 0
+      if (expiry !== 0 && expiry < this.nextExpiry) this.nextExpiry = expiry
+    }
+    this.#context.queued.bytes += this.#bytes
+    this.#trim()
+  }
+
+  get head(): number {
+    return this.#head
+  }
+
+  get next(): number {
+    return this.#head + this.#length
+  }
+
+  lsnOf(seq: number): Lsn {
+    return this.#lsns?.[this.#slot(seq - this.#head)] ?? 0
+  }
+
+  entryOf(seq: number): number {
+    return this.#entry(seq - this.#head)
+  }
+
+  expiryOf(seq: number): number {
+    return this.#expiries?.[this.#slot(seq - this.#head)] ?? 0
+  }
+
+  /** The store has copied message `seq` to another place. */
+  moved(seq: number, lsn: Lsn): void {
+    const offset = seq - this.#head
+    if (offset >= 0 && offset < this.#length && this.#lsns) this.#lsns[this.#slot(offset)] = lsn
   }
 
   /** Messages that have not been sent yet. */
@@ -101,25 +181,32 @@ export class Outbox {
     return pending
   }
 
-  /** Bytes of the messages that are held here. */
+  /** Bytes of the messages that it holds, in memory or on disk. */
   get bytes(): number {
     return this.#bytes
   }
 
   /** Has it no room for another message that must wait? */
   get full(): boolean {
-    return this.#waiting >= this.#limits.queueMessages || this.#bytes >= this.#limits.queueBytes
+    const { limits, queued } = this.#context
+    return (
+      this.#waiting >= limits.queueMessages ||
+      this.#bytes >= limits.queueBytes ||
+      queued.bytes >= limits.queueBytesTotal
+    )
   }
 
   /** Has it room for many, so that publishers may go on? */
   get relaxed(): boolean {
-    return this.#waiting * 2 <= this.#limits.queueMessages && this.#bytes * 2 <= this.#limits.queueBytes
+    const { limits } = this.#context
+    return this.#waiting * 2 <= limits.queueMessages && this.#bytes * 2 <= limits.queueBytes
   }
 
   /**
-   * Sends a message if its turn has come, else queues it. A full queue refuses the newest, and counts it.
+   * Sends a message if its turn has come, else queues it. A full queue drops the newest or its oldest, and counts it.
    * @param keep hold it until it is acknowledged, whatever the session is
    * @param overfill take it although the queue is full: its publisher waits
+   * @returns its sequence number when the store must keep it, else a `Pushed`
    */
   push(
     message: Message,
@@ -129,27 +216,41 @@ export class Outbox {
     keep: boolean,
     outlet: Outlet | undefined,
     overfill = false,
-  ): void {
-    const first = (qos === 2 ? qos2Bit : 0) | (retain ? retainBit : 0) | (keep ? keepBit : 0)
+  ): number {
+    const flags = (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? shared : 0)
+    const stored = this.keepsSent && message.lsn !== 0
     if (
       outlet !== undefined &&
       this.#cursor === this.#length &&
       this.#unacked < this.window &&
       this.#length < maximumSpan &&
-      !outlet.congested
+      !outlet.congested &&
+      // Exactly once holds only for what is known after a crash: it waits until it is durable.
+      !(stored && qos === 2)
     ) {
-      const packetId = this.#idAt(this.#length)
-      if (!outlet.send(message, qos, retain, false, packetId, terms.subscriptionIds))
-        return this.#ledger.lose('too-large', this.#clientId, message)
-      const slot = this.#append(first | sent)
-      if (keep || this.keepsSent) this.#hold(slot, message, terms)
+      const seq = this.next
+      if (!outlet.send(message, qos, retain, false, idOf(seq), terms.subscriptionIds)) {
+        this.#context.ledger.lose('too-large', this.#owner.clientId, message)
+        return Pushed.refused
+      }
+      const slot = this.#append(flags | sent)
+      if (stored) this.#store(slot, message)
+      else if (keep || this.keepsSent) this.#hold(slot, message, terms)
       this.#cursor++
       this.#unacked++
-      return
+      return stored ? seq : Pushed.kept
     }
-    if (this.full && !overfill) return this.#ledger.lose('queue-full', this.#clientId, message)
-    this.#hold(this.#append(first | waiting), message, terms)
+    if (this.full && !overfill && !this.#makeRoom()) {
+      this.#context.ledger.lose('queue-full', this.#owner.clientId, message)
+      return Pushed.refused
+    }
+    const seq = this.next
+    const slot = this.#append(flags | waiting)
+    if (stored) this.#store(slot, message)
+    else this.#hold(slot, message, terms)
+    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.#context.wallSeconds(message.expiresAtMs))
     this.#waiting++
+    return stored ? seq : Pushed.kept
   }
 
   /** A new connection: everything unacknowledged is sent again, in order, before anything new [MQTT-4.4.0-1]. */
@@ -158,47 +259,107 @@ export class Outbox {
     this.#cursor = 0
     this.#unacked = 0
     // PUBREL at once: only PUBLISH waits for room in the window [MQTT-3.3.4-10].
-    for (let offset = 0; offset < this.#length && this.#state(offset) !== waiting; offset++) {
-      if (this.#state(offset) !== released) continue
-      outlet.pubrel(this.#idAt(offset))
+    for (let offset = 0; offset < this.#length && offset < maximumSpan; offset++) {
+      const state = this.#state(offset)
+      if (state === waiting && this.#head + offset >= this.#perhapsSent) break
+      if (state !== released) continue
+      outlet.pubrel(idOf(this.#head + offset))
       this.#unacked++
     }
   }
 
-  /** Sends what the client's window and socket take. */
-  pump(outlet: Outlet, nowMs: number): void {
+  /**
+   * Sends what the client's window and socket take.
+   * @returns where the next message stands that is not in memory: fetch it and come again; 0 when nothing is missing
+   */
+  pump(outlet: Outlet, nowMs: number): Lsn {
+    const { store } = this.#context
+    let missing: Lsn = 0
     while (
       this.#cursor < this.#length &&
       this.#unacked < this.window &&
       this.#cursor < maximumSpan &&
       !outlet.congested
     ) {
-      const offset = this.#cursor++
+      const offset = this.#cursor
       const slot = this.#slot(offset)
-      const packetId = this.#idAt(offset)
-      const flags = this.#states[slot]!
-      const state = flags & stateBits
-      if (state === gone || state === released) continue
-      const message = this.#messages[slot]!
+      const entry = this.#entries[slot]!
+      const state = entry & stateBits
+      if (state === gone || state === released) {
+        this.#cursor++
+        continue
+      }
+      const lsn = this.#lsns?.[slot] ?? 0
+      // Exactly once holds only for what is known after a crash.
+      if (lsn !== 0 && (entry & qos2) !== 0 && lsn >= store.durable) {
+        this.waitsForStore = true
+        break
+      }
+      const copy = lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.#head + offset)
+      if (lsn !== 0 && copy === undefined) {
+        missing = lsn
+        break
+      }
+      const message = copy?.message ?? this.#messages![slot]!
+      const subscriptionIds = copy ? copy.subscriptionIds : this.#terms![slot]!.subscriptionIds
+      this.#cursor++
       // What has been sent once is owed, even when it expires [MQTT-4.3.3-7].
       if (state === waiting) {
         this.#waiting--
         if (message.expiresAtMs <= nowMs) {
-          this.#ledger.lose('expired', this.#clientId, message)
-          this.#free(slot)
+          this.#context.ledger.lose('expired', this.#owner.clientId, message)
+          this.#free(slot, offset)
           continue
         }
       }
-      const terms = this.#terms[slot]!
-      const qos = flags & qos2Bit ? 2 : 1
-      if (!outlet.send(message, qos, (flags & retainBit) !== 0, state === sent, packetId, terms.subscriptionIds)) {
-        this.#ledger.lose('too-large', this.#clientId, message)
-        this.#free(slot)
+      const seq = this.#head + offset
+      const dup = state === sent || seq < this.#perhapsSent
+      if (!outlet.send(message, entry & qos2 ? 2 : 1, (entry & retainBit) !== 0, dup, idOf(seq), subscriptionIds)) {
+        this.#context.ledger.lose('too-large', this.#owner.clientId, message)
+        this.#free(slot, offset)
         continue
       }
-      this.#states[slot] = (flags & ~stateBits) | sent
+      this.#entries[slot] = (entry & ~stateBits) | sent
       this.#unacked++
-      if (!this.keepsSent && !(flags & keepBit)) this.#forget(slot)
+      if (!this.keepsSent && !(entry & shared)) this.#forget(slot)
+    }
+    this.#trim()
+    return missing
+  }
+
+  /** The next one to send cannot go before the store has it on disk. Set by `pump`; whoever wakes it resets it. */
+  waitsForStore = false
+
+  /** The message at `lsn` cannot be read any more. */
+  damaged(lsn: Lsn): void {
+    for (let offset = this.#cursor; offset < this.#length; offset++) {
+      const slot = this.#slot(offset)
+      if (this.#lsns?.[slot] !== lsn || this.#state(offset) === gone) continue
+      if (this.#state(offset) === waiting) this.#waiting--
+      this.#context.ledger.lose('damaged', this.#owner.clientId, undefined)
+      this.#free(slot, offset)
+      break
+    }
+    this.#trim()
+  }
+
+  /**
+   * Drops what waits and has expired by `nowSeconds` (wall clock), and works out when the next one does. The cost is a look
+   * at each entry, so it is called when something is due, and no more often.
+   */
+  expire(nowSeconds: number): void {
+    this.nextExpiry = Infinity
+    const expiries = this.#expiries
+    if (!expiries) return
+    for (let offset = 0; offset < this.#length; offset++) {
+      const slot = this.#slot(offset)
+      const expiry = expiries[slot]!
+      if (expiry === 0 || this.#state(offset) !== waiting) continue
+      if (expiry > nowSeconds) {
+        if (expiry < this.nextExpiry) this.nextExpiry = expiry
+        continue
+      }
+      this.#lose('expired', slot, offset)
     }
     this.#trim()
   }
@@ -206,27 +367,33 @@ export class Outbox {
   /** PUBACK. False when no QoS 1 message of that id is in flight. */
   puback(packetId: number, reason: number): boolean {
     const offset = this.#offsetOf(packetId)
-    if (offset < 0 || (this.#flags(offset) & (stateBits | qos2Bit)) !== sent) return false
+    if (offset < 0 || (this.#entry(offset) & (stateBits | qos2)) !== sent) return false
     this.#end(offset, reason)
     return true
   }
 
-  /** PUBREC. False when the id is unknown; PUBREL follows otherwise, unless the client refused the message. */
-  pubrec(packetId: number, reason: number): boolean {
+  /**
+   * PUBREC. Gives where PUBREL may follow behind, -1 when the id is unknown. The message came to its end if the client
+   * refused it.
+   */
+  pubrec(packetId: number, reason: number): Lsn {
     const offset = this.#offsetOf(packetId)
-    if (offset < 0 || !(this.#flags(offset) & qos2Bit)) return false
+    if (offset < 0 || !(this.#entry(offset) & qos2)) return -1
     const state = this.#state(offset)
-    if (state === released) return true
-    if (state !== sent) return false
-    if (reason >= 0x80) this.#end(offset, reason)
-    else {
-      const slot = this.#slot(offset)
-      this.#states[slot] = qos2Bit | released
-      // It came on the last connection, and was not sent again on this one.
-      if (offset >= this.#cursor) this.#unacked++
-      this.#forget(slot)
+    if (state === released) return 0
+    if (state !== sent) return -1
+    if (reason >= 0x80) {
+      this.#end(offset, reason)
+      return 0
     }
-    return true
+    const slot = this.#slot(offset)
+    const stored = (this.#lsns?.[slot] ?? 0) !== 0
+    this.#entries[slot] = (this.#entries[slot]! & ~stateBits) | released
+    // It came on the last connection, and was not sent again on this one.
+    if (offset >= this.#cursor) this.#unacked++
+    if (stored) return this.#context.store.received(this.#owner.number, this.#head + offset)
+    this.#forget(slot)
+    return 0
   }
 
   pubcomp(packetId: number): boolean {
@@ -238,113 +405,185 @@ export class Outbox {
 
   /**
    * Ends everything: the session is over. What another client could still take is handed to `move` (never a QoS 2
-   * message that has been sent [MQTT-4.8.2-5]); false from it, and all the rest, is a loss.
+   * message that has been sent [MQTT-4.8.2-5]), with its terms or, if it was read again, the shared subscription that it
+   * came by; false from it, and all the rest, is a loss.
    */
-  end(move: (message: Message, terms: Terms) => boolean): void {
+  end(move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean): void {
+    const { ledger, store, queued } = this.#context
     for (let offset = 0; offset < this.#length; offset++) {
       const slot = this.#slot(offset)
-      const flags = this.#states[slot]!
-      if ((flags & stateBits) === gone) continue
-      const message = this.#messages[slot]
-      const movable = (flags & stateBits) === waiting || (flags & (stateBits | qos2Bit)) === sent
-      if (message && movable && move(message, this.#terms[slot]!)) continue
-      this.#ledger.lost['session-ended']++
-      if (message) this.#ledger.listener?.('session-ended', this.#clientId, message)
+      const entry = this.#entries[slot]!
+      const state = entry & stateBits
+      if (state === gone) continue
+      const lsn = this.#lsns?.[slot] ?? 0
+      const movable = state === waiting || (entry & (stateBits | qos2)) === sent
+      const again = lsn !== 0 && movable && (entry & shared) !== 0
+      const copy = again ? store.readNow(lsn, this.#owner.number, this.#head + offset) : undefined
+      const message = copy?.message ?? this.#messages?.[slot]
+      if (lsn !== 0) store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
+      if (message && movable && move(message, this.#terms?.[slot], copy?.shared)) continue
+      ledger.lose('session-ended', this.#owner.clientId, message)
     }
+    queued.bytes -= this.#bytes
     this.#length = this.#cursor = this.#unacked = this.#waiting = this.#bytes = 0
-    this.#messages.fill(undefined)
-    this.#terms.fill(undefined)
-    this.#states.fill(gone)
+    this.#messages = this.#terms = this.#lsns = this.#expiries = undefined
+    this.#entries.fill(gone)
   }
 
   #end(offset: number, reason: number): void {
     const slot = this.#slot(offset)
-    if (reason < 0x80) this.#ledger.delivered++
-    else {
-      this.#ledger.lost['refused-by-client']++
-      const message = this.#messages[slot]
-      if (message) this.#ledger.listener?.('refused-by-client', this.#clientId, message)
-    }
+    const { ledger } = this.#context
+    if (reason < 0x80) ledger.delivered++
+    else ledger.lose('refused-by-client', this.#owner.clientId, this.#messages?.[slot])
     if (offset < this.#cursor || this.#state(offset) === released) this.#unacked--
-    this.#free(slot)
+    const lsn = this.#lsns?.[slot] ?? 0
+    const seq = this.#head + offset
+    this.#forget(slot)
+    this.#entries[slot] = gone
     this.#trim()
+    if (lsn !== 0) this.#context.store.settled(this.#owner.number, this.#head, seq, lsn)
   }
 
-  #free(slot: number): void {
-    this.#states[slot] = gone
+  /** Drops the oldest that waits, if that is the policy. */
+  #makeRoom(): boolean {
+    if (this.#context.limits.overflow !== 'drop-oldest') return false
+    for (let offset = this.#cursor; offset < this.#length; offset++) {
+      if (this.#state(offset) !== waiting) continue
+      this.#lose('queue-full', this.#slot(offset), offset)
+      this.#trim()
+      return true
+    }
+    return false
+  }
+
+  /** One that waits comes to its end unsent. */
+  #lose(loss: Loss, slot: number, offset: number): void {
+    const { ledger, store } = this.#context
+    this.#waiting--
+    const lsn = this.#lsns?.[slot] ?? 0
+    // Not worth a read from the disk: who asks why is told by what is in memory.
+    const message =
+      this.#messages?.[slot] ??
+      (lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.#head + offset)?.message)
+    ledger.lose(loss, this.#owner.clientId, message)
+    this.#free(slot, offset)
+  }
+
+  /** An entry has come to its end; `#trim` follows. */
+  #free(slot: number, offset: number): void {
+    const lsn = this.#lsns?.[slot] ?? 0
     this.#forget(slot)
+    this.#entries[slot] = gone
+    if (lsn !== 0) this.#context.store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
+  }
+
+  /** The store keeps it. */
+  #store(slot: number, message: Message): void {
+    ;(this.#lsns ??= new Float64Array(this.#entries.length))[slot] = message.lsn
+    this.#count(slot, message.bytes)
   }
 
   #hold(slot: number, message: Message, terms: Terms): void {
-    this.#messages[slot] = message.keep(this.#slab)
-    this.#terms[slot] = terms
-    this.#bytes += message.bytes
+    const size = this.#entries.length
+    ;(this.#messages ??= new Array<undefined>(size).fill(undefined))[slot] = message.keep(this.#context.slab)
+    ;(this.#terms ??= new Array<undefined>(size).fill(undefined))[slot] = terms
+    this.#count(slot, message.bytes)
   }
 
+  #count(slot: number, bytes: number): void {
+    const counted = bytes < mostBytes ? bytes : mostBytes
+    this.#entries[slot] = (this.#entries[slot]! & ((1 << bytesShift) - 1)) | (counted << bytesShift)
+    this.#bytes += counted
+    this.#context.queued.bytes += counted
+  }
+
+  #expire(slot: number, atSeconds: number): void {
+    ;(this.#expiries ??= new Uint32Array(this.#entries.length))[slot] = atSeconds
+    if (atSeconds < this.nextExpiry) this.nextExpiry = atSeconds
+  }
+
+  /** Lets go of the message of an entry. */
   #forget(slot: number): void {
-    const message = this.#messages[slot]
-    if (message === undefined) return
-    this.#bytes -= message.bytes
-    this.#messages[slot] = undefined
-    this.#terms[slot] = undefined
+    const entry = this.#entries[slot]!
+    const counted = entry >>> bytesShift
+    if (counted !== 0) {
+      this.#bytes -= counted
+      this.#context.queued.bytes -= counted
+      this.#entries[slot] = entry & ((1 << bytesShift) - 1)
+    }
+    if (this.#messages) this.#messages[slot] = this.#terms![slot] = undefined
+    if (this.#lsns) this.#lsns[slot] = 0
+    if (this.#expiries) this.#expiries[slot] = 0
   }
 
   /** Steps over what has come to its end at the head. */
   #trim(): void {
-    const mask = this.#states.length - 1
-    while (this.#length > 0 && (this.#states[this.#head]! & stateBits) === gone) {
-      this.#head = (this.#head + 1) & mask
-      this.#headId = this.#headId === 65_535 ? 1 : this.#headId + 1
+    const mask = this.#entries.length - 1
+    while (this.#length > 0 && (this.#entries[this.#slotOfHead]! & stateBits) === gone) {
+      this.#slotOfHead = (this.#slotOfHead + 1) & mask
+      this.#head++
       this.#length--
       if (this.#cursor > 0) this.#cursor--
     }
   }
 
-  #append(flags: number): number {
-    if (this.#length === this.#states.length) this.#grow()
+  #append(entry: number): number {
+    if (this.#length === this.#entries.length) this.#grow()
     const slot = this.#slot(this.#length++)
-    this.#states[slot] = flags
+    this.#entries[slot] = entry
     return slot
   }
 
   #grow(): void {
-    const size = this.#states.length
-    const states = new Uint8Array(size * 2)
-    const messages = new Array<Message | undefined>(size * 2).fill(undefined)
-    const terms = new Array<Terms | undefined>(size * 2).fill(undefined)
-    for (let offset = 0; offset < this.#length; offset++) {
-      const slot = this.#slot(offset)
-      states[offset] = this.#states[slot]!
-      messages[offset] = this.#messages[slot]
-      terms[offset] = this.#terms[slot]
-    }
-    this.#states = states
-    this.#messages = messages
-    this.#terms = terms
-    this.#head = 0
+    const from = this.#slotOfHead
+    const size = this.#entries.length * 2
+    this.#entries = unrolled(this.#entries, new Uint32Array(size), from)
+    if (this.#lsns) this.#lsns = unrolled(this.#lsns, new Float64Array(size), from)
+    if (this.#expiries) this.#expiries = unrolled(this.#expiries, new Uint32Array(size), from)
+    if (this.#messages) this.#messages = unrolledList(this.#messages, from)
+    if (this.#terms) this.#terms = unrolledList(this.#terms, from)
+    this.#slotOfHead = 0
   }
 
   #slot(offset: number): number {
-    return (this.#head + offset) & (this.#states.length - 1)
+    return (this.#slotOfHead + offset) & (this.#entries.length - 1)
   }
 
-  #flags(offset: number): number {
-    return this.#states[this.#slot(offset)]!
+  #entry(offset: number): number {
+    return this.#entries[this.#slot(offset)]!
   }
 
   #state(offset: number): number {
-    return this.#flags(offset) & stateBits
-  }
-
-  #idAt(offset: number): number {
-    const id = this.#headId + offset
-    return id > 65_535 ? id - 65_535 : id
+    return this.#entry(offset) & stateBits
   }
 
   /** Where the entry of a packet id stands; -1 when there is none. */
   #offsetOf(packetId: number): number {
-    let offset = packetId - this.#headId
-    if (offset < 0) offset += 65_535
+    let offset = packetId - idOf(this.#head)
+    if (offset < 0) offset += packetIds
     return offset < this.#length ? offset : -1
   }
+}
+
+function idOf(seq: number): number {
+  return 1 + (seq % packetIds)
+}
+
+type Numbers = Uint32Array | Float64Array
+
+function resized<A extends Numbers>(from: A, to: A): A {
+  if (from.length === to.length) return from
+  to.set(from)
+  return to
+}
+
+/** A ring whose first entry stands at `from`, laid out straight in a larger one. */
+function unrolled<A extends Numbers>(ring: A, larger: A, from: number): A {
+  larger.set(ring.subarray(from))
+  larger.set(ring.subarray(0, from), ring.length - from)
+  return larger
+}
+
+function unrolledList<T>(ring: (T | undefined)[], from: number): (T | undefined)[] {
+  return [...ring.slice(from), ...ring.slice(0, from), ...new Array<undefined>(ring.length).fill(undefined)]
 }

@@ -1,11 +1,10 @@
 import type { Connection } from '../mqtt/connection.ts'
-import type { Message, Slab } from '../mqtt/message.ts'
+import type { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import type { Delivery } from '../routing/delivery.ts'
-import type { Lsn } from '../store/port.ts'
+import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
 import type { Backpressure } from './backpressure.ts'
-import type { Ledger } from './ledger.ts'
-import { Outbox, type OutboxLimits, type Terms } from './outbox.ts'
+import { Outbox, type OutboxContext, type OutboxLimits, Pushed, type Terms } from './outbox.ts'
 import type { Timed } from './wheel.ts'
 
 export interface SessionLimits extends OutboxLimits {
@@ -14,12 +13,14 @@ export interface SessionLimits extends OutboxLimits {
 }
 
 /** What sessions share. */
-export interface SessionContext {
-  readonly ledger: Ledger
-  readonly slab: Slab
+export interface SessionContext extends OutboxContext {
   readonly limits: SessionLimits
   readonly backpressure: Backpressure
   now(): number
+  /** Something in the session's queue expires at this time, wall clock seconds. */
+  expires(session: Session, atSeconds: number): void
+  /** Pump the session when more is durable. */
+  awaitStore(session: Session): void
   /** Runs something when this turn is over. */
   soon(run: () => void): void
   /** The time of one of the session's delays has come. */
@@ -38,7 +39,10 @@ interface Feed {
 }
 
 /** What the broker knows of a client, whether it is connected or not (MQTT 5.0, 4.1). */
-export class Session implements Timed {
+export class Session implements Timed, SessionState {
+  /** In the store; 0 until something of it must outlive the process. */
+  number = 0
+  epoch = 0
   connection: Connection<Session> | undefined = undefined
   /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
   expirySeconds: number
@@ -57,6 +61,7 @@ export class Session implements Timed {
   #feeds: Feed[] | undefined = undefined
   #heldFeeds = 0
   #pumpsSoon = false
+  #fetching = false
   readonly #context: SessionContext
   #window = 0
 
@@ -89,6 +94,41 @@ export class Session implements Timed {
     return this.expirySeconds > 0
   }
 
+  get queue(): QueueView | undefined {
+    return this.#outbox
+  }
+
+  incoming(): Iterable<number> {
+    return this.#incoming?.keys() ?? []
+  }
+
+  /** Takes over what was read back. `sent`: how many messages a process that is gone may have sent. */
+  restore(recovered: RecoveredSession, sent: number): void {
+    for (const packetId of recovered.incoming) this.receive(packetId, 0)
+    if (recovered.next === 0) return
+    const outbox = this.#box()
+    outbox.restore(recovered, sent)
+    if (outbox.nextExpiry !== Infinity) this.#context.expires(this, outbox.nextExpiry)
+  }
+
+  /** The store has copied message `seq` of the queue to another place. */
+  moved(seq: number, lsn: Lsn): void {
+    this.#outbox?.moved(seq, lsn)
+  }
+
+  /** Something in the queue may have expired by `nowSeconds`, wall clock. */
+  dropExpired(nowSeconds: number): void {
+    const outbox = this.#outbox
+    if (outbox === undefined) return
+    outbox.expire(nowSeconds)
+    if (outbox.nextExpiry !== Infinity) this.#context.expires(this, outbox.nextExpiry)
+  }
+
+  /** Could it take no message of this QoS now, and the policy is to tell the publisher? */
+  refuses(qos: number): boolean {
+    return qos > 0 && this.#context.limits.overflow === 'reject' && this.#outbox?.full === true
+  }
+
   /** Copies that have not come to their end. */
   get pending(): number {
     return this.#outbox?.pending ?? 0
@@ -104,21 +144,34 @@ export class Session implements Timed {
     this.#context.due(this, nowMs)
   }
 
-  /** Gives the session one copy of a message. `keep`: hold it until it is acknowledged, whatever the session is. */
-  deliver(message: Message, delivery: Delivery<Session>, retain: boolean, keep: boolean): void {
+  /**
+   * Gives the session one copy of a message; one that came by a shared subscription is held until it is acknowledged,
+   * whatever the session is. True when the store was told that it is for this session: the record must be ended.
+   */
+  deliver(message: Message, delivery: Delivery<Session>, retain: boolean): boolean {
     const { ledger } = this.#context
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
     const connection = this.#live
     ledger.copies++
     if (qos > 0) {
       const outbox = this.#box()
+      const { group } = delivery
       const overfill = outbox.full && this.#slows(message)
-      return outbox.push(message, qos as 1 | 2, retain, delivery, keep, connection?.sender, overfill)
+      const expiry = outbox.nextExpiry
+      const outlet = connection?.sender
+      const seq = outbox.push(message, qos as 1 | 2, retain, delivery, group !== undefined, outlet, overfill)
+      if (outbox.nextExpiry < expiry) this.#context.expires(this, outbox.nextExpiry)
+      if (seq <= Pushed.kept) return false
+      const flags = (qos === 2 ? Entry.qos2 : 0) | (retain ? Entry.retain : 0) | (group ? Entry.shared : 0)
+      this.#context.store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
+      if (qos === 2 && connection !== undefined) this.#context.awaitStore(this)
+      return true
     }
-    if (connection === undefined) return ledger.lose('offline', this.clientId, message)
-    if (connection.sender.congested && !this.#slows(message)) return ledger.lose('congested', this.clientId, message)
-    if (connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
+    if (connection === undefined) ledger.lose('offline', this.clientId, message)
+    else if (connection.sender.congested && !this.#slows(message)) ledger.lose('congested', this.clientId, message)
+    else if (connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
     else ledger.lose('too-large', this.clientId, message)
+    return false
   }
 
   /** Sends retained messages to a new subscription, at the pace of the client. */
@@ -157,7 +210,15 @@ export class Session implements Timed {
     const connection = this.#live
     if (connection === undefined) return
     const nowMs = this.#context.now()
-    this.#outbox?.pump(connection.sender, nowMs)
+    const outbox = this.#outbox
+    if (outbox !== undefined) {
+      const missing = outbox.pump(connection.sender, nowMs)
+      if (missing > 0) this.#fetch(missing)
+      if (outbox.waitsForStore) {
+        outbox.waitsForStore = false
+        this.#context.awaitStore(this)
+      }
+    }
     const { unsentBytes } = this.#context.limits
     if (connection.output.waitingBytes * 2 < unsentBytes && this.#outbox?.relaxed !== false)
       this.#context.backpressure.relieve(this)
@@ -179,8 +240,25 @@ export class Session implements Timed {
       // Not its own, where it wants no local ones; that goes by client id [MQTT-3.8.3-3].
       else if (feed.delivery.own === undefined && isBy(this.clientId, next.value)) continue
       // It may have expired since the walk began [MQTT-3.3.2-5].
-      else if (next.value.expiresAtMs > nowMs) this.deliver(next.value, feed.delivery, true, false)
+      else if (next.value.expiresAtMs > nowMs) this.#deliverRetained(next.value, feed.delivery)
     }
+  }
+
+  #deliverRetained(message: Message, delivery: Delivery<Session>): void {
+    const { store } = this.#context
+    message.lsn = store.full ? 0 : store.next
+    if (this.deliver(message, delivery, true)) store.message(message, false, 0, 0, 'fsync')
+  }
+
+  /** Brings the next message of the queue into memory, and goes on. */
+  #fetch(lsn: Lsn): void {
+    if (this.#fetching) return
+    this.#fetching = true
+    this.#context.store.fetch(lsn, (found) => {
+      this.#fetching = false
+      if (!found) this.#outbox?.damaged(lsn)
+      this.pump()
+    })
   }
 
   puback(packetId: number, reason: number): boolean {
@@ -189,10 +267,11 @@ export class Session implements Timed {
     return known
   }
 
-  pubrec(packetId: number, reason: number): boolean {
-    const known = this.#outbox?.pubrec(packetId, reason) ?? false
-    if (known && reason >= 0x80) this.#pumpWaiting()
-    return known
+  /** Gives where PUBREL may follow behind; -1 when no such message is in flight. */
+  pubrec(packetId: number, reason: number): Lsn {
+    const lsn = this.#outbox?.pubrec(packetId, reason) ?? -1
+    if (lsn >= 0 && reason >= 0x80) this.#pumpWaiting()
+    return lsn
   }
 
   pubcomp(packetId: number): boolean {
@@ -217,7 +296,7 @@ export class Session implements Timed {
   }
 
   /** The session is over; see `Outbox.end`. */
-  end(move: (message: Message, terms: Terms) => boolean): void {
+  end(move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean): void {
     this.#feeds = this.#incoming = undefined
     this.#outbox?.end(move)
     this.#outbox = undefined
@@ -248,8 +327,7 @@ export class Session implements Timed {
 
   #box(): Outbox {
     if (this.#outbox) return this.#outbox
-    const { limits, ledger, slab } = this.#context
-    const outbox = new Outbox(this.clientId, limits, ledger, slab)
+    const outbox = new Outbox(this, this.#context)
     outbox.window = this.#window
     outbox.keepsSent = this.persistent
     return (this.#outbox = outbox)

@@ -2,29 +2,48 @@ import type { Clock } from '../host.ts'
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { Reason } from '../mqtt/reason.ts'
+import type { Lsn, RecoveredSession, StateSource, Store } from '../store/port.ts'
 import { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import type { Terms } from './outbox.ts'
 import { Session, type SessionContext, type SessionLimits } from './session.ts'
-import type { TimingWheel } from './wheel.ts'
+import type { Timed, TimingWheel } from './wheel.ts'
 
 /** What sessions cause in the broker. */
 export interface SessionEffects {
   publishWill(session: Session, will: WillPacket): void
   /** The session is over: its subscriptions must go. `move` gives a copy to another member of its group. */
   ended(session: Session): void
-  move(message: Message, terms: Terms, from: Session): boolean
+  move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean
 }
 
+/** Looks for what has expired in the queue of one session. */
+class QueueExpiry implements Timed {
+  dueMs = Infinity
+  tick = -1
+
+  constructor(readonly due: (nowMs: number) => void) {}
+}
+
+/** Least time between two looks through one queue for what has expired. */
+const expiryPauseMs = 1000
+
 /** All sessions of a broker, by client id: who is the one owner of a client id, and what happens when it leaves. */
-export class Sessions implements SessionContext {
+export class Sessions implements SessionContext, Pick<StateSource, 'session' | 'moved'> {
   readonly ledger: Ledger
   readonly slab: Slab
+  readonly store: Store
+  readonly queued = { bytes: 0 }
   readonly limits: SessionLimits
   readonly backpressure: Backpressure
   readonly now: () => number
   readonly soon: (run: () => void) => void
   readonly #byId = new Map<string, Session>()
+  readonly #byNumber = new Map<number, Session>()
+  readonly #expiries = new Map<Session, QueueExpiry>()
+  #waiting = new Set<Session>()
+  /** From monotonic to wall clock milliseconds, as it was at the start: a clock that is set expires nothing. */
+  readonly #wallOffsetMs: number
   readonly #wheel: TimingWheel
   readonly #effects: SessionEffects
   /** Sessions with a connection. */
@@ -35,6 +54,7 @@ export class Sessions implements SessionContext {
   constructor(
     ledger: Ledger,
     slab: Slab,
+    store: Store,
     limits: SessionLimits,
     clock: Clock,
     wheel: TimingWheel,
@@ -42,12 +62,81 @@ export class Sessions implements SessionContext {
   ) {
     this.ledger = ledger
     this.slab = slab
+    this.store = store
     this.limits = limits
     this.now = () => clock.now()
     this.soon = (run) => clock.endOfTurn(run)
     this.#wheel = wheel
     this.backpressure = new Backpressure(wheel, this.now)
     this.#effects = effects
+    this.#wallOffsetMs = clock.wall() - clock.now()
+  }
+
+  wallSeconds(atMs: number): number {
+    return Math.ceil((atMs + this.#wallOffsetMs) / 1000)
+  }
+
+  expires(session: Session, atSeconds: number): void {
+    let expiry = this.#expiries.get(session)
+    if (expiry === undefined) {
+      const due = (nowMs: number) => {
+        this.#expiries.delete(session)
+        session.dropExpired(Math.floor((nowMs + this.#wallOffsetMs) / 1000))
+      }
+      this.#expiries.set(session, (expiry = new QueueExpiry(due)))
+    }
+    const atMs = Math.max(atSeconds * 1000 - this.#wallOffsetMs, this.now() + expiryPauseMs)
+    if (atMs < expiry.dueMs) this.#wheel.schedule(expiry, atMs)
+  }
+
+  awaitStore(session: Session): void {
+    this.#waiting.add(session)
+  }
+
+  /** More is durable: sends what has waited for that. */
+  pumpDurable(): void {
+    if (this.#waiting.size === 0) return
+    const waiting = this.#waiting
+    this.#waiting = new Set()
+    for (const session of waiting) session.pump()
+  }
+
+  /** The session of a number in the store. */
+  session(number: number): Session | undefined {
+    return this.#byNumber.get(number)
+  }
+
+  moved(number: number, seq: number, lsn: Lsn): void {
+    this.#byNumber.get(number)?.moved(seq, lsn)
+  }
+
+  /** Tells the store who the session is now, if anything of it must outlive the process. */
+  record(session: Session): Lsn {
+    if (session.number === 0) {
+      if (!session.persistent && session.will === undefined) return 0
+      session.number = this.store.number()
+      if (session.number === 0) return 0
+      this.#byNumber.set(session.number, session)
+    }
+    return this.store.session(session)
+  }
+
+  /** A session that was read back; what fell due meanwhile happens at the next tick. */
+  restore(recovered: RecoveredSession): Session {
+    const { number, clientId, epoch, expirySeconds, username, will, endDueMs, willDueMs } = recovered
+    const session = new Session(clientId, expirySeconds, this)
+    session.number = number
+    session.epoch = epoch
+    session.username = username
+    session.will = will
+    session.endDueMs = endDueMs
+    session.willDueMs = willDueMs
+    this.#byId.set(clientId, session)
+    this.#byNumber.set(number, session)
+    session.restore(recovered, this.limits.inflightMessages)
+    this.ledger.copies += session.pending
+    this.#schedule(session)
+    return session
   }
 
   get size(): number {
@@ -97,6 +186,7 @@ export class Sessions implements SessionContext {
     if (session.will === undefined) session.willDueMs = Infinity
     else if (session.will.delaySeconds === 0) this.#fireWill(session)
     else session.willDueMs = nowMs + session.will.delaySeconds * 1000
+    this.record(session)
     this.#schedule(session)
   }
 
@@ -106,7 +196,10 @@ export class Sessions implements SessionContext {
       this.expired++
       return this.end(session)
     }
-    if (session.willDueMs <= nowMs) this.#fireWill(session)
+    if (session.willDueMs <= nowMs) {
+      this.#fireWill(session)
+      this.record(session)
+    }
     this.#schedule(session)
   }
 
@@ -114,9 +207,16 @@ export class Sessions implements SessionContext {
   end(session: Session): void {
     this.#byId.delete(session.clientId)
     this.#wheel.cancel(session)
+    const expiry = this.#expiries.get(session)
+    if (expiry) this.#wheel.cancel(expiry)
+    this.#expiries.delete(session)
     this.#effects.ended(session)
     this.#fireWill(session)
-    session.end((message, terms) => this.#effects.move(message, terms, session))
+    session.end((message, terms, filter) => this.#effects.move(message, terms, filter, session))
+    // Last: after a crash before it the session comes back, and ends again.
+    if (session.number === 0) return
+    this.#byNumber.delete(session.number)
+    this.store.ended(session.number)
   }
 
   #fireWill(session: Session): void {

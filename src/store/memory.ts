@@ -1,16 +1,18 @@
-import type { Lsn, Store } from './port.ts'
+import type { Lsn, Store, StoredCopy } from './port.ts'
 
 /** Keeps nothing beyond the sessions' own memory: every change is as durable as it will ever be, at once. */
 export class MemoryStore implements Store {
-  readonly durableLsn: Lsn = 0
+  readonly next: Lsn = 0
+  readonly durable: Lsn = Infinity
+  readonly written: Lsn = Infinity
+  readonly full = false
+  readonly behind = false
 
-  onDurable(): void {}
+  onProgress(): void {}
 
-  message(): Lsn {
-    return 0
-  }
+  serve(): void {}
 
-  released(): Lsn {
+  number(): number {
     return 0
   }
 
@@ -18,7 +20,7 @@ export class MemoryStore implements Store {
     return 0
   }
 
-  sessionEnded(): Lsn {
+  ended(): Lsn {
     return 0
   }
 
@@ -28,6 +30,34 @@ export class MemoryStore implements Store {
 
   unsubscribed(): Lsn {
     return 0
+  }
+
+  recipient(): void {}
+
+  message(): Lsn {
+    return 0
+  }
+
+  released(): Lsn {
+    return 0
+  }
+
+  received(): Lsn {
+    return 0
+  }
+
+  settled(): void {}
+
+  read(): StoredCopy | undefined {
+    return undefined
+  }
+
+  fetch(_lsn: Lsn, then: (found: boolean) => void): void {
+    then(false)
+  }
+
+  readNow(): StoredCopy | undefined {
+    return undefined
   }
 
   close(): Promise<void> {

@@ -51,7 +51,7 @@ test('everything that is refused is counted by its reason, and told', async () =
     protocolError: 1,
   })
   expect(ledger).toMatchObject({ published: 3, refused: 3, matched: 0, unmatched: 0 })
-  expect(told).toEqual(['c no not-authorized', 'c full not-authorized', 'c no not-authorized'])
+  expect(told).toEqual(['c no not-authorized', 'c full quota-exceeded', 'c no not-authorized'])
 })
 
 test('a message over the limit of retained ones goes to its subscribers, and is counted as not retained', async () => {

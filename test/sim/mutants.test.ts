@@ -80,6 +80,7 @@ const mutants: readonly (readonly [what: string, rule: RegExp, plant: () => () =
             if (!drop()) return deliver.apply(this, copy)
             sessions.ledger.copies++
             sessions.ledger.delivered++
+            return false
           },
       )
     },
@@ -98,11 +99,13 @@ const mutants: readonly (readonly [what: string, rule: RegExp, plant: () => () =
             const before = held.get(this)
             if (before === undefined && hold() && this.persistent) {
               copy[0].keep(sessions.slab)
-              return void held.set(this, copy)
+              held.set(this, copy)
+              return false
             }
-            deliver.apply(this, copy)
+            let recorded = deliver.apply(this, copy)
             held.delete(this)
-            if (before) deliver.apply(this, before)
+            if (before) recorded = deliver.apply(this, before) || recorded
+            return recorded
           },
       )
     },
@@ -297,7 +300,7 @@ const mutants: readonly (readonly [what: string, rule: RegExp, plant: () => () =
         'pump',
         (pump) =>
           function (this: Outbox, outlet) {
-            pump.call(this, outlet, 0)
+            return pump.call(this, outlet, 0)
           },
       ),
   ],

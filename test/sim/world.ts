@@ -88,8 +88,9 @@ export class World {
     )
     this.#emptyNodes = this.broker.tree.nodes
     this.broker.ledger.listener = (reason, clientId, message) => {
-      this.losses.push({ reason, clientId, id: idOf(message.payload()) })
-      this.tell(`✗ ${reason} ${clientId} ${idOf(message.payload())}`)
+      const id = message === undefined ? '' : idOf(message.payload())
+      this.losses.push({ reason, clientId, id })
+      this.tell(`✗ ${reason} ${clientId} ${id}`)
     }
     this.#parts = {
       time: this.time,
@@ -192,7 +193,7 @@ export class World {
       dice: this.dice.fork(100 + number),
       weather: this.weather,
       peer: wire,
-      durableLsn: () => this.store.durableLsn,
+      durableLsn: () => this.store.durable - 1,
       trace: (direction, name, bytes) => this.#trace(direction, name, bytes),
     })
     this.links.push(link)

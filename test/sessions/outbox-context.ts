@@ -1,0 +1,20 @@
+import { Slab } from '../../src/mqtt/message.ts'
+import { Ledger } from '../../src/sessions/ledger.ts'
+import type { OutboxContext, OutboxLimits } from '../../src/sessions/outbox.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
+
+/** What an outbox works with, in memory. */
+export function outboxContext(
+  limits: Partial<OutboxLimits>,
+  ledger = new Ledger(),
+  store: OutboxContext['store'] = new MemoryStore(),
+): OutboxContext {
+  return {
+    limits: { queueMessages: 10, queueBytes: 1e6, queueBytesTotal: 2 ** 40, overflow: 'drop-newest', ...limits },
+    ledger,
+    slab: new Slab(),
+    store,
+    queued: { bytes: 0 },
+    wallSeconds: (atMs) => Math.ceil(atMs / 1000),
+  }
+}
