@@ -1,5 +1,5 @@
 // One contender, one scenario, one round: starts the broker, warms it, measures it, ends it.
-import { freePorts, removeFolder, residentBytes, startServer, temporaryFolder } from './processes.mjs'
+import { connack, freePorts, memoryOf, removeFolder, startServer, temporaryFolder } from './processes.mjs'
 
 const brokerCore = 0
 const generatorCore = 1
@@ -7,6 +7,8 @@ const generatorCore = 1
 const timeoutSeconds = 30
 /** Connecting thousands takes a while on a busy machine, and is not what is measured. */
 const connectSeconds = 180
+/** A broker with millions of messages may take so long to end, and to be back. */
+const restartMs = 120_000
 
 /**
  * @param pace { seconds, warmupSeconds, probe } how long runs should take, and how many messages the first one has
@@ -15,18 +17,33 @@ const connectSeconds = 180
  */
 export async function measure(contender, scenario, generator, pace, known) {
   const folder = temporaryFolder()
-  const [port, another] = await freePorts(2)
+  const [port, anotherPort] = await freePorts(2)
   let server
+  let runs = 0
   try {
-    server = await startServer(brokerCore, contender.command(port, folder, another), port, folder)
-    const run = (load) => generator.run(generatorCore, port, load, load.connections ? connectSeconds : timeoutSeconds)
-    const { load } = scenario
-    const result = load.connections
-      ? await idle(server.pid, load, run)
-      : load.rate
-        ? // A broker runs for months: at this rate its code takes seconds to be compiled, on the core that serves.
-          await run({ ...load, seconds: pace.seconds * 2, warmupSeconds: pace.warmupSeconds * 12 })
-        : await throughput(load, run, pace, known)
+    const command = contender.command({ port, anotherPort, folder, group: scenario.group })
+    server = await startServer(brokerCore, command, port, folder)
+    // Sessions outlive a run, so that each run has its own.
+    const prefix = ({ sessions }) => (sessions ? { prefix: `bench${runs++}` } : {})
+    const trial = {
+      folder,
+      load: scenario.load,
+      pace,
+      known,
+      syncs: contender.syncs ?? false,
+      pid: () => server.pid,
+      run: (load, seconds = load.connections ? connectSeconds : timeoutSeconds) =>
+        generator.run(generatorCore, port, { ...prefix(load), ...load }, seconds),
+      /** @returns milliseconds from the start of the new process to its first CONNACK */
+      restart: async (signal) => {
+        await server.stop(signal, restartMs)
+        const begun = performance.now()
+        server = await startServer(brokerCore, command, port, folder, restartMs)
+        await connack(port)
+        return performance.now() - begun
+      },
+    }
+    const result = await (scenario.measure ?? usual)(trial)
     if (!server.isAlive()) result.fault = 'the broker died'
     return result
   } catch (error) {
@@ -37,16 +54,24 @@ export async function measure(contender, scenario, generator, pace, known) {
   }
 }
 
+function usual(trial) {
+  const { load, pace, run } = trial
+  if (load.connections) return idle(trial)
+  if (!load.rate) return throughput(trial)
+  // A broker runs for months: at this rate its code takes seconds to be compiled, on the core that serves.
+  return run({ ...load, seconds: pace.seconds * 2, warmupSeconds: pace.warmupSeconds * 12 })
+}
+
 /** A shorter run than this share of what was wanted says little: what a cold broker did was no guide. */
 const shortest = 0.6
 const attempts = 4
 
 /** Slow contenders get fewer messages, so that each run takes about as long. */
-async function throughput(load, run, { seconds, warmupSeconds, probe }, known) {
+async function throughput({ load, run, known, pace: { seconds, warmupSeconds, probe } }) {
   const least = load.publishers * 2
   let perSecond = known
   if (perSecond === undefined) {
-    const probed = await run({ ...load, count: Math.max(least, probe), warmup: 0 })
+    const probed = await run({ ...load, count: Math.max(least, load.probe ?? probe), warmup: 0 })
     if (probed.fault) return probed
     perSecond = probed.figures.inPerSecond
   }
@@ -61,11 +86,11 @@ async function throughput(load, run, { seconds, warmupSeconds, probe }, known) {
 }
 
 /** What the broker's process grows by while the connections are held, for each of them. */
-async function idle(pid, load, run) {
-  const before = residentBytes(pid)
+async function idle({ pid, load, run }) {
+  const before = memoryOf(pid())?.residentBytes
   if (before === undefined) return { figures: {}, fault: 'no /proc on this system', lost: 0 }
   const samples = []
-  const timer = setInterval(() => samples.push([Date.now(), residentBytes(pid)]), 100)
+  const timer = setInterval(() => samples.push([Date.now(), memoryOf(pid())?.residentBytes]), 100)
   const result = await run(load)
   clearInterval(timer)
   // The generator leaves right after it held them: a sample from the second half of that time is taken with all of them there.

@@ -7,8 +7,8 @@ import path from 'node:path'
 
 const children = new Set()
 const folders = new Set()
-const startMs = 15_000
-const endMs = 3000
+const longestStartMs = 15_000
+const longestEndMs = 3000
 
 /** Two cores are needed to pin at all: one for the broker, one for the generator. */
 export const canPin = os.availableParallelism() >= 2 && isOnPath('taskset')
@@ -28,14 +28,14 @@ function launch(core, [program, ...args], options) {
   return { child, ended }
 }
 
-/** Starts a server, and waits until it takes connections. `stop()` ends it. */
-export async function startServer(core, command, port, folder) {
+/** Starts a server, and waits until it takes connections. `stop(signal, atMostMs)` ends it. */
+export async function startServer(core, command, port, folder, atMostMs = longestStartMs) {
   const { child, ended } = launch(core, command, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
   let complaint = ''
   child.stderr.on('data', (text) => (complaint = (complaint + text).slice(-2000)))
   let alive = true
   void ended.then(() => (alive = false))
-  const deadline = Date.now() + startMs
+  const deadline = Date.now() + atMostMs
   while (!(await connects(port))) {
     if (alive && Date.now() < deadline) continue
     child.kill('SIGKILL')
@@ -46,8 +46,8 @@ export async function startServer(core, command, port, folder) {
   return {
     pid: child.pid,
     isAlive: () => alive,
-    stop: async () => {
-      child.kill('SIGTERM')
+    stop: async (signal = 'SIGTERM', endMs = longestEndMs) => {
+      child.kill(signal)
       const timer = setTimeout(() => child.kill('SIGKILL'), endMs)
       await ended
       clearTimeout(timer)
@@ -78,6 +78,21 @@ function connects(port) {
   })
 }
 
+/** Sends a CONNECT, and waits for what comes back. */
+export function connack(port) {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(port, '127.0.0.1')
+    socket.on('connect', () => socket.write(Buffer.from('\x10\x11\0\x04MQTT\x04\x02\0\x3c\0\x05ready', 'latin1')))
+    socket.on('data', (bytes) => {
+      if (bytes[0] !== 0x20 || bytes[3] !== 0) reject(new Error('CONNECT was refused'))
+      resolve()
+      socket.destroy()
+    })
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('no CONNACK')))
+  })
+}
+
 /** All are open at the same time before any is given back, so that no two are the same. */
 export async function freePorts(count) {
   const servers = Array.from({ length: count }, () => net.createServer())
@@ -98,10 +113,22 @@ export function removeFolder(folder) {
   folders.delete(folder)
 }
 
-/** Resident memory in bytes; undefined where there is no /proc. */
-export function residentBytes(pid) {
+/** Resident memory: all of it, what is the process's own, and what are pages of files; undefined where there is no /proc. */
+export function memoryOf(pid) {
+  const text = fileOf(pid, 'status')
+  if (text === undefined) return undefined
+  const bytes = (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]) * 1024
+  return { residentBytes: bytes('VmRSS'), anonymousBytes: bytes('RssAnon'), fileBytes: bytes('RssFile') }
+}
+
+/** Bytes that a process has made the disk write so far, in whole pages. */
+export function writtenBytes(pid) {
+  return Number(/^write_bytes: (\d+)/m.exec(fileOf(pid, 'io') ?? '')?.[1])
+}
+
+function fileOf(pid, name) {
   try {
-    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
+    return readFileSync(`/proc/${pid}/${name}`, 'utf8')
   } catch {
     return undefined
   }

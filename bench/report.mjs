@@ -1,4 +1,4 @@
-// From runs to figures: medians, ratios, whether a target is met, and the table that shows them.
+// From runs to figures: medians, ratios, whether a target is met, and the tables that show them.
 
 export function median(values) {
   const sorted = values.filter((value) => value !== undefined && value !== null).sort((a, b) => a - b)
@@ -16,14 +16,15 @@ export function rowsOf(scenario, runs) {
       const good = results.filter(({ fault, figures }) => !fault && figures[figure] !== undefined)
       if (good.length > 0) figures[name] = median(good.map((result) => result.figures[figure]))
       const busy = median(results.map((result) => result.figures.generatorCpu))
-      if (scenario.load.rate === undefined && busy >= fullCore) full.push(name)
+      if (unit.endsWith('/s') && busy >= fullCore) full.push(name)
     }
     const { godwit } = figures
     const ratios = {}
     for (const [name, value] of Object.entries(figures))
       if (name !== 'godwit' && godwit !== undefined && value > 0) ratios[name] = Number((godwit / value).toFixed(3))
-    const met = godwit === undefined ? undefined : target.isMet(figures)
-    return { id: scenario.id, title, unit, less, figures, full, ratios, target: target.text, met }
+    const met = godwit === undefined ? undefined : target?.isMet(figures)
+    const { id, group } = scenario
+    return { id, group, title, unit, less, figures, full, ratios, target: target?.text ?? '', met }
   })
 }
 
@@ -48,18 +49,57 @@ export function table(rows, faults, names) {
     row.title,
     row.unit,
     ...names.map((name) => cell(row, name, faults)),
-    ...ratios.map((name) => (row.ratios[name] === undefined ? '-' : `${row.ratios[name].toFixed(2)}x`)),
+    ...ratios.map((name) => times(row.ratios[name])),
     row.target,
     row.met === undefined ? '' : row.met ? 'met' : 'short',
   ])
-  const widths = head.map((_, i) => Math.max(...[head, ...lines].map((line) => line[i].length)))
-  const isText = (i) => i === 0 || i >= head.length - 2
+  return aligned([head, ...lines], (i) => i === 0 || i >= head.length - 2)
+}
+
+/** How much better each contender does than in the rows of an earlier run: above 1 is faster, or less where less is better. */
+export function changes(rows, earlier, names) {
+  const known = new Map(earlier.map((row) => [`${row.id} ${row.title}`, row]))
+  const lines = rows.flatMap((row) => {
+    const before = known.get(`${row.id} ${row.title}`)
+    if (before === undefined) return []
+    const better = names.map((name) => gain(row, row.figures[name], before.figures[name]))
+    return [[row.title, ...better.map(times), slower(better[names.indexOf('godwit')])]]
+  })
+  return aligned([['better than before', ...names, ''], ...lines], (i) => i === 0 || i > names.length)
+}
+
+/** The same between two godwits of one run: the rows in which this one does not keep up with `other`. */
+export function behind(rows, other) {
+  return rows.flatMap((row) => {
+    const better = gain(row, row.figures.godwit, row.figures[other])
+    return slower(better) ? [`${row.title}: ${times(better)} of ${other}`] : []
+  })
+}
+
+/** Less than this share of the speed is more than noise. */
+const kept = 0.95
+
+function gain({ less }, now, before) {
+  if (!(now > 0 && before > 0)) return undefined
+  return less ? before / now : now / before
+}
+
+function slower(better) {
+  return better !== undefined && better < kept ? 'slower' : ''
+}
+
+function times(ratio) {
+  return ratio === undefined ? '-' : `${ratio.toFixed(2)}x`
+}
+
+function aligned(lines, isText) {
+  const widths = lines[0].map((_, i) => Math.max(...lines.map((line) => line[i].length)))
   const line = (cells) =>
     cells
       .map((text, i) => (isText(i) ? text.padEnd(widths[i]) : text.padStart(widths[i])))
       .join('  ')
       .trimEnd()
-  return [head, ...lines].map(line).join('\n')
+  return lines.map(line).join('\n')
 }
 
 function cell({ id, figures, full }, name, faults) {

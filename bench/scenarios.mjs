@@ -1,4 +1,5 @@
-// What is measured, and what godwit should reach. Payloads have 64 bytes.
+// What is measured, and what godwit should reach. Payloads have 64 bytes where nothing else is said.
+import { diskScenarios } from './scenarios.disk.mjs'
 
 /** At least a share of what the bare lane does in the same run. */
 const ofLane = (share) => ({
@@ -26,7 +27,7 @@ function rate(id, title, [mode, publishers, subscribers, qos, window], target, n
   return { id, load, needs, rows: [{ title, unit: 'msg/s', figure: 'outPerSecond', target }] }
 }
 
-export const scenarios = [
+const memoryScenarios = [
   rate('qos0-1-1', 'QoS 0, 1 -> 1', ['pairs', 1, 1, 0, 5000], ofLane(0.6)),
   rate('qos0-10-10', 'QoS 0, 10 -> 10', ['pairs', 10, 10, 0, 1000], ofLane(0.6)),
   rate('qos1-10-10', 'QoS 1, 10 -> 10', ['pairs', 10, 10, 1, 256], ofLane(0.5)),
@@ -48,8 +49,15 @@ export const scenarios = [
   {
     id: 'idle',
     load: { connections: 18_000, hold: 2 },
+    quick: { connections: 2000 },
     needs: [],
     rounds: 1, // memory does not drift as speed does
     rows: [{ title: 'idle connection, memory', unit: 'B', figure: 'bytesEach', less: true, target: small }],
   },
+]
+
+/** `quick`: what of a load is smaller with --quick. `group`: 'memory' keeps nothing, 'disk' does. */
+export const scenarios = [
+  ...memoryScenarios.map((scenario) => ({ ...scenario, group: 'memory' })),
+  ...diskScenarios.map((scenario) => ({ ...scenario, group: 'disk' })),
 ]
