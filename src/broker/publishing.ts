@@ -101,7 +101,9 @@ export class Publishing {
     const { store, gate } = this.#parts
     const session = from.session!
     const reason = session.release(packetId) ? Reason.success : Reason.packetIdNotFound
-    const lsn = session.persistent && reason === Reason.success ? store.released(session.number, packetId) : 0
+    // Also when it is free already: that may not be on disk yet, and after a crash a new message of this id would be taken
+    // for the old one.
+    const lsn = session.persistent ? store.released(session.number, packetId) : 0
     gate.promise(from, lsn, pubcomp, packetId, reason)
   }
 

@@ -147,7 +147,7 @@ describe('sessions', () => {
     const sender = enter(world, world.client({ id: 'sender' }))
     sender.publish(wish('t', { expirySeconds: 60 }))
     sender.publish(wish('t', { expirySeconds: 30 }))
-    world.run(40_000)
+    world.run(40_500)
     enter(world, client)
     world.settle()
     expect(came(client, 't').map(({ expirySeconds }) => expirySeconds)).toEqual([20])
