@@ -1,0 +1,286 @@
+import { Message } from '../mqtt/message.ts'
+import type { QoS, Topic, TopicTable } from '../mqtt/topic.ts'
+import { copyBytes } from '../mqtt/bytes.ts'
+import { publisherOf, recipientFlags } from './records.ts'
+import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts'
+
+// A message as it stands in the log, and (its body alone) retained in the index:
+//
+//   body        flags u8 · bytes that it counts varint · topic · [expiry f64] · [properties] · [publisher] · payload
+//   recipients  ( session: zigzag varint from the one before · flags u8 · seq u16 · [seq >> 16 varint] · [ids] · [filter] )…
+//   trailer     [publishing session f64 · packet id u16] · flags u8
+//
+// The trailer stands at the end because all of it is known only when the last recipient is. A queue's number is cut to 16
+// bits: the next above what the queue had is meant, and what is missing in between shows what damage took.
+
+const Body = { qos: 3, retain: 4, expires: 8, properties: 16, publisher: 32 } as const
+const Recipient = { ids: 1, filter: 2, wide: 32 } as const
+const Trailer = { retains: 1, publisher: 2 } as const
+
+/** The message itself. */
+export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: number): void {
+  const { properties, expiresAtMs } = message
+  const expires = expiresAtMs !== Infinity
+  const publisher = message.retain ? publisherOf(message) : undefined
+  writer.u8(
+    message.qos |
+      (message.retain ? Body.retain : 0) |
+      (expires ? Body.expires : 0) |
+      (properties ? Body.properties : 0) |
+      (publisher === undefined ? 0 : Body.publisher),
+  )
+  writer.varint(message.bytes)
+  writer.block(message.topic.bytes, 0, message.topic.bytes.length)
+  if (expires) writer.f64(expiresAtMs + wallOffsetMs)
+  if (properties) writer.block(properties, 0, properties.length)
+  if (publisher !== undefined) writer.text(publisher)
+  writer.block(message.source, message.payloadStart, message.payloadEnd)
+}
+
+/** Writes the recipients of one message after the other. */
+export class RecipientWriter {
+  #before = 0
+
+  /** A new record begins. */
+  reset(): void {
+    this.#before = 0
+  }
+
+  /** @param wide the whole `seq`: it does not follow from what the queue had */
+  write(
+    writer: RecordWriter,
+    session: number,
+    seq: number,
+    flags: number,
+    wide: boolean,
+    ids: readonly number[] | undefined,
+    filter: string | undefined,
+  ): void {
+    const delta = session - this.#before
+    this.#before = session
+    writer.varint(delta >= 0 ? delta * 2 : delta * -2 - 1)
+    writer.u8(
+      (flags & recipientFlags) |
+        (ids === undefined ? 0 : Recipient.ids) |
+        (filter === undefined ? 0 : Recipient.filter) |
+        (wide ? Recipient.wide : 0),
+    )
+    writer.u16(seq % 0x1_0000)
+    if (wide) writer.varint(Math.floor(seq / 0x1_0000))
+    if (ids !== undefined) {
+      writer.varint(ids.length)
+      for (let i = 0; i < ids.length; i++) writer.varint(ids[i]!)
+    }
+    if (filter !== undefined) writer.text(filter)
+  }
+}
+
+/** @param publisher 0: no QoS 2 packet id comes with it */
+export function writeTrailer(writer: RecordWriter, retains: boolean, publisher: number, packetId: number): void {
+  if (publisher !== 0) {
+    writer.f64(publisher)
+    writer.u16(packetId)
+  }
+  writer.u8((retains ? Trailer.retains : 0) | (publisher === 0 ? 0 : Trailer.publisher))
+}
+
+/** Walks one message record. Reused: it looks at one at a time, and what it gives out is a view unless it says otherwise. */
+export class MessageReader {
+  qos: QoS = 0
+  retain = false
+  /** What the message counts in limits. */
+  countedBytes = 0
+  /** Infinity: never. */
+  expiryWallMs = Infinity
+  payloadStart = 0
+  payloadEnd = 0
+  /** The retained message of its topic changes. */
+  retains = false
+  /** The publishing session whose QoS 2 `packetId` it came with; 0: none. */
+  publisher = 0
+  packetId = 0
+  // The recipient that `next` came to.
+  session = 0
+  flags = 0
+  /** The lowest 16 bits of its number in the queue, or all of them when it is `wide`. */
+  seq = 0
+  wide = false
+  readonly #reader = new RecordReader()
+  #topicStart = 0
+  #topicEnd = 0
+  #propertiesStart = -1
+  #propertiesEnd = 0
+  #publisherStart = -1
+  #publisherEnd = 0
+  #recipientsEnd = 0
+  #idsAt = -1
+  #filterAt = -1
+
+  /**
+   * Reads a record's body and trailer; `next` then goes through its recipients.
+   * @throws CorruptRecordError
+   */
+  over(bytes: Uint8Array, start: number, end: number): this {
+    this.#readTrailer(bytes, start, end)
+    this.#readBody(bytes, start, this.#recipientsEnd)
+    return this
+  }
+
+  /**
+   * Reads a body without recipients.
+   * @throws CorruptRecordError
+   */
+  overBody(bytes: Uint8Array, start: number, end: number): this {
+    this.retains = false
+    this.publisher = this.packetId = 0
+    this.#recipientsEnd = end
+    this.#readBody(bytes, start, end)
+    return this
+  }
+
+  /** Comes to the next recipient; false when there is none. @throws CorruptRecordError */
+  next(): boolean {
+    const reader = this.#reader
+    if (reader.at >= this.#recipientsEnd) return false
+    const delta = reader.varint()
+    this.session += delta % 2 === 0 ? delta / 2 : (delta + 1) / -2
+    const flags = reader.u8()
+    this.flags = flags & recipientFlags
+    this.wide = (flags & Recipient.wide) !== 0
+    this.seq = reader.u16()
+    if (this.wide) this.seq += reader.varint() * 0x1_0000
+    this.#idsAt = flags & Recipient.ids ? reader.at : -1
+    if (flags & Recipient.ids) for (let left = reader.varint(); left > 0; left--) reader.varint()
+    this.#filterAt = flags & Recipient.filter ? reader.at : -1
+    if (flags & Recipient.filter) reader.bytes(reader.varint())
+    return true
+  }
+
+  /** Goes back before the first recipient. */
+  rewind(): void {
+    this.session = 0
+    this.#reader.at = this.payloadEnd
+  }
+
+  /** Comes to the recipient that is message `seq` of a session's queue; false when there is none. */
+  find(session: number, seq: number): boolean {
+    const from = this.#reader.at
+    // Whoever asks for one copy after the other asks in the order of the record: on from here, then once around.
+    while (this.next()) if (this.#is(session, seq)) return true
+    this.rewind()
+    while (this.#reader.at < from && this.next()) if (this.#is(session, seq)) return true
+    return false
+  }
+
+  /** Subscription ids of the recipient: a new list. */
+  ids(): number[] | undefined {
+    if (this.#idsAt < 0) return undefined
+    const reader = this.#reader
+    const back = reader.at
+    reader.at = this.#idsAt
+    const ids = new Array<number>(reader.varint())
+    for (let i = 0; i < ids.length; i++) ids[i] = reader.varint()
+    reader.at = back
+    return ids
+  }
+
+  /** The shared subscription that the recipient got it by. */
+  filter(): string | undefined {
+    if (this.#filterAt < 0) return undefined
+    const reader = this.#reader
+    const back = reader.at
+    reader.at = this.#filterAt
+    const filter = reader.text()
+    reader.at = back
+    return filter
+  }
+
+  /** @throws MqttError when the name is none, which no record of ours holds */
+  topic(topics: TopicTable): Topic {
+    return topics.at(this.#reader.buffer, this.#topicStart, this.#topicEnd)
+  }
+
+  /** The message as it goes into a queue: its payload stays where it is. */
+  message(topics: TopicTable, wallOffsetMs: number): Message {
+    const { buffer } = this.#reader
+    const properties =
+      this.#propertiesStart < 0 ? undefined : buffer.subarray(this.#propertiesStart, this.#propertiesEnd)
+    return this.#message(topics, wallOffsetMs, properties, undefined)
+  }
+
+  /** The message as it is retained: in bytes of its own, and it knows its publisher's client id. */
+  retained(topics: TopicTable, wallOffsetMs: number): Message {
+    const { buffer } = this.#reader
+    const properties =
+      this.#propertiesStart < 0 ? undefined : copyBytes(buffer, this.#propertiesStart, this.#propertiesEnd)
+    const publisher =
+      this.#publisherStart < 0
+        ? undefined
+        : { clientId: Buffer.from(buffer.subarray(this.#publisherStart, this.#publisherEnd)).toString('utf8') }
+    return this.#message(topics, wallOffsetMs, properties, publisher).keep()
+  }
+
+  /** Copies the body as it stands. */
+  copyBody(to: RecordWriter, start: number): void {
+    to.bytes(this.#reader.buffer, start, this.payloadEnd)
+  }
+
+  #message(
+    topics: TopicTable,
+    wallOffsetMs: number,
+    properties: Uint8Array | undefined,
+    publisher: object | undefined,
+  ): Message {
+    const { qos, retain, payloadStart, payloadEnd } = this
+    const source = this.#reader.buffer
+    const expiresAtMs = this.expiryWallMs - wallOffsetMs
+    const topic = this.topic(topics)
+    return new Message(topic, qos, retain, source, payloadStart, payloadEnd, properties, expiresAtMs, publisher, 5)
+  }
+
+  #is(session: number, seq: number): boolean {
+    return this.session === session && this.seq % 0x1_0000 === seq % 0x1_0000
+  }
+
+  #readTrailer(bytes: Uint8Array, start: number, end: number): void {
+    if (end <= start) throw new CorruptRecordError('a message record has no trailer')
+    const flags = bytes[end - 1]!
+    this.retains = (flags & Trailer.retains) !== 0
+    this.publisher = this.packetId = 0
+    this.#recipientsEnd = end - 1
+    if (!(flags & Trailer.publisher)) return
+    this.#recipientsEnd -= 10
+    if (this.#recipientsEnd < start) throw new CorruptRecordError('a message record has no room for its publisher')
+    const reader = this.#reader.over(bytes, this.#recipientsEnd, end)
+    this.publisher = reader.f64()
+    this.packetId = reader.u16()
+  }
+
+  #readBody(bytes: Uint8Array, start: number, end: number): void {
+    const reader = this.#reader.over(bytes, start, end)
+    const flags = reader.u8()
+    this.qos = (flags & Body.qos) as QoS
+    this.retain = (flags & Body.retain) !== 0
+    this.countedBytes = reader.varint()
+    this.#topicStart = this.#skipBlock()
+    this.#topicEnd = reader.at
+    this.expiryWallMs = flags & Body.expires ? reader.f64() : Infinity
+    this.#propertiesStart = flags & Body.properties ? this.#skipBlock() : -1
+    this.#propertiesEnd = reader.at
+    this.#publisherStart = flags & Body.publisher ? this.#skipBlock() : -1
+    this.#publisherEnd = reader.at
+    this.payloadStart = this.#skipBlock()
+    this.payloadEnd = reader.at
+    this.session = 0
+  }
+
+  /** Steps over a block without making a view of it; gives where its content begins. */
+  #skipBlock(): number {
+    const reader = this.#reader
+    const length = reader.varint()
+    const start = reader.at
+    if (reader.left < length) throw new CorruptRecordError('a record is shorter than its fields say')
+    reader.at += length
+    return start
+  }
+}

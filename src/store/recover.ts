@@ -1,0 +1,103 @@
+import type { DiskStoreOptions } from './disk-store.ts'
+import { CommitLog } from './log.ts'
+import type { Lsn, Recovered, RecoveredSession } from './port.ts'
+import { RecordType, writeHead } from './records.ts'
+import { Restore, type Restored } from './restore.ts'
+import { chunkOf, Tracks } from './tracks.ts'
+
+/** What an open store starts with. */
+export interface Opened {
+  readonly log: CommitLog
+  readonly restore: Restore
+  readonly tracks: Tracks
+  readonly recovered: Recovered
+}
+
+const MiB = 1024 * 1024
+
+/**
+ * Reads the index, replays the log behind it, and opens the log for appending. Blocks.
+ * @param wallOffsetMs from monotonic to wall clock time
+ * @throws StoreFormatError, LogFormatError, DiskFault
+ */
+export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened {
+  const restore = new Restore(options.topics, wallOffsetMs, options.segmentBytes ?? 64 * MiB, options.log)
+  restore.load(options.index.entries())
+  const log = CommitLog.open(options, restore.replayFrom, restore.floor, restore)
+  restore.finish()
+  const diedMs = Math.min(restore.wallMs, options.clock.wall()) - wallOffsetMs
+  const tracks = new Tracks()
+  const sessions: RecoveredSession[] = []
+  const isThere = presence(log)
+  for (const restored of restore.sessions.values()) {
+    restored.queue.sift((_, lsn) => {
+      if (isThere(lsn)) log.hold(lsn)
+      else restore.losses.missing(lsn, restored.head.clientId)
+      return isThere(lsn)
+    })
+    const session = sessionOf(restored, diedMs, wallOffsetMs)
+    sessions.push(session)
+    track(restored, tracks)
+    if (!restored.head.online) continue
+    // From here on the log speaks of another process: that this one was over by then must stand there.
+    const left = { ...session, online: false }
+    tracks.head(left)
+    writeHead(log.begin(RecordType.session), left, wallOffsetMs)
+    log.end(true)
+  }
+  for (const ended of restore.ended) tracks.soil(ended)
+  tracks.dirtyTopics = restore.dirtyTopics
+  restore.losses.report()
+  return { log, restore, tracks, recovered: { sessions, retained: [...restore.retained.values()] } }
+}
+
+/** Is there a file for an lsn? */
+function presence(log: CommitLog): (lsn: Lsn) => boolean {
+  const segments = log.segments()
+  let last = segments[0]
+  return (lsn) => {
+    if (last === undefined || lsn < last.first || lsn >= last.end)
+      last = segments.find(({ first, end }) => lsn >= first && lsn < end)
+    return last !== undefined
+  }
+}
+
+/**
+ * A session as it comes back. One that was connected when the process ended counts as disconnected at that time: from then
+ * on its expiry and the delay of its will run (MQTT 5.0, 3.1.2.11.2 and 3.1.3.2.2).
+ */
+function sessionOf(restored: Restored, diedMs: number, wallOffsetMs: number): RecoveredSession {
+  const { head, queue, subscriptions, incoming } = restored
+  const { number, clientId, epoch, expirySeconds, username, will, online } = head
+  return {
+    number,
+    clientId,
+    epoch,
+    expirySeconds,
+    username,
+    will,
+    endDueMs: online ? diedMs + expirySeconds * 1000 : head.endDueWallMs - wallOffsetMs,
+    willDueMs: online
+      ? will
+        ? diedMs + Math.min(will.delaySeconds, expirySeconds) * 1000
+        : Infinity
+      : head.willDueWallMs - wallOffsetMs,
+    subscriptions,
+    incoming: [...incoming],
+    head: queue.head,
+    next: queue.next,
+    ...queue.arrays(),
+  }
+}
+
+function track({ track, head, queue }: Restored, tracks: Tracks): void {
+  track.online = head.online
+  if (head.online) tracks.online++
+  track.next = queue.next
+  track.appendedFrom = queue.appendedFrom
+  for (const seq of queue.touched) (track.chunks ??= new Set<number>()).add(chunkOf(seq))
+  if (queue.touched.size > 0) track.queueChanged = true
+  if (!track.indexed) track.headChanged = true
+  if (track.headChanged || track.queueChanged) tracks.soil(track)
+  tracks.add(track)
+}

@@ -1,0 +1,148 @@
+import { Entry, type Lsn } from './port.ts'
+
+/**
+ * A queue while it is put together from the index and the log: a straight stretch of places that grows at its end.
+ *
+ *   base ── gone ── head ── places ── next ── room ──
+ */
+export class RecoveredQueue {
+  /** What the session had when the index looked at it: records from before are in there. */
+  lsn: Lsn = 0
+  head = 0
+  next = 0
+  /** Numbers from here on came from the log. */
+  appendedFrom = Infinity
+  /** Numbers below that something has happened to since. */
+  readonly touched = new Set<number>()
+  #base = 0
+  #lsns = emptyLsns
+  #entries = emptyEntries
+  #expiries: Uint32Array | undefined = undefined
+
+  /** The index shows places [head, next), all of them gone so far. */
+  open(lsn: Lsn, head: number, next: number): void {
+    this.lsn = lsn
+    this.head = this.#base = head
+    this.next = next
+    this.#lsns = new Float64Array(next - head)
+    this.#entries = new Uint32Array(next - head)
+  }
+
+  /** The index shows what stands at a place. */
+  place(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
+    if (seq < this.head || seq >= this.next) return
+    this.#set(seq, entry, lsn, expirySeconds)
+  }
+
+  /** The log has the next message, with the lowest 16 bits of its number. Gives the number. */
+  numberOf(low: number): number {
+    return this.next + ((low - this.next) & 0xffff)
+  }
+
+  append(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
+    if (seq < this.appendedFrom) this.appendedFrom = seq
+    if (this.head === this.next) this.#base = this.head = this.next = seq
+    this.#makeRoom(seq + 1)
+    this.#entries.fill(Entry.gone, this.next - this.#base, seq - this.#base)
+    this.next = seq + 1
+    this.#set(seq, entry, lsn, expirySeconds)
+  }
+
+  /** The queue begins at `head` from now on. */
+  trim(head: number): void {
+    if (head > this.head) this.head = head
+    if (head > this.next) this.next = this.#base = head
+  }
+
+  gone(seq: number): void {
+    if (!this.#has(seq)) return
+    this.#entries[seq - this.#base] = Entry.gone
+    this.#touch(seq)
+  }
+
+  released(seq: number): void {
+    if (!this.#has(seq)) return
+    const at = seq - this.#base
+    const entry = this.#entries[at]!
+    if ((entry & Entry.stateBits) === Entry.gone) return
+    this.#entries[at] = (entry & ~Entry.stateBits) | Entry.released
+    this.#touch(seq)
+  }
+
+  moved(seq: number, lsn: Lsn): void {
+    if (!this.#has(seq)) return
+    this.#lsns[seq - this.#base] = lsn
+    this.#touch(seq)
+  }
+
+  /** Calls `entry` for each place that is alive; what it returns false for is gone from then on. */
+  sift(entry: (seq: number, lsn: Lsn) => boolean): void {
+    for (let at = this.head - this.#base; at < this.next - this.#base; at++) {
+      if ((this.#entries[at]! & Entry.stateBits) === Entry.gone) continue
+      if (entry(this.#base + at, this.#lsns[at]!)) continue
+      this.#entries[at] = Entry.gone
+      this.#touch(this.#base + at)
+    }
+    while (this.head < this.next && this.#entries[this.head - this.#base] === Entry.gone) this.head++
+  }
+
+  /** The places [head, next), to be taken over. */
+  arrays(): { lsns: Float64Array; entries: Uint32Array; expiries: Uint32Array | undefined } {
+    const from = this.head - this.#base
+    const to = this.next - this.#base
+    return {
+      lsns: exactly(this.#lsns, from, to),
+      entries: exactly(this.#entries, from, to),
+      expiries: this.#expiries && exactly(this.#expiries, from, to),
+    }
+  }
+
+  #has(seq: number): boolean {
+    return seq >= this.head && seq < this.next
+  }
+
+  #touch(seq: number): void {
+    if (seq < this.appendedFrom) this.touched.add(seq)
+  }
+
+  #set(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
+    const at = seq - this.#base
+    this.#entries[at] = entry
+    this.#lsns[at] = lsn
+    if (expirySeconds !== 0) this.#expiries ??= new Uint32Array(this.#entries.length)
+    if (this.#expiries) this.#expiries[at] = expirySeconds
+  }
+
+  /** Sees to it that the places below `next` have room: that of what is gone, else more. */
+  #makeRoom(next: number): void {
+    const size = this.#entries.length
+    if (next - this.#base <= size) return
+    const passed = this.head - this.#base
+    if (passed * 2 >= size) {
+      this.#entries.copyWithin(0, passed)
+      this.#lsns.copyWithin(0, passed)
+      this.#expiries?.copyWithin(0, passed)
+      this.#base = this.head
+    }
+    const length = next - this.#base
+    if (length <= size) return
+    const more = Math.max(8, length, size * 2)
+    this.#entries = larger(this.#entries, new Uint32Array(more))
+    this.#lsns = larger(this.#lsns, new Float64Array(more))
+    if (this.#expiries) this.#expiries = larger(this.#expiries, new Uint32Array(more))
+  }
+}
+
+const emptyLsns = new Float64Array(0)
+const emptyEntries = new Uint32Array(0)
+
+type Numbers = Uint32Array | Float64Array
+
+function larger<A extends Numbers>(from: A, to: A): A {
+  to.set(from)
+  return to
+}
+
+function exactly<A extends Numbers>(from: A, start: number, end: number): A {
+  return (start === 0 && end === from.length ? from : from.slice(start, end)) as A
+}
