@@ -330,16 +330,22 @@ export class Outbox implements QueueView {
   /** The next one to send cannot go before the store has it on disk. Set by `pump`; whoever wakes it resets it. */
   waitsForStore = false
 
-  /** The message at `lsn` cannot be read any more. */
+  /** Is the copy at `lsn` what the store has there? True as well when it is not next any more. */
+  readable(lsn: Lsn): boolean {
+    const { store } = this.#context
+    const seq = this.#head + this.#cursor
+    if (this.#cursor >= this.#length || this.lsnOf(seq) !== lsn) return true
+    const { number } = this.#owner
+    return (store.read(lsn, number, seq) ?? store.readNow(lsn, number, seq)) !== undefined
+  }
+
+  /** The message at `lsn`, which is next, cannot be read any more. */
   damaged(lsn: Lsn): void {
-    for (let offset = this.#cursor; offset < this.#length; offset++) {
-      const slot = this.#slot(offset)
-      if (this.#lsns?.[slot] !== lsn || this.#state(offset) === gone) continue
-      if (this.#state(offset) === waiting) this.#waiting--
-      this.#context.ledger.lose('damaged', this.#owner.clientId, undefined)
-      this.#free(slot, offset)
-      break
-    }
+    const offset = this.#cursor
+    if (offset >= this.#length || this.lsnOf(this.#head + offset) !== lsn || this.#state(offset) === gone) return
+    if (this.#state(offset) === waiting) this.#waiting--
+    this.#context.ledger.lose('damaged', this.#owner.clientId, undefined)
+    this.#free(this.#slot(offset), offset)
     this.#trim()
   }
 

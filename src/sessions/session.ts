@@ -61,7 +61,7 @@ export class Session implements Timed, SessionState {
   #feeds: Feed[] | undefined = undefined
   #heldFeeds = 0
   #pumpsSoon = false
-  #fetching = false
+  #fetching: Lsn = 0
   readonly #context: SessionContext
   #window = 0
 
@@ -213,7 +213,7 @@ export class Session implements Timed, SessionState {
     const outbox = this.#outbox
     if (outbox !== undefined) {
       const missing = outbox.pump(connection.sender, nowMs)
-      if (missing > 0) this.#fetch(missing)
+      if (missing > 0) this.#fetch(missing, outbox)
       if (outbox.waitsForStore) {
         outbox.waitsForStore = false
         this.#context.awaitStore(this)
@@ -251,12 +251,13 @@ export class Session implements Timed, SessionState {
   }
 
   /** Brings the next message of the queue into memory, and goes on. */
-  #fetch(lsn: Lsn): void {
-    if (this.#fetching) return
-    this.#fetching = true
+  #fetch(lsn: Lsn, outbox: Outbox): void {
+    if (this.#fetching !== 0) return
+    this.#fetching = lsn
     this.#context.store.fetch(lsn, (found) => {
-      this.#fetching = false
-      if (!found) this.#outbox?.damaged(lsn)
+      this.#fetching = 0
+      // A copy that is not there although its place can be read will never be.
+      if (!found || !outbox.readable(lsn)) outbox.damaged(lsn)
       this.pump()
     })
   }
