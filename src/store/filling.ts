@@ -62,7 +62,7 @@ export class Filling {
     this.#key = key
     this.#pageBytes = pageBytes
     this.#at = this.#batch = this.#frame = end
-    if (tail && end >= floor && end + frameHead < segments.slotEnd(tail.first)) {
+    if (tail && end >= floor && end < segments.fullAt(tail.first)) {
       this.#segment = tail
       this.#turn(end)
     } else {
@@ -121,7 +121,7 @@ export class Filling {
     this.#at = page.end = lsn + length
     this.#count++
     this.#sync ||= sync
-    if (this.#at >= this.#segments.slotEnd(this.#segment.first) || this.#at - this.#frame >= frameBytes) this.#seal()
+    if (this.#at - this.#frame >= frameBytes || this.#at >= this.#segments.fullAt(this.#segment.first)) this.#seal()
     return lsn
   }
 
@@ -136,14 +136,14 @@ export class Filling {
     return batch
   }
 
-  /** Completes the frame. The next one begins behind it, or in the next slot if no record would begin in this one. */
+  /** Completes the frame. The next one begins behind it, or in the next segment if this one is full. */
   #seal(): void {
     const page = this.#page
     const { base, buffer } = page
     sealFrame(buffer, this.#frame - base, this.#at - base, this.#count, this.#clock.wall(), this.#key)
     this.#frame = this.#at
     this.#count = 0
-    if (this.#at + frameHead < this.#segments.slotEnd(this.#segment.first)) return
+    if (this.#at < this.#segments.fullAt(this.#segment.first)) return
     this.#close()
     this.#segment = this.#begin(this.#segments.slotFrom(this.#at), this.#at)
   }

@@ -75,7 +75,14 @@ export class CommitLog implements CommitSource {
     this.#batchBytes = options.batchBytes ?? 8 * MiB
     const segments = (this.#segments = new Segments(disk, options.segmentBytes ?? 64 * MiB))
     this.#quarantine = new Quarantine(disk, log)
-    const { end, tail } = new LogReplay(segments, key, from, this.#quarantine, visitor).run(log)
+    let replayed
+    try {
+      replayed = new LogReplay(segments, key, from, this.#quarantine, visitor).run(log)
+    } catch (fault) {
+      segments.close()
+      throw fault
+    }
+    const { end, tail } = replayed
     if (end < floor) log.warn({ end, floor }, 'the log ends before what is known of it')
     // The file was just synced; its name only if somebody has counted on what is in it.
     const durable = tail && from <= tail.first ? tail.first : end
@@ -259,7 +266,8 @@ export class CommitLog implements CommitSource {
 
   /** For the commits. */
   idle(): void {
-    this.#closed?.()
+    if (this.#closed && this.durable < this.written) this.#commits.run(true)
+    else this.#closed?.()
   }
 
   /** While closing: ends it if what was recorded cannot be made durable. */

@@ -52,7 +52,11 @@ export class Reading {
   fetch(lsn: Lsn, then: (found: boolean) => void): void {
     const segment = this.#segments.of(lsn)
     if (this.#extents.has(lsn) || !segment) {
-      this.#clock.endOfTurn(() => then(this.#extents.find(lsn)))
+      this.#clock.endOfTurn(() => {
+        // By then it may have been evicted.
+        if (this.#extents.has(lsn) || !this.#segments.of(lsn)) then(this.#extents.find(lsn))
+        else this.fetch(lsn, then)
+      })
       return
     }
     const pending = this.#pending.find((fetch) => fetch.segment === segment && fetch.covers(lsn))
@@ -113,11 +117,12 @@ export class Reading {
     const { segment, lsn, waiters } = fetch
     if (fault) this.#log.error({ fault, file: segment.name }, 'the log could not be read')
     this.#pending.splice(this.#pending.indexOf(fetch), 1)
-    if (!this.#extents.find(lsn)) this.#examine(segment)
+    const found = this.#extents.find(lsn)
+    if (!found) this.#examine(segment)
     for (const [wanted, then] of waiters) {
       if (this.#extents.find(wanted)) then(true)
-      // It turned out to lie beyond what was read.
-      else if (wanted !== lsn && !fault) this.fetch(wanted, then)
+      // It turned out to lie beyond what was read, or was evicted by what those before it did.
+      else if (found || (wanted !== lsn && !fault)) this.fetch(wanted, then)
       else then(false)
     }
     if (this.#pending.length === 0) this.#idle?.()

@@ -1,4 +1,5 @@
 import type { Disk, DiskFile } from '../host.ts'
+import { LogFormatError } from './frames.ts'
 import type { Lsn } from './port.ts'
 
 /** One file of the log. */
@@ -38,8 +39,8 @@ const mostOpen = 32
 
 /**
  * The files of the log. The address space is cut into slots of one size. A record begins in the slot of its file, so that
- * its address alone says where it is; only the last record of a file may end beyond the slot, and then the slots that it
- * covers have no file of their own.
+ * its address alone says where it is; only the last record of a file, if it is a giant, may end beyond the slot, and then
+ * the slots that it covers have no file of their own.
  *
  *   slot 1         slot 2         slot 3         slot 4
  *   [file 1      ] [file 2 ············ giant ] [file 4
@@ -51,13 +52,15 @@ export class Segments {
   readonly #open: Segment[] = []
   #last: Segment | undefined
 
-  /** Looks up the files that are there. */
+  /** Looks up the files that are there. @throws LogFormatError, DiskFault */
   constructor(disk: Disk, slotBytes: number) {
     this.#disk = disk
     this.slotBytes = slotBytes
     for (const name of disk.list(logFolder)) {
       const first = name.length === 16 + ending.length && name.endsWith(ending) ? Number(`0x${name.slice(0, 16)}`) : NaN
-      if (!Number.isSafeInteger(first) || first <= 0 || first % slotBytes !== 0) continue
+      if (!Number.isSafeInteger(first) || first <= 0) continue
+      if (first % slotBytes !== 0)
+        throw new LogFormatError(`${name} begins where no segment of ${slotBytes} bytes does`)
       const file = disk.open(`${logFolder}/${name}`, false)
       this.add(first, first + file.size)
       file.close()
@@ -88,9 +91,9 @@ export class Segments {
     return Math.floor(lsn / this.slotBytes) * this.slotBytes
   }
 
-  /** Where the slot of `lsn` ends. */
-  slotEnd(lsn: Lsn): Lsn {
-    return (Math.floor(lsn / this.slotBytes) + 1) * this.slotBytes
+  /** Where no further frame begins in the slot of `lsn`: so near to its end that a large record would not fit. */
+  fullAt(lsn: Lsn): Lsn {
+    return this.slotStart(lsn) + this.slotBytes * (15 / 16)
   }
 
   /** Makes room for a segment in the map; its file is made by `create`. */

@@ -166,6 +166,12 @@ export class SimDisk implements Disk {
     this.#durableNames.set(name, content)
   }
 
+  /** Changes a byte of a file, whoever uses it: a disk that goes bad. */
+  damage(name: string, at: number): void {
+    const { now, durable } = this.#names.get(name)!
+    for (const { bytes } of [now, durable]) if (at < bytes.length) bytes[at]! ^= 0xff
+  }
+
   list(folder: string): string[] {
     const prefix = folder === '' ? '' : `${folder}/`
     const names = [...this.#names.keys()].filter((name) => name.startsWith(prefix))

@@ -1,4 +1,5 @@
 import type { Clock, Log } from '../../src/host.ts'
+import { crc32 } from '../../src/store/crc.ts'
 import { CommitLog, type LogOptions, type LogVisitor } from '../../src/store/log.ts'
 import { Dice } from '../sim/dice.ts'
 import { SimDisk } from '../sim/disk.ts'
@@ -108,7 +109,12 @@ export class Bench {
   }
 }
 
+/** Content of a record, different each time. */
+export function filler(size: number, dice: Dice): Buffer {
+  return Buffer.alloc(size, dice.below(256)).fill(dice.below(256), size >> 1)
+}
+
 /** What a record says, to compare by. */
 export function told({ lsn, type, content }: TestRecord): string {
-  return `${lsn} ${type} ${content.toString('base64')}`
+  return `${lsn}: type ${type}, ${content.length} bytes, ${crc32(content, 0, content.length, 0)}`
 }
