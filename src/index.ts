@@ -27,6 +27,8 @@ export { version } from './version.ts'
 export interface BrokerOptions extends Hooks {
   /** `tcp://`, `tls://`, `ws://` or `wss://host:port`; default: loopback, TCP 1883 and WebSocket 8083. */
   readonly listen?: string | readonly string[]
+  /** Folder of what must outlive the process. Without it, and without `config`, everything is in memory only. */
+  readonly data?: string
   /** A configuration file (YAML); `listen`, `limits` and `allowPublic` win over it. */
   readonly config?: string
   readonly limits?: Partial<Limits>
@@ -84,11 +86,13 @@ export interface GodwitBroker {
  * @throws ConfigError when an option is wrong, ListenError when a listener cannot be opened; nothing runs then
  */
 export async function createBroker(options: BrokerOptions = {}): Promise<GodwitBroker> {
-  const { listen, config: file, limits, log = silent } = options
+  const { listen, data, config: file, limits, log = silent } = options
   const config = loadConfig({
     flags: {
       ...(listen !== undefined && { listen: typeof listen === 'string' ? [listen] : listen }),
       config: file,
+      data,
+      durability: data === undefined && file === undefined ? 'memory' : undefined,
       allowPublic: options.allowPublic ?? (options.authenticate || options.exchange ? true : undefined),
     },
     env: {},

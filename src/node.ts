@@ -1,19 +1,30 @@
 import type { Hooks } from './access/hooks.ts'
 import { Broker } from './broker/broker.ts'
+import { DurabilityRules } from './broker/durability.ts'
 import type { Observer } from './broker/observer.ts'
+import type { Keeping } from './broker/publishing.ts'
 import { alone } from './cluster/alone.ts'
 import type { Config } from './config/config.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
-import type { Log, Stream, StreamEvents } from './host.ts'
+import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
+import { TopicTable } from './mqtt/topic.ts'
+import { checksum } from './platform/checksum.ts'
+import { openDataFolder } from './platform/data-folder.ts'
 import { nodeHost } from './platform/host.ts'
 import { type Certificates, checkCertificates, type OpenListener, openListener } from './platform/listener.ts'
 import { heapBytes } from './platform/process.ts'
+import { openDiskStore } from './store/disk-store.ts'
 import { MemoryStore } from './store/memory.ts'
+import type { Recovered, Store } from './store/port.ts'
 import { version } from './version.ts'
 
 export interface RunningNode {
   readonly listeners: readonly { readonly url: string }[]
   readonly broker: Broker
+  /** Where it keeps what outlives the process; undefined: nowhere. */
+  readonly data: string | undefined
+  /** Resolves when the disk has failed: nothing is promised any more, nobody is served, and the process had better end. */
+  readonly failed: Promise<DiskFault>
   /** Clients with an accepted CONNECT. */
   readonly clients: number
   /** Applies what can change while running: limits and TLS certificates. @throws and keeps all as it was on an error. */
@@ -24,22 +35,38 @@ export interface RunningNode {
   close(): Promise<void>
 }
 
-/** Joins the rooms into one running node. @throws a ListenError when a listener cannot be opened; nothing runs then. */
+/**
+ * Joins the rooms into one running node.
+ * @throws DataFolderError when the data folder cannot be used, ListenError when a listener cannot be opened; nothing runs then
+ */
 export async function startNode(
   config: Config,
   log: Log,
   hooks: Hooks = {},
   observer: Observer = {},
 ): Promise<RunningNode> {
-  const store = new MemoryStore()
   const host = nodeHost(log)
-  const broker = new Broker({ host, limits: config.limits, store, cluster: alone, hooks, observer, version, heapBytes })
+  const topics = new TopicTable(host.random.below(0x1_0000_0000))
+  const { store, recovered, closeStore, failed } = await openStore(config, host, topics)
+  const broker = new Broker({
+    host,
+    limits: config.limits,
+    keeping: keepingOf(config),
+    store,
+    topics,
+    cluster: alone,
+    hooks,
+    observer,
+    version,
+    heapBytes,
+  })
+  broker.restore(recovered)
   const streams = new Set<Stream>()
   let emptied: (() => void) | undefined
 
-  const accept = (stream: Stream): StreamEvents => {
+  const accept = (stream: Stream, { durability }: Listener): StreamEvents => {
     streams.add(stream)
-    const client = broker.accept(stream)
+    const client = broker.accept(stream, durability)
     return {
       data: (chunk) => client.data(chunk),
       closed: (fault) => {
@@ -54,10 +81,22 @@ export async function startNode(
   const closeListeners = async () => {
     await Promise.all(open.splice(0).map(({ server }) => server.close()))
   }
+  const empty = async (mostMs: number) => {
+    if (streams.size === 0) return
+    await new Promise<void>((resolve) => {
+      const stopWaiting = host.clock.every(mostMs, () => emptied?.())
+      emptied = () => {
+        stopWaiting()
+        resolve()
+      }
+    })
+  }
   const finish = async () => {
     for (const stream of streams) stream.destroy()
+    // What it means for a session that its client is gone is kept, too.
+    await empty(1000)
     broker.stop()
-    await store.close()
+    await closeStore()
   }
   try {
     for (const listener of config.listeners) {
@@ -67,7 +106,7 @@ export async function startNode(
         messageBytes: config.limits.packetBytes + 1024,
         handshakeSeconds: config.limits.connectSeconds,
         log,
-        accept,
+        accept: (stream) => accept(stream, listener),
       }).catch((fault: unknown) => {
         throw new ListenError(listener.url, fault)
       })
@@ -82,21 +121,21 @@ export async function startNode(
   const drain = async (graceMs: number) => {
     const closing = closeListeners()
     broker.drain()
-    if (streams.size > 0)
-      await new Promise<void>((resolve) => {
-        const stopWaiting = host.clock.every(graceMs, () => emptied?.())
-        emptied = () => {
-          stopWaiting()
-          resolve()
-        }
-      })
+    await empty(graceMs)
     await finish()
     await closing
   }
+  void failed.then((fault) => {
+    log.error({ err: fault }, 'the disk has failed: nothing can be promised any more, everybody is sent away')
+    void closeListeners()
+    for (const stream of streams) stream.destroy()
+  })
 
   return {
     listeners: open.map(({ url }) => ({ url })),
     broker,
+    data: config.store && config.data,
+    failed,
     get clients() {
       return broker.sessions.online
     },
@@ -113,7 +152,9 @@ export async function startNode(
       // Those that cannot be used throw before anything has changed.
       for (const { certificates } of fresh) checkCertificates(certificates)
       for (const { server, certificates } of fresh) server.setCertificates(certificates)
-      broker.relimit(next.limits)
+      if (next.data !== config.data || JSON.stringify(next.store) !== JSON.stringify(config.store))
+        log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
+      broker.relimit(next.limits, keepingOf(next))
       return Promise.resolve()
     },
     drain: (graceMs = 5000) => (drained ??= drain(graceMs)),
@@ -123,6 +164,42 @@ export async function startNode(
       await closing
     },
   }
+}
+
+interface OpenStore {
+  readonly store: Store
+  readonly recovered: Recovered
+  readonly failed: Promise<DiskFault>
+  closeStore(): Promise<void>
+}
+
+/** Opens what the configuration names. @throws DataFolderError */
+async function openStore({ data, store: settings, durability }: Config, host: Host, topics: TopicTable): Promise<OpenStore> {
+  if (settings === undefined) {
+    const store = new MemoryStore()
+    const recovered = { sessions: [], retained: [] }
+    return { store, recovered, failed: new Promise(() => {}), closeStore: () => store.close() }
+  }
+  const folder = await openDataFolder(data, true)
+  try {
+    const { disk, index, storeId } = folder
+    const { clock, log } = host
+    const opened = openDiskStore({ ...settings, disk, index, clock, log, storeId, topics, checksum, durability })
+    const { store, recovered } = opened
+    return {
+      store,
+      recovered,
+      failed: new Promise((resolve) => store.onFailure(resolve)),
+      closeStore: () => store.close().finally(() => folder.close()),
+    }
+  } catch (fault) {
+    await folder.close()
+    throw fault
+  }
+}
+
+function keepingOf({ durability, durabilityByTopic, overflow }: Config): Keeping {
+  return { durability, rules: new DurabilityRules(durabilityByTopic), overflow }
 }
 
 /** A listener that could not be opened. */

@@ -41,6 +41,8 @@ export interface BrokerOptions {
   /** Default: fsync for all, and the newest gives way when a queue is full. */
   readonly keeping?: Keeping
   readonly store: Store
+  /** Shared with the store, so that a topic is one object. Default: its own. */
+  readonly topics?: TopicTable
   readonly cluster: Cluster
   readonly hooks: Hooks
   readonly observer: Observer
@@ -111,7 +113,7 @@ export class Broker implements ConnectionEvents<Session> {
     this.#context = {
       events: this,
       decoder: new PacketDecoder(limits),
-      topics: new TopicTable(secret()),
+      topics: options.topics ?? new TopicTable(secret()),
       turn: new Turn((run) => host.clock.endOfTurn(run)),
       clock: host.clock,
       log: host.log,

@@ -5,6 +5,8 @@ import { shellWord } from './terminal.ts'
 export interface Started {
   /** With the real ports. */
   readonly urls: readonly string[]
+  /** Folder of what outlives the process; undefined: nothing does. */
+  readonly data: string | undefined
   /** Certificate of the first TLS listener, for clients that do not know its authority. */
   readonly certificate: string | undefined
   /** The words that start us. */
@@ -12,14 +14,14 @@ export interface Started {
 }
 
 /** What a person sees when a node has started: where it listens, what it keeps, and two lines to paste. */
-export function startScreen({ urls, certificate, invocation }: Started): string {
+export function startScreen({ urls, data, certificate, invocation }: Started): string {
   const addresses = urls.map(parseAddress).filter((address) => typeof address !== 'string')
   const target = brokerFlags(addresses, certificate)
   const lines = [
     `godwit ${version}`,
     '',
     ...urls.map((url) => `  ${url}`),
-    '  data: in memory, nothing survives a restart yet',
+    data === undefined ? '  data: in memory, nothing survives a restart' : `  data: ${data}`,
     '',
     'Try it, in two other terminals:',
     `  ${invocation} sub ${target} -t 'demo/#' -v`,

@@ -56,13 +56,22 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
   const urls = node.listeners.map(({ url }) => url)
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
-  io.stdout.write(startScreen({ urls, certificate, invocation: io.invocation }))
-  await stopped.first
-  await node.drain()
+  io.stdout.write(startScreen({ urls, data: node.data, certificate, invocation: io.invocation }))
+  const failed = await Promise.race([stopped.first, node.failed])
+  const unkept = await node.drain().then(
+    () => undefined,
+    (fault: unknown) => fault,
+  )
   log.info({}, 'stopped')
   // Not sooner: without a handler the signal would end the process in the middle.
   offReload()
   stopped.off()
+  if (failed) throw new CliError(Exit.failure, `the disk has failed: ${failed.message}`)
+  if (unkept !== undefined) throw new CliError(Exit.failure, `not everything could be kept: ${textOf(unkept)}`)
+}
+
+function textOf(fault: unknown): string {
+  return fault instanceof Error ? fault.message : String(fault)
 }
 
 // The first signal asks, the second one insists.
