@@ -333,6 +333,8 @@ export class Broker implements ConnectionEvents<Session> {
       ...(packet.authenticationMethod !== undefined && { authenticationMethod: packet.authenticationMethod }),
       ...(data && { authenticationData: Buffer.from(data) }),
     }
+    this.sessions.online++
+    session.connection = client
     // A session that was there before is as durable as it was: only a new one, or an old one's end, is waited for.
     const recorded = this.sessions.record(session)
     const lsn = present && this.#store.full ? 0 : recorded
@@ -343,8 +345,6 @@ export class Broker implements ConnectionEvents<Session> {
       this.#watchdogs.get(client)?.accepted(this.#host.clock.now())
       session.attach(client, packet.receiveMaximum)
     }
-    this.sessions.online++
-    session.connection = client
     if (this.sessions.online > this.#mostOnline) this.#mostOnline = this.sessions.online
     this.#host.log.debug(
       { client: client.clientId, remote: client.remote, version: client.version, present },
