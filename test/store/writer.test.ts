@@ -24,13 +24,12 @@ const field: fc.Arbitrary<Field> = fc.oneof(
   fc.string({ unit: 'grapheme' }).map((value) => ({ kind: 'text' as const, value })),
 )
 
-function write(writer: RecordWriter, { kind, value }: Field): void {
-  if (kind === 'text') writer.text(value)
-  else if (kind === 'bytes' || kind === 'block') {
-    // From the middle of something larger, as payloads are.
-    const larger = Uint8Array.from([1, 2, 3, ...value, 4])
-    writer[kind](larger, 3, 3 + value.length)
-  } else writer[kind](value)
+function write(writer: RecordWriter, one: Field): void {
+  if (one.kind === 'text') return writer.text(one.value)
+  if (one.kind !== 'bytes' && one.kind !== 'block') return writer[one.kind](one.value)
+  // From the middle of something larger, as payloads are.
+  const larger = Uint8Array.from([1, 2, 3, ...one.value, 4])
+  writer[one.kind](larger, 3, 3 + one.value.length)
 }
 
 function read(reader: RecordReader, one: Field): unknown {
