@@ -2,10 +2,17 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { CorruptRecordError, RecordReader, RecordWriter } from '../../src/store/writer.ts'
 
-type Field =
-  | { readonly kind: 'u8' | 'u16' | 'u32' | 'varint' | 'f64'; readonly value: number }
-  | { readonly kind: 'bytes' | 'block'; readonly value: Uint8Array }
-  | { readonly kind: 'text'; readonly value: string }
+type Field = NumberField | BytesField | { readonly kind: 'text'; readonly value: string }
+
+interface NumberField {
+  readonly kind: 'u8' | 'u16' | 'u32' | 'varint' | 'f64'
+  readonly value: number
+}
+
+interface BytesField {
+  readonly kind: 'bytes' | 'block'
+  readonly value: Uint8Array
+}
 
 const field: fc.Arbitrary<Field> = fc.oneof(
   fc.nat(0xff).map((value) => ({ kind: 'u8' as const, value })),
@@ -24,9 +31,11 @@ const field: fc.Arbitrary<Field> = fc.oneof(
   fc.string({ unit: 'grapheme' }).map((value) => ({ kind: 'text' as const, value })),
 )
 
+const isNumber = (one: Field): one is NumberField => typeof one.value === 'number'
+
 function write(writer: RecordWriter, one: Field): void {
   if (one.kind === 'text') return writer.text(one.value)
-  if (one.kind !== 'bytes' && one.kind !== 'block') return writer[one.kind](one.value)
+  if (isNumber(one)) return writer[one.kind](one.value)
   // From the middle of something larger, as payloads are.
   const larger = Uint8Array.from([1, 2, 3, ...one.value, 4])
   writer[one.kind](larger, 3, 3 + one.value.length)
