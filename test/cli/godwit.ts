@@ -66,7 +66,8 @@ export class Godwit {
       stdin: this.stdin,
       stdout: this.out.screen,
       stderr: this.err.screen,
-      env,
+      // In memory, unless a test says otherwise: it leaves no folder behind.
+      env: { GODWIT_DURABILITY: 'memory', ...env },
       invocation: 'godwit',
       onSignal: (signal, handler) => {
         const entry: [Signal, () => void] = [signal, handler]

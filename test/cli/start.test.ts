@@ -45,7 +45,7 @@ describe('the screen', () => {
 
   tcp://127.0.0.1:PORT
   ws://127.0.0.1:PORT/mqtt
-  data: in memory, nothing survives a restart yet
+  data: in memory, nothing survives a restart
 
 Try it, in two other terminals:
   godwit sub -p PORT -t 'demo/#' -v

@@ -75,7 +75,9 @@ export class Program {
 
   constructor(command: string, args: readonly string[] = [], options: ProgramOptions = {}) {
     const { cwd = root, env = {}, input = '', group = false } = options
-    const child = spawn(command, args, { cwd, env: { ...plainEnvironment(), ...env }, detached: group })
+    // A broker keeps what it is told in a folder of its own, and not where it was started.
+    const ours = { GODWIT_DATA: join(temporary(), 'data') }
+    const child = spawn(command, args, { cwd, env: { ...plainEnvironment(), ...ours, ...env }, detached: group })
     this.#child = child
     this.#group = group
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => this.out.add(chunk))
