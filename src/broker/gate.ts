@@ -35,7 +35,8 @@ export class AckGate {
 
   /** May a promise behind `lsn` leave now? Not while an earlier one to the same client waits. */
   open(client: Client, lsn: Lsn, durability: Durability = 'fsync'): boolean {
-    return client.heldAcks === 0 && lsn < (durability === 'fsync' ? this.#store.durable : this.#store.written)
+    if (client.heldAcks !== 0) return false
+    return lsn === 0 || lsn < (durability === 'fsync' ? this.#store.durable : this.#store.written)
   }
 
   /** Sends a promise once `lsn` is on disk and the earlier ones to this client have left: now, if that is so. */

@@ -55,10 +55,17 @@ export class Publishing {
   readonly #parts: PublishingParts
   /** Publishers that are not read while the store is behind. */
   #slowed: Client[] = []
+  /** The store keeps what it is told. */
+  readonly #stores: boolean
+  /** The store takes nothing more: a field, for every PUBLISH asks. */
+  #full: boolean
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
+    this.#stores = parts.store.next !== 0
+    this.#full = parts.store.full
     parts.store.onProgress(() => {
+      this.#full = parts.store.full
       if (this.#slowed.length === 0 || parts.store.behind) return
       for (const client of this.#slowed.splice(0)) client.release()
     })
@@ -160,7 +167,7 @@ export class Publishing {
     // The copy goes on; it is not made again.
     ledger.copies--
     const durability = this.#durability(message.topic, keeping.durability)
-    message.lsn = durability === 'memory' ? 0 : store.next
+    message.lasting = this.#stores && durability !== 'memory'
     if (next.subscriber.deliver(message, next, next.retainAsPublished && message.retain))
       store.message(message, false, 0, 0, durability)
     return true
@@ -174,7 +181,7 @@ export class Publishing {
     const { gate, cluster, observer, ledger, store, limits } = this.#parts
     const session = from.session!
     const durability = this.#durability(message.topic, from.durability)
-    if (store.full || limits.overflow === 'reject') {
+    if (this.#full || limits.overflow === 'reject') {
       const why = this.#noRoom(message, session, durability)
       if (why !== undefined) return this.#turnAway(from, message, packetId, why)
     }
@@ -183,10 +190,13 @@ export class Publishing {
     const lsn = this.#route(message, session, packetId, durability)
     if (message.qos === 2) session.receive(packetId, lsn)
     cluster.forward(message)
-    if (store.behind) this.#slow(from)
+    if (lsn > 0 && store.behind) this.#slow(from)
     if (message.qos === 0) return
     const reason = ledger.copies === copies ? Reason.noMatchingSubscribers : Reason.success
-    gate.promise(from, lsn, sends[durability][message.qos], packetId, reason, durability)
+    if (!gate.open(from, lsn, durability))
+      return gate.hold(from, lsn, sends[durability][message.qos], packetId, reason, durability)
+    if (message.qos === 1) from.puback(packetId, reason, undefined, durability)
+    else from.pubrec(packetId, reason, undefined, durability)
   }
 
   #durability(topic: Topic, otherwise: Durability): Durability {
@@ -198,8 +208,7 @@ export class Publishing {
   #route(message: Message, publisher: Session | undefined, packetId: number, durability: Durability): Lsn {
     const { tree, ledger, store } = this.#parts
     ledger.published++
-    const kept = durability !== 'memory'
-    message.lsn = kept ? store.next : 0
+    const kept = (message.lasting = this.#stores && durability !== 'memory')
     const retains = message.retain && this.#retain(message, publisher)
     const { deliveries, groups } = tree.match(message.topic)
     let copies = 0

@@ -14,8 +14,8 @@ export class Message {
   frameEnd = -1
   /** Where the packet id stands in that frame, from its start; 0 for QoS 0. */
   idOffset = 0
-  /** Where it stands in the store, or will; 0 when it is not for the store. */
-  lsn = 0
+  /** The store keeps it for sessions that outlive their connections. */
+  lasting = false
   #kept = false
 
   constructor(

@@ -218,7 +218,7 @@ export class Outbox implements QueueView {
     overfill = false,
   ): number {
     const flags = (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? shared : 0)
-    const stored = this.keepsSent && message.lsn !== 0
+    const stored = this.keepsSent && message.lasting
     if (
       outlet !== undefined &&
       this.#cursor === this.#length &&
@@ -483,9 +483,9 @@ export class Outbox implements QueueView {
     if (lsn !== 0) this.#context.store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
   }
 
-  /** The store keeps it. */
+  /** The store keeps it, in the record that is being written. */
   #store(slot: number, message: Message): void {
-    ;(this.#lsns ??= new Float64Array(this.#entries.length))[slot] = message.lsn
+    ;(this.#lsns ??= new Float64Array(this.#entries.length))[slot] = this.#context.store.next
     this.#count(slot, message.bytes)
   }
 

@@ -246,7 +246,7 @@ export class Session implements Timed, SessionState {
 
   #deliverRetained(message: Message, delivery: Delivery<Session>): void {
     const { store } = this.#context
-    message.lsn = store.full ? 0 : store.next
+    message.lasting = store.next !== 0 && !store.full
     if (this.deliver(message, delivery, true)) store.message(message, false, 0, 0, 'fsync')
   }
 

@@ -461,7 +461,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
       const { type, bytes, start, end } = this.log.found
       if (type !== RecordType.message && type !== RecordType.moved) return undefined
       this.#lastMessage = reader.over(bytes, start, end).message(this.#options.topics, this.wallOffsetMs)
-      this.#lastMessage.lsn = this.#lastLsn = lsn
+      this.#lastLsn = lsn
     }
     if (!reader.find(session, seq)) return undefined
     return { message: this.#lastMessage, subscriptionIds: reader.ids(), shared: reader.filter() }
