@@ -170,11 +170,15 @@ interface OpenStore {
   readonly store: Store
   readonly recovered: Recovered
   readonly failed: Promise<DiskFault>
-  closeStore(): Promise<void>
+  readonly closeStore: () => Promise<void>
 }
 
 /** Opens what the configuration names. @throws DataFolderError */
-async function openStore({ data, store: settings, durability }: Config, host: Host, topics: TopicTable): Promise<OpenStore> {
+async function openStore(
+  { data, store: settings, durability }: Config,
+  host: Host,
+  topics: TopicTable,
+): Promise<OpenStore> {
   if (settings === undefined) {
     const store = new MemoryStore()
     const recovered = { sessions: [], retained: [] }
