@@ -5,6 +5,7 @@ import { benchCommand } from './bench/command.ts'
 import { CliError, Exit, note, type Io } from './io.ts'
 import { pubCommand } from './pub.ts'
 import { startCommand } from './start.ts'
+import { storeCommand } from './store.ts'
 import { subCommand } from './sub.ts'
 import { versionCommand } from './version.ts'
 
@@ -30,6 +31,7 @@ function program(io: Io): Command {
     .addCommand(startCommand(io))
     .addCommand(pubCommand(io))
     .addCommand(subCommand(io))
+    .addCommand(storeCommand(io))
     .addCommand(benchCommand(io))
     .addCommand(versionCommand(io))
   const style = (command: Command): void => {

@@ -105,8 +105,8 @@ const identityName = 'store.json'
 /** What may stand in a folder that is not a store yet: from a start that was cut short, or from the file system. */
 const harmless = new Set(['lock', 'index.new', `${identityName}.new`, 'lost+found'])
 
-/** The store's id; undefined where no store is, but one may be made. @throws DataFolderError */
-function identityOf(root: string): number | undefined {
+/** The store's id; undefined where no store is, but one may be made. Changes nothing. @throws DataFolderError */
+export function identityOf(root: string): number | undefined {
   const names = namesIn(root)
   if (names.includes(identityName)) return parseIdentity(root, readFileSync(join(root, identityName), 'utf8'))
   const strange = names.find((name) => !harmless.has(name))
@@ -188,7 +188,7 @@ function openIndexOf(root: string, disk: Disk): Index {
 }
 
 /** LMDB's own numbers are below zero and say that the file is not what it wrote; the system's are about the disk. */
-function isDamage(error: unknown): boolean {
+export function isDamage(error: unknown): boolean {
   const { code } = error as { code?: unknown }
   return error instanceof DamagedIndexError || (typeof code === 'number' && code < 0)
 }

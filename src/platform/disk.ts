@@ -23,10 +23,15 @@ import type { Disk, DiskFault, DiskFile } from '../host.ts'
 /** A folder of the file system. What is made in it is for its owner's eyes only. */
 export class NodeDisk implements Disk {
   readonly #root: string
+  readonly #mode: 'r' | 'r+'
 
-  /** @param root which is there */
-  constructor(root: string) {
+  /**
+   * @param root which is there
+   * @param mode of files that are there; with 'r' their writes end in a fault
+   */
+  constructor(root: string, mode: 'r' | 'r+' = 'r+') {
     this.#root = root
+    this.#mode = mode
   }
 
   list(folder: string): string[] {
@@ -44,7 +49,7 @@ export class NodeDisk implements Disk {
   }
 
   open(name: string, create: boolean): DiskFile {
-    const descriptor = openSync(join(this.#root, name), create ? 'wx+' : 'r+', 0o600)
+    const descriptor = openSync(join(this.#root, name), create ? 'wx+' : this.#mode, 0o600)
     try {
       return new NodeFile(descriptor, fstatSync(descriptor).size)
     } catch (error) {

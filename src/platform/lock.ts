@@ -47,6 +47,12 @@ export class FolderLock {
     }
   }
 
+  /** Who holds it? Leaves no trace. @throws LockedError when another process does, or the system's error */
+  static async ask(folder: string): Promise<void> {
+    for (const name of namesIn(folder))
+      if (name.endsWith('.lock') && (await answers(folder, name))) throw new LockedError(parseInt(name))
+  }
+
   /** Lets go. Safe to call twice. */
   release(): void {
     unlinkIfThere(this.#path)
@@ -105,6 +111,15 @@ async function withAddress<T>(folder: string, name: string, use: (address: strin
     return await use(`/proc/self/fd/${descriptor}/${name}`)
   } finally {
     closeSync(descriptor)
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
   }
 }
 

@@ -60,6 +60,12 @@ export function readSegmentHead(buffer: Buffer, first: Lsn, slotBytes: number, k
   return buffer.readDoubleLE(16) === first ? buffer.readDoubleLE(24) : undefined
 }
 
+/** How large the segments of the log are whose one begins `buffer`; undefined when its head is damaged. */
+export function readSlotBytes(buffer: Buffer, key: FrameKey): number | undefined {
+  const whole = buffer.length >= segmentHead && buffer.readUInt32LE(4) === key.checksum(buffer, 8, segmentHead, 0)
+  return whole && buffer.readUInt32LE(0) === segmentMagic ? buffer.readUInt32LE(32) : undefined
+}
+
 /** Begins a frame at `at`: enough for a reader to know it. */
 export function beginFrame(buffer: Buffer, at: number, lsn: Lsn): void {
   buffer.writeUInt32LE(frameMagicNumber, at)

@@ -1,0 +1,24 @@
+/** Bytes as a person reads them: `12.4 MiB`. */
+export function bytesText(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`
+  const power = Math.min(4, Math.floor(Math.log2(bytes) / 10))
+  return `${(bytes / 1024 ** power).toFixed(1)} ${['KiB', 'MiB', 'GiB', 'TiB'][power - 1]!}`
+}
+
+export function countText(count: number): string {
+  return count.toLocaleString('en-US')
+}
+
+/** `1 message`, `2,000 messages`. */
+export function many(count: number, one: string, more = `${one}s`): string {
+  return `${countText(count)} ${count === 1 ? one : more}`
+}
+
+/** Rows of a table, in columns that are as wide as they must be; those of numbers are named, and stand to the right. */
+export function table(rows: readonly (readonly string[])[], right: ReadonlySet<number> = new Set()): string {
+  const widths: number[] = []
+  for (const row of rows) for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
+  const line = (row: readonly string[]) =>
+    row.map((cell, at) => (right.has(at) ? cell.padStart(widths[at]!) : cell.padEnd(widths[at]!))).join('  ')
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join('')
+}
