@@ -1,6 +1,6 @@
 import type { Clock } from '../host.ts'
 import type { CommitLog, SegmentInfo } from './log.ts'
-import { MessageReader, RecipientWriter, writeTrailer } from './message-record.ts'
+import { MessageReader, RecipientWriter } from './message-record.ts'
 import { Entry, type Lsn, type StateSource } from './port.ts'
 import { RecordType } from './records.ts'
 import type { Tracks } from './tracks.ts'
@@ -179,17 +179,17 @@ export class Collection {
     const moves = this.#needed.slice(from, to).filter(({ session, seq }) => {
       const queue = source.session(session)?.queue
       if (queue === undefined || seq < queue.head || seq >= queue.next) return false
-      return queue.lsnOf(seq) === lsn && isAlive(queue.entryOf(seq)) && message.find(session, seq)
+      return queue.lsnOf(seq) === lsn && isAlive(queue.entryOf(seq)) && message.find(session, seq, 0) >= 0
     })
     if (moves.length === 0) return
     const writer = log.begin(RecordType.moved)
     message.copyBody(writer, start)
     this.#recipients.reset()
     for (const { session, seq } of moves) {
-      message.find(session, seq)
+      message.find(session, seq, 0)
       this.#recipients.write(writer, session, seq, message.flags, true, message.ids(), message.filter())
     }
-    writeTrailer(writer, false, 0, 0)
+    this.#recipients.trailer(writer, false, 0, 0)
     const { length } = writer
     const copy = log.end(false)
     for (const { session, seq } of moves) {

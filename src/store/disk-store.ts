@@ -7,7 +7,7 @@ import type { Checksum } from './crc.ts'
 import { format, type Meta, type RetainedKeys } from './image.ts'
 import type { CommitLog } from './log.ts'
 import { type Loss, report } from './loss.ts'
-import { MessageReader, RecipientWriter, writeBody, writeTrailer } from './message-record.ts'
+import { MessageReader, RecipientWriter, writeBody } from './message-record.ts'
 import {
   type Durability,
   Entry,
@@ -154,7 +154,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     this.#syncs = (options.durability ?? 'fsync') === 'fsync'
     this.#nextNumber = restore.nextNumber
     this.#replayFrom = restore.replayFrom
-    this.#checkpointAt = restore.replayFrom + this.#checkpointBytes
+    // Addresses do not begin at 0.
+    this.#checkpointAt = Math.max(restore.replayFrom, log.segments()[0]?.first ?? 0) + this.#checkpointBytes
     this.#references = new Map(restore.references)
     for (const { first, holds } of log.segments())
       this.#references.set(first, Math.max(0, (this.#references.get(first) ?? 0) - holds))
@@ -298,7 +299,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
       if (!retained) return arrived === 0 ? 0 : this.#arrived(arrived, packetId, durability)
       this.#begin(message)
     }
-    writeTrailer(this.#writer, retained, arrived, packetId)
+    this.#recipients.trailer(this.#writer, retained, arrived, packetId)
     this.#open = 0
     if (retained) this.tracks.dirtyTopics.add(message.topic.name)
     if (arrived !== 0) this.#queueChanged(arrived)
@@ -463,7 +464,10 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
       this.#lastMessage = reader.over(bytes, start, end).message(this.#options.topics, this.wallOffsetMs)
       this.#lastLsn = lsn
     }
-    if (!reader.find(session, seq)) return undefined
+    const track = this.tracks.byNumber.get(session)
+    const block = reader.find(session, seq, track?.block ?? 0)
+    if (block < 0) return undefined
+    if (track) track.block = block
     return { message: this.#lastMessage, subscriptionIds: reader.ids(), shared: reader.filter() }
   }
 

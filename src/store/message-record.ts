@@ -7,15 +7,18 @@ import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts
 // A message as it stands in the log, and (its body alone) retained in the index:
 //
 //   body        flags u8 · bytes that it counts varint · topic · [expiry f64] · [properties] · [publisher] · payload
-//   recipients  ( session: zigzag varint from the one before · flags u8 · seq u16 · [seq >> 16 varint] · [ids] · [filter] )…
-//   trailer     [publishing session f64 · packet id u16] · flags u8
+//   recipients  blocks of 64: ( session: zigzag varint from the one before, from 0 at the start of a block · flags u8
+//               · seq u16 · [seq >> 16 varint] · [ids] · [filter] )…
+//   trailer     [where blocks 1 … n begin u32 · n u32] · [publishing session f64 · packet id u16] · flags u8
 //
 // The trailer stands at the end because all of it is known only when the last recipient is. A queue's number is cut to 16
-// bits: the next above what the queue had is meant, and what is missing in between shows what damage took.
+// bits: the next above what the queue had is meant, and what is missing in between shows what damage took. Blocks are for
+// one of ten thousand recipients, who wants its copy and nobody else's.
 
 const Body = { qos: 3, retain: 4, expires: 8, properties: 16, publisher: 32 } as const
 const Recipient = { ids: 1, filter: 2, wide: 32 } as const
-const Trailer = { retains: 1, publisher: 2 } as const
+const Trailer = { retains: 1, publisher: 2, blocks: 4 } as const
+const blockRecipients = 64
 
 /** The message itself. */
 export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: number): void {
@@ -37,13 +40,16 @@ export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: 
   writer.block(message.source, message.payloadStart, message.payloadEnd)
 }
 
-/** Writes the recipients of one message after the other. */
+/** Writes the recipients of one message after the other, and then the trailer of its record. */
 export class RecipientWriter {
   #before = 0
+  #inBlock = 0
+  /** Where blocks begin, but for the first. Reused. */
+  readonly #blocks: number[] = []
 
   /** A new record begins. */
   reset(): void {
-    this.#before = 0
+    this.#before = this.#inBlock = this.#blocks.length = 0
   }
 
   /** @param wide the whole `seq`: it does not follow from what the queue had */
@@ -56,6 +62,11 @@ export class RecipientWriter {
     ids: readonly number[] | undefined,
     filter: string | undefined,
   ): void {
+    if (this.#inBlock === blockRecipients) {
+      this.#blocks.push(writer.length)
+      this.#before = this.#inBlock = 0
+    }
+    this.#inBlock++
     const delta = session - this.#before
     this.#before = session
     writer.varint(delta >= 0 ? delta * 2 : delta * -2 - 1)
@@ -73,15 +84,22 @@ export class RecipientWriter {
     }
     if (filter !== undefined) writer.text(filter)
   }
-}
 
-/** @param publisher 0: no QoS 2 packet id comes with it */
-export function writeTrailer(writer: RecordWriter, retains: boolean, publisher: number, packetId: number): void {
-  if (publisher !== 0) {
-    writer.f64(publisher)
-    writer.u16(packetId)
+  /** @param publisher 0: no QoS 2 packet id comes with it */
+  trailer(writer: RecordWriter, retains: boolean, publisher: number, packetId: number): void {
+    const blocks = this.#blocks
+    for (let i = 0; i < blocks.length; i++) writer.u32(blocks[i]!)
+    if (blocks.length > 0) writer.u32(blocks.length)
+    if (publisher !== 0) {
+      writer.f64(publisher)
+      writer.u16(packetId)
+    }
+    writer.u8(
+      (retains ? Trailer.retains : 0) |
+        (publisher === 0 ? 0 : Trailer.publisher) |
+        (blocks.length === 0 ? 0 : Trailer.blocks),
+    )
   }
-  writer.u8((retains ? Trailer.retains : 0) | (publisher === 0 ? 0 : Trailer.publisher))
 }
 
 /** Walks one message record. Reused: it looks at one at a time, and what it gives out is a view unless it says otherwise. */
@@ -112,7 +130,14 @@ export class MessageReader {
   #propertiesEnd = 0
   #publisherStart = -1
   #publisherEnd = 0
+  #start = 0
   #recipientsEnd = 0
+  /** Where the trailer says where blocks begin, and how many do. */
+  #blocksAt = 0
+  #blocks = 0
+  #inBlock = 0
+  /** The block of the last recipient that was found. */
+  #lastBlock = 0
   #idsAt = -1
   #filterAt = -1
 
@@ -132,7 +157,7 @@ export class MessageReader {
    */
   overBody(bytes: Uint8Array, start: number, end: number): this {
     this.retains = false
-    this.publisher = this.packetId = 0
+    this.publisher = this.packetId = this.#blocks = 0
     this.#recipientsEnd = end
     this.#readBody(bytes, start, end)
     return this
@@ -142,6 +167,8 @@ export class MessageReader {
   next(): boolean {
     const reader = this.#reader
     if (reader.at >= this.#recipientsEnd) return false
+    if (this.#inBlock === blockRecipients) this.session = this.#inBlock = 0
+    this.#inBlock++
     const delta = reader.varint()
     this.session += delta % 2 === 0 ? delta / 2 : (delta + 1) / -2
     const flags = reader.u8()
@@ -156,20 +183,21 @@ export class MessageReader {
     return true
   }
 
-  /** Goes back before the first recipient. */
-  rewind(): void {
-    this.session = 0
-    this.#reader.at = this.payloadEnd
-  }
-
-  /** Comes to the recipient that is message `seq` of a session's queue; false when there is none. */
-  find(session: number, seq: number): boolean {
-    const from = this.#reader.at
-    // Whoever asks for one copy after the other asks in the order of the record: on from here, then once around.
-    while (this.next()) if (this.#is(session, seq)) return true
-    this.rewind()
-    while (this.#reader.at < from && this.next()) if (this.#is(session, seq)) return true
-    return false
+  /**
+   * Comes to the recipient that is message `seq` of a session's queue.
+   * @param hint the block where it is likely to stand
+   * @returns the block where it stands; -1: it is none
+   * @throws CorruptRecordError
+   */
+  find(session: number, seq: number, hint: number): number {
+    const count = this.#blocks + 1
+    if (hint < count && this.#findIn(hint, session, seq)) return hint
+    // Those who share a message often ask one after the other, in the order of the record.
+    for (let i = 0, block = this.#lastBlock; i < count; i++, block++) {
+      if (block >= count) block = 0
+      if (this.#findIn(block, session, seq)) return (this.#lastBlock = block)
+    }
+    return -1
   }
 
   /** Subscription ids of the recipient: a new list. */
@@ -238,22 +266,41 @@ export class MessageReader {
     return new Message(topic, qos, retain, source, payloadStart, payloadEnd, properties, expiresAtMs, publisher, 5)
   }
 
-  #is(session: number, seq: number): boolean {
-    return this.session === session && this.seq % 0x1_0000 === seq % 0x1_0000
+  #findIn(block: number, session: number, seq: number): boolean {
+    this.#reader.at = block === 0 ? this.payloadEnd : this.#start + this.#blockStart(block)
+    this.session = this.#inBlock = 0
+    for (let left = blockRecipients; left > 0 && this.next(); left--)
+      if (this.session === session && this.seq % 0x1_0000 === seq % 0x1_0000) return true
+    return false
+  }
+
+  #blockStart(block: number): number {
+    const at = this.#blocksAt + (block - 1) * 4
+    const { buffer } = this.#reader
+    return buffer[at]! + buffer[at + 1]! * 0x100 + buffer[at + 2]! * 0x1_0000 + buffer[at + 3]! * 0x100_0000
   }
 
   #readTrailer(bytes: Uint8Array, start: number, end: number): void {
-    if (end <= start) throw new CorruptRecordError('a message record has no trailer')
-    const flags = bytes[end - 1]!
+    let at = end - 1
+    const back = (count: number) => {
+      at -= count
+      if (at < start) throw new CorruptRecordError('a message record has no room for its trailer')
+      return this.#reader.over(bytes, at, end)
+    }
+    const flags = back(0).u8()
+    this.#start = start
     this.retains = (flags & Trailer.retains) !== 0
-    this.publisher = this.packetId = 0
-    this.#recipientsEnd = end - 1
-    if (!(flags & Trailer.publisher)) return
-    this.#recipientsEnd -= 10
-    if (this.#recipientsEnd < start) throw new CorruptRecordError('a message record has no room for its publisher')
-    const reader = this.#reader.over(bytes, this.#recipientsEnd, end)
-    this.publisher = reader.f64()
-    this.packetId = reader.u16()
+    this.publisher = this.packetId = this.#blocks = this.#lastBlock = 0
+    if (flags & Trailer.publisher) {
+      const reader = back(10)
+      this.publisher = reader.f64()
+      this.packetId = reader.u16()
+    }
+    if (flags & Trailer.blocks) {
+      this.#blocks = back(4).u32()
+      back(this.#blocks * 4)
+    }
+    this.#blocksAt = this.#recipientsEnd = at
   }
 
   #readBody(bytes: Uint8Array, start: number, end: number): void {
@@ -271,7 +318,7 @@ export class MessageReader {
     this.#publisherEnd = reader.at
     this.payloadStart = this.#skipBlock()
     this.payloadEnd = reader.at
-    this.session = 0
+    this.session = this.#inBlock = 0
   }
 
   /** Steps over a block without making a view of it; gives where its content begins. */

@@ -30,6 +30,8 @@ export class Track {
   gone: number[] | undefined = undefined
   /** Above the last message that the log has. */
   next = 0
+  /** Where among a message's recipients it stood the last time. */
+  block = 0
 
   constructor(
     readonly number: number,
