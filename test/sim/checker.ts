@@ -191,7 +191,7 @@ export class Checker {
     const granted = Math.min(qos, Math.max(...intervals.map((interval) => interval.qos)))
     const about = this.#about(epoch, publication)
     const clientId = epoch.client.options.id
-    const recorded = !epoch.persistent || this.#world.store.recordedFor(id, clientId)
+    const recorded = !epoch.persistent || this.#world.records.recordedFor(id, clientId)
     if (granted > 0 && !publication.isWill && !recorded && !this.#excused(epoch, publication))
       this.#blame('not recorded', `${about} was acknowledged`)
     if (copies || (granted === 0 && !isQuiet)) return

@@ -5,7 +5,7 @@ import type { Epoch, History, Wish } from './history.ts'
 import type { Link } from './link.ts'
 import type { Publication } from './publication.ts'
 import { Receiver } from './receiver.ts'
-import type { SlowStore } from './store.ts'
+import type { Records } from './records.ts'
 import { type FilterWish, Subscriber } from './subscriber.ts'
 import type { Time } from './time.ts'
 import { type Received, Wire, type WireEars } from './wire.ts'
@@ -15,9 +15,11 @@ export interface ClientParts {
   readonly time: Time
   readonly dice: Dice
   readonly history: History
-  readonly store: SlowStore
+  readonly records: Records
   /** Opens a connection to the broker, and gives the wire its link. */
   readonly dial: (wire: Wire, clientId: string) => void
+  /** Is there a broker to connect to? */
+  readonly isUp: () => boolean
   /** Does the broker send everybody away? */
   readonly isDraining: () => boolean
   /** Says that the broker has broken a rule; the world ends here. */
@@ -50,7 +52,7 @@ export class Client implements WireEars {
   /** Its last DISCONNECT asked for the end of the session; and the broker has read that. */
   #endsSession = false
   #hasEnded = false
-  /** The store's last change when CONNECT went out. */
+  /** What had been recorded when CONNECT went out. */
   #since = 0
   /** CONNECTs since the last CONNACK. */
   #attempts = 0
@@ -85,6 +87,7 @@ export class Client implements WireEars {
     this.vanish()
     // A clean session of 3.x ends with its connection, so one that persists never starts clean.
     this.#wantsClean ||= expirySeconds === 0 || (clean && version === 5)
+    if (!this.#parts.isUp()) return void this.#parts.time.after(10, () => this.onClosed())
     this.#leaving = false
     if (this.wire) this.#links.push(this.wire.link)
     this.#attempts++
@@ -97,7 +100,7 @@ export class Client implements WireEars {
     if (this.#wantsClean) this.#newEpoch()
     this.will = will && this.#parts.history.publication(this, will)
     this.#delaysWill = version === 5 && will !== undefined && will.delaySeconds > 0
-    this.#since = this.#parts.store.lastLsn
+    this.#since = this.#parts.records.mark
     wire.send(connectPacket(this.options, this.#wantsClean, will, this.will?.payload))
     if (this.#wantsClean) inHaste?.()
   }
@@ -145,6 +148,20 @@ export class Client implements WireEars {
   hangUp(): void {
     this.wire?.link.finish()
     this.#down()
+  }
+
+  /**
+   * The broker has fallen. What nobody was told is on disk it may have forgotten: a goodbye, too.
+   * @param lost what it may have forgotten, as `Records` names it
+   * @param sinceMs since when it may believe, once it is back, that the client is gone
+   */
+  brokerFell(lost: ReadonlySet<string>, sinceMs: number): void {
+    const { id } = this.options
+    this.#offlineMs = Math.min(this.#offlineMs, sinceMs)
+    if (!lost.has(`session ${id}`) && !lost.has(`ended ${id}`)) return
+    this.#hasEnded = false
+    for (const publication of this.#parts.history.publications)
+      if (publication.by === this) publication.isWithdrawn = false
   }
 
   /** Leaves the connection lying there: the broker learns nothing. */
@@ -206,14 +223,16 @@ export class Client implements WireEars {
   }
 
   #accepted(wire: Wire, packet: Received): void {
-    const { blame, store, time } = this.#parts
+    const { blame, records, time } = this.#parts
     const { id, version, expirySeconds } = this.options
     if (wire.accepted) blame('MQTT-3.2.0-2', `a second CONNACK to ${id}`)
     const code = version === 5 ? packet.reasonCode : packet.returnCode
     if (code !== 0) blame('CONNACK', `${code} to ${id}`)
     wire.accepted = wire.link.established = true
-    const lsn = this.epoch.persistent ? store.changeLsn(`session ${id}`, this.#since) : 0
-    if (lsn === undefined || lsn > wire.stamp.durableLsn) blame('ack before durable', `CONNACK to ${id}`)
+    if (this.epoch.persistent) {
+      const lsn = records.changeLsn(`session ${id}`, this.#since)
+      if (lsn === undefined || lsn >= wire.stamp.durable) blame('ack before durable', `CONNACK to ${id}`)
+    }
     // MQTT 3.1 cannot say it: its clients go by what they know.
     const present = version === 3 ? this.#known && !this.#wantsClean : packet.sessionPresent === true
     // A session may have run out, and a CONNECT whose answer was lost may have begun another one: better start clean.

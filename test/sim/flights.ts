@@ -8,7 +8,7 @@ interface Flight {
   readonly publication: Publication
   /** PUBREC came, so PUBREL goes out. */
   released: boolean
-  /** The store's last change when PUBREL first went out. */
+  /** What had been recorded when PUBREL first went out. */
   releasedSince: number
 }
 
@@ -69,7 +69,7 @@ export class Flights {
       return
     }
     flight.released = true
-    flight.releasedSince = this.#parts.store.lastLsn
+    flight.releasedSince = this.#parts.records.mark
     wire.owes('pubcomp', packet.messageId)
     wire.send({ cmd: 'pubrel', messageId: packet.messageId })
   }
@@ -78,9 +78,9 @@ export class Flights {
     const { releasedSince } = this.#flight(packet, 2, true)
     this.#flights.delete(packet.messageId)
     if (!persistent) return
-    const { store } = this.#parts
-    const lsn = store.changeLsn(`released ${this.#clientId} ${packet.messageId}`, releasedSince)
-    if (lsn === undefined || lsn > wire.stamp.durableLsn)
+    const { records } = this.#parts
+    const lsn = records.changeLsn(`released ${this.#clientId} ${packet.messageId}`, releasedSince)
+    if (lsn === undefined || lsn >= wire.stamp.durable)
       this.#parts.blame('ack before durable', `PUBCOMP ${packet.messageId} left before lsn ${lsn}`)
   }
 
@@ -92,9 +92,9 @@ export class Flights {
   }
 
   #acknowledged(wire: Wire, publication: Publication, packet: Received): void {
-    const { time, store, blame } = this.#parts
-    const lsn = publication.id === '' ? undefined : store.messageLsn(publication.id)
-    if (lsn !== undefined && lsn > wire.stamp.durableLsn)
+    const { time, records, blame } = this.#parts
+    const lsn = publication.id === '' ? undefined : records.messageLsn(publication.id)
+    if (lsn !== undefined && lsn >= wire.stamp.durable)
       blame('ack before durable', `${packet.cmd} of ${publication.id} left before lsn ${lsn}`)
     const reason = packet.reasonCode ?? 0
     // 3.x cannot be told of a refusal [MQTT-3.3.5-2 of 3.1.1].

@@ -78,6 +78,8 @@ export interface Wish {
 export class History {
   readonly publications: Publication[] = []
   readonly epochs: Epoch[] = []
+  /** When the broker fell. */
+  readonly falls: number[] = []
   readonly #byId = new Map<string, Publication>()
   readonly #time: Time
 

@@ -23,14 +23,14 @@ export function filter(name: string, more: Partial<FilterWish> = {}): FilterWish
 /** Connects, and waits for CONNACK. */
 export function enter(world: World, client: Client, more: Partial<ConnectWish> = {}): Client {
   client.connect({ clean: false, ...more })
-  expect(world.run(1000, () => client.online)).toBe(true)
+  expect(world.run(60_000, () => client.online)).toBe(true)
   return client
 }
 
 /** Subscribes, and waits for SUBACK. */
 export function subscribe(world: World, client: Client, ...wishes: FilterWish[]): void {
   client.subscribe(wishes, 0)
-  expect(world.run(1000, () => client.subscriber.size === 0)).toBe(true)
+  expect(world.run(60_000, () => client.subscriber.size === 0)).toBe(true)
 }
 
 /** What has come to a client on a topic. */

@@ -1,3 +1,4 @@
+import type { Lsn } from '../../src/store/port.ts'
 import type { Time } from './time.ts'
 
 /** One direction of a link: whatever enters leaves in the same order, at times of its own. */
@@ -21,7 +22,8 @@ export class Lane {
 
 /** What was true when some bytes left the broker. */
 export interface Stamp {
-  readonly durableLsn: number
+  /** Records below it were durable. */
+  readonly durable: Lsn
   readonly ms: number
 }
 

@@ -1,4 +1,5 @@
 import type { Bytes, Stream, StreamEvents } from '../../src/host.ts'
+import type { Store } from '../../src/store/port.ts'
 import type { Dice } from './dice.ts'
 import { Lane, type Stamp, Stamps } from './lane.ts'
 import { Outgoing } from './outgoing.ts'
@@ -30,7 +31,7 @@ export interface LinkParts {
   readonly dice: Dice
   readonly weather: Weather
   readonly peer: Peer
-  durableLsn(): number
+  readonly store: Pick<Store, 'durable'>
   trace(direction: string, link: string, bytes: Uint8Array): void
 }
 
@@ -107,7 +108,7 @@ export class Link implements Stream {
   // ── the broker's end ───────────────────────────────────────────────────────────────────────────────────────────
 
   write(bytes: Bytes, written: () => void): void {
-    this.#stamps.note(bytes.length, { durableLsn: this.#parts.durableLsn(), ms: this.#time.now() })
+    this.#stamps.note(bytes.length, { durable: this.#parts.store.durable, ms: this.#time.now() })
     // A socket fails such a write; the broker should not try.
     if (this.#endedByBroker) throw new Error('the broker wrote to a stream that it had ended')
     this.#outgoing.write(bytes, written)
@@ -187,6 +188,20 @@ export class Link implements Stream {
     if (!this.established) this.#up.cut = true
     this.#down.cut = true
     this.#time.after(this.#dice.between(0, 1000), () => this.#outgoing.stall(Infinity), true)
+  }
+
+  /** The broker has fallen, and the client learns it after a while. @param losesDown what is on its way to it is lost */
+  orphan(losesDown: boolean): void {
+    if (!this.#over) this.overMs = this.#time.now()
+    this.#over = true
+    this.#up.cut = true
+    this.#outgoing.drop()
+    if (this.#gone) return
+    this.break()
+    this.wasCut = this.#vanishing = true
+    if (losesDown) this.#down.cut = true
+    this.#down.pass(this.#latency(), () => this.#closePeer())
+    this.#time.after(this.#dice.between(0, 100), () => this.#closePeer())
   }
 
   /** For so long the client's socket takes nothing. */

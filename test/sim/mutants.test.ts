@@ -24,8 +24,6 @@ function onceIn(times: number): () => boolean {
   return () => ++calls % times === 0
 }
 
-type Deliver = Parameters<Session['deliver']>
-
 /** Those of the world at hand. */
 let sessions: Sessions
 patch(
@@ -90,22 +88,23 @@ const mutants: readonly (readonly [what: string, rule: RegExp, plant: () => () =
     /MQTT-4.6.0-5/,
     () => {
       const hold = onceIn(20)
-      const held = new Map<Session, Deliver>()
+      const held = new Map<Sender, Parameters<Sender['send']>>()
       return patch(
-        Session.prototype,
-        'deliver',
-        (deliver) =>
-          function (this: Session, ...copy) {
+        Sender.prototype,
+        'send',
+        (send) =>
+          function (this: Sender, ...copy) {
             const before = held.get(this)
-            if (before === undefined && hold() && this.persistent) {
-              copy[0].keep(sessions.slab)
+            const [message, qos] = copy
+            if (before === undefined && qos > 0 && hold()) {
+              message.keep(sessions.slab)
               held.set(this, copy)
-              return false
+              return true
             }
-            let recorded = deliver.apply(this, copy)
+            const fits = send.apply(this, copy)
             held.delete(this)
-            if (before) recorded = deliver.apply(this, before) || recorded
-            return recorded
+            if (before) send.apply(this, before)
+            return fits
           },
       )
     },
@@ -294,15 +293,22 @@ const mutants: readonly (readonly [what: string, rule: RegExp, plant: () => () =
   [
     'what has expired is sent all the same',
     /MQTT-3.3.2-5/,
-    () =>
-      patch(
-        Outbox.prototype,
-        'pump',
-        (pump) =>
-          function (this: Outbox, outlet) {
-            return pump.call(this, outlet, 0)
-          },
-      ),
+    () => {
+      const undo = [
+        patch(
+          Outbox.prototype,
+          'pump',
+          (pump) =>
+            function (this: Outbox, outlet) {
+              return pump.call(this, outlet, 0)
+            },
+        ),
+        patch(Outbox.prototype, 'expire', () => () => {}),
+      ]
+      return () => {
+        for (const one of undo) one()
+      }
+    },
   ],
   [
     'time to live is not counted down',

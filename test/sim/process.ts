@@ -4,16 +4,21 @@ import type { Time } from './time.ts'
 /** The broker's process: while it is stopped, as by SIGSTOP, nothing of the outside reaches it, and its time goes on. */
 export class Process implements Clock {
   #stopped = false
+  #over = false
   readonly #time: Time
+  readonly #sinceMs: number
+  readonly #intervals: (() => void)[] = []
   #ticks: (() => void)[] = []
   #events: (() => void)[] = []
 
-  constructor(time: Time) {
+  /** @param sinceMs the world's time at which its monotonic clock showed 0 */
+  constructor(time: Time, sinceMs: number) {
     this.#time = time
+    this.#sinceMs = sinceMs
   }
 
   now(): number {
-    return this.#time.now()
+    return this.#time.now() - this.#sinceMs
   }
 
   wall(): number {
@@ -22,7 +27,7 @@ export class Process implements Clock {
 
   every(periodMs: number, tick: () => void): () => void {
     let waits = false
-    return this.#time.every(periodMs, () => {
+    const callOff = this.#time.every(periodMs, () => {
       // However many ticks a stopped process has missed, one is made up for.
       if (waits) return
       waits = true
@@ -33,6 +38,8 @@ export class Process implements Clock {
       if (this.#stopped) this.#ticks.push(run)
       else run()
     })
+    this.#intervals.push(callOff)
+    return callOff
   }
 
   endOfTurn(run: () => void): void {
@@ -41,6 +48,7 @@ export class Process implements Clock {
 
   /** Something reaches the process: at once, or when it goes on. */
   enter(event: () => void): void {
+    if (this.#over) return
     if (this.#stopped) this.#events.push(event)
     else event()
   }
@@ -51,6 +59,13 @@ export class Process implements Clock {
 
   stop(): void {
     this.#stopped = true
+  }
+
+  /** It is over, at once and for good. */
+  kill(): void {
+    this.#over = true
+    for (const callOff of this.#intervals) callOff()
+    this.#ticks = this.#events = []
   }
 
   /** Goes on: what has come meanwhile is handled in its order, timers before it or behind it. */

@@ -19,7 +19,7 @@ interface Request {
   /** Of a SUBSCRIBE. */
   readonly intervals: readonly Interval[]
   readonly seq: number
-  /** The store's last change when it went out. */
+  /** What had been recorded when it went out. */
   readonly since: number
 }
 
@@ -92,7 +92,7 @@ export class Subscriber {
   }
 
   answered(wire: Wire, epoch: Epoch, packet: Received): void {
-    const { blame, time, store } = this.#parts
+    const { blame, time, records } = this.#parts
     const request = this.#requests.get(packet.messageId)
     if (request?.cmd !== packet.cmd)
       return blame('unknown ack', `${packet.cmd} ${packet.messageId} to ${this.#clientId}`)
@@ -110,8 +110,8 @@ export class Subscriber {
       }
       if (!epoch.persistent || !epoch.alive || (cmd === 'unsuback' && !hadUntil(epoch, name, request.seq))) continue
       const change = `${cmd === 'suback' ? 'subscribed' : 'unsubscribed'} ${this.#clientId} ${name}`
-      const lsn = store.changeLsn(change, since)
-      if (lsn === undefined || lsn > wire.stamp.durableLsn)
+      const lsn = records.changeLsn(change, since)
+      if (lsn === undefined || lsn >= wire.stamp.durable)
         blame('ack before durable', `${cmd} of ${name} left before lsn ${lsn}`)
     }
     if (epoch.alive) for (const interval of intervals) interval.certainFrom = time.seq
@@ -126,8 +126,8 @@ export class Subscriber {
   #request(request: Omit<Request, 'seq' | 'since'>): number {
     do this.#lastId = this.#lastId === 120 ? 101 : this.#lastId + 1
     while (this.#requests.has(this.#lastId))
-    const { time, store } = this.#parts
-    this.#requests.set(this.#lastId, { ...request, seq: time.seq, since: store.lastLsn })
+    const { time, records } = this.#parts
+    this.#requests.set(this.#lastId, { ...request, seq: time.seq, since: records.mark })
     return this.#lastId
   }
 }

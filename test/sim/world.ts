@@ -3,15 +3,17 @@ import type { Hooks } from '../../src/access/hooks.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
 import { alone } from '../../src/cluster/alone.ts'
 import type { Log } from '../../src/host.ts'
+import type { DiskStore } from '../../src/store/disk-store.ts'
 import { Client, type ClientParts } from './client.ts'
 import type { ClientOptions } from './connecting.ts'
 import { Dice } from './dice.ts'
 import { History } from './history.ts'
 import { Link, type Weather } from './link.ts'
-import { Probe } from './probe.ts'
-import { Process } from './process.ts'
+import { type Fall, Machine, type StoreHabits } from './machine.ts'
+import type { Probe } from './probe.ts'
+import type { Process } from './process.ts'
 import { idOf } from './publication.ts'
-import { SlowStore } from './store.ts'
+import { Records } from './records.ts'
 import { Time } from './time.ts'
 import type { Wire } from './wire.ts'
 
@@ -24,12 +26,19 @@ export interface WorldOptions {
   readonly seed: number
   readonly limits?: Partial<Limits>
   readonly hooks?: (world: World) => Hooks
-  /** How long a sync of the store takes, at most. */
+  /** How long a call of the disk takes, at most; now and then one takes 20 times as long. */
   readonly syncMs?: number
+  /** Sizes of the store; tiny by default, so that everything that it does happens often. */
+  readonly keeps?: StoreHabits
   readonly weather?: Partial<Weather>
   /** Told of everything that crosses the network, for a replay. */
   readonly tell?: (line: string) => void
 }
+
+/** The store says that often that it is alive, a little late. */
+const aliveMs = 12_000
+
+const tiny: StoreHabits = { segmentBytes: 32_768, checkpointBytes: 8192, cacheBytes: 32_768 }
 
 /** One loss that the broker admits. */
 export interface AdmittedLoss {
@@ -41,16 +50,13 @@ export interface AdmittedLoss {
 /**
  * A whole broker, its clients, network, disk and clock on one thread, all from one seed.
  *
- *   Client ── Wire ── Link ── Broker ── SlowStore         every arrow is an event of `Time`
+ *   Client ── Wire ── Link ── Broker ── DiskStore ── SimDisk        every arrow is an event of `Time`
  */
 export class World {
   readonly dice: Dice
   readonly time: Time
-  readonly process: Process
-  readonly store: SlowStore
+  readonly records = new Records()
   readonly history: History
-  readonly broker: Broker
-  readonly probe = new Probe()
   readonly weather: Weather
   readonly limits: Limits
   readonly clients: Client[] = []
@@ -60,47 +66,73 @@ export class World {
   onLink: (link: Link, client: string) => void = () => {}
   readonly #tell: ((line: string) => void) | undefined
   readonly #parts: ClientParts
-  readonly #emptyNodes: number
+  readonly #machine: Machine
   #hash = 0x811c9dc5
   #draining = false
 
-  constructor({ seed, limits, hooks, syncMs = 5, weather, tell }: WorldOptions) {
+  constructor({ seed, limits, hooks, syncMs = 5, keeps = tiny, weather, tell }: WorldOptions) {
     this.dice = new Dice(seed)
     this.#tell = tell
     this.weather = { latencyMs: 3, hiccup: 0, burstBytes: 65_536, ...weather }
     this.limits = { ...defaultLimits, sysSeconds: 0, ...limits }
     this.time = new Time(this.dice.fork(1))
-    this.process = new Process(this.time)
-    this.store = new SlowStore(this.time, this.process, this.dice.fork(2), syncMs)
     this.history = new History(this.time)
-    this.broker = this.probe.watch(
-      () =>
-        new Broker({
-          host: { clock: this.process, random: this.dice.fork(3), log: this.#log() },
+    const { time, records } = this
+    const log = this.#log()
+    this.#machine = new Machine({
+      time,
+      dice: this.dice.fork(2),
+      records,
+      syncMs,
+      habits: keeps,
+      log,
+      broker: (process, store, topics) => {
+        const broker = new Broker({
+          host: { clock: process, random: this.dice.fork(3), log },
           limits: this.limits,
-          store: this.store,
+          store,
+          topics,
           cluster: alone,
           hooks: hooks?.(this) ?? {},
           observer: {},
           version: 'sim',
           heapBytes: () => 0,
-        }),
-    )
-    this.#emptyNodes = this.broker.tree.nodes
-    this.broker.ledger.listener = (reason, clientId, message) => {
-      const id = message === undefined ? '' : idOf(message.payload())
-      this.losses.push({ reason, clientId, id })
-      this.tell(`✗ ${reason} ${clientId} ${id}`)
-    }
+        })
+        broker.ledger.listener = (reason, clientId, message) => {
+          const id = message === undefined ? '' : idOf(message.payload())
+          this.losses.push({ reason, clientId, id })
+          this.tell(`✗ ${reason} ${clientId} ${id}`)
+        }
+        return broker
+      },
+    })
     this.#parts = {
       time: this.time,
       dice: this.dice.fork(4),
       history: this.history,
-      store: this.store,
+      records,
+      isUp: () => this.#machine.isUp,
       dial: (wire, clientId) => this.dial(wire, clientId),
       isDraining: () => this.#draining,
       blame: (rule, what) => this.blame(rule, what),
     }
+  }
+
+  get process(): Process {
+    return this.#machine.process
+  }
+
+  get broker(): Broker {
+    return this.#machine.broker
+  }
+
+  get probe(): Probe {
+    return this.#machine.probe
+  }
+
+  /** The store under the broker. */
+  get disk(): DiskStore {
+    return this.#machine.disk
   }
 
   client(options: Partial<ClientOptions> & { readonly id: string }): Client {
@@ -154,6 +186,23 @@ export class World {
     if (!this.run(forMs, rest)) this.blame('rest', `the world did not come to rest: ${this.#unrest()}`)
   }
 
+  /** The broker falls; nobody can connect until it rises. */
+  fall(how: Fall): void {
+    this.tell(`the broker falls: ${how}`)
+    this.history.falls.push(this.time.seq)
+    const lost = this.#machine.fall(how)
+    // It writes down that it is alive only now and then.
+    const sinceMs = this.time.now() - aliveMs
+    for (const client of this.clients) client.brokerFell(lost, sinceMs)
+    for (const link of this.links) link.orphan(this.dice.chance(0.5))
+  }
+
+  /** Another broker starts where the last one fell. */
+  rise(): void {
+    this.tell('the broker rises')
+    this.#machine.start()
+  }
+
   /** The broker sends everybody away. */
   drain(): void {
     this.#draining = true
@@ -167,7 +216,9 @@ export class World {
     this.run((this.limits.sessionExpirySeconds + 120) * 1000)
     const { sessions, tree, connections, ledger, pending } = broker
     const left = { connections, sessions: sessions.size, online: sessions.online, pending, subscriptions: tree.size }
-    const more = { trieNodes: tree.nodes - this.#emptyNodes, lentBytes: probe.lentBytes, timers: probe.timers }
+    const trieNodes = tree.nodes - this.#machine.emptyNodes
+    const held = this.disk.log.segments().reduce((sum, segment) => sum + segment.held, 0)
+    const more = { trieNodes, lentBytes: probe.lentBytes, timers: probe.timers, heldRecords: held }
     for (const [what, count] of Object.entries({ ...left, ...more }))
       if (count !== 0) this.blame('leak', `${count} ${what} are left when everybody is gone`)
     if (ledger.copies !== ledger.delivered + ledger.lostTotal) this.blame('ledger', 'copies are left')
@@ -176,6 +227,7 @@ export class World {
 
   // published = matched + unmatched + refused, and copies = delivered + pending + lost: always.
   #balance(): void {
+    if (!this.#machine.isUp) return
     const { ledger, pending } = this.broker
     const { published, matched, unmatched, refused, copies, delivered, lostTotal } = ledger
     if (published !== matched + unmatched + refused)
@@ -190,10 +242,10 @@ export class World {
     const link = new Link(`${clientId}:${number}`, {
       time: this.time,
       process: this.process,
+      store: this.#machine.store,
       dice: this.dice.fork(100 + number),
       weather: this.weather,
       peer: wire,
-      durableLsn: () => this.store.durable - 1,
       trace: (direction, name, bytes) => this.#trace(direction, name, bytes),
     })
     this.links.push(link)
