@@ -1,0 +1,203 @@
+import { cpSync } from 'node:fs'
+import type { Grant } from '../../../src/routing/delivery.ts'
+import { defaultLimits } from '../../../src/broker/limits.ts'
+import type { Config } from '../../../src/config/config.ts'
+import { defaultStore } from '../../../src/config/store.ts'
+import { type RunningNode, startNode } from '../../../src/node.ts'
+import type { TestBroker } from '../../support/broker.ts'
+import { RawClient } from '../../support/raw.ts'
+import { silent } from '../model.ts'
+
+// A data directory with something of everything that a store keeps: what the index has, and what only the log has.
+
+const never = 0xffff_ffff
+const grant = { qos: 0, noLocal: false, retainAsPublished: false, subscriptionId: 0 } as const
+const longTopic = `site/${'long/'.repeat(90)}${'x'.repeat(200)}`
+const large = 'large '.repeat(4000)
+
+export interface GoldenMessage {
+  readonly topic: string
+  readonly payload: string
+  readonly qos: number
+  readonly retain?: boolean
+  readonly expires?: boolean
+  /** Hexadecimal. */
+  readonly properties?: string
+  readonly subscriptionIds?: readonly number[]
+  readonly shared?: string
+  /** PUBREC has come for it. */
+  readonly released?: boolean
+}
+
+export interface GoldenSession {
+  readonly expirySeconds: number
+  readonly username?: string
+  readonly will?: { topic: string; payload: string; qos: number; retain: boolean; delaySeconds: number }
+  readonly subscriptions: Readonly<Record<string, Grant>>
+  /** QoS 2 packet ids from the client. */
+  readonly incoming?: readonly number[]
+  readonly queue: readonly GoldenMessage[]
+}
+
+/** What stands in the directory. */
+export const golden: {
+  readonly sessions: Readonly<Record<string, GoldenSession>>
+  readonly retained: readonly GoldenMessage[]
+} = {
+  sessions: {
+    'pump/1': {
+      expirySeconds: never,
+      username: 'petra',
+      will: { topic: 'will/pump', payload: 'dry', qos: 1, retain: true, delaySeconds: never },
+      subscriptions: {
+        'orders/#': { ...grant, qos: 2, subscriptionId: 7, retainAsPublished: true },
+        '$share/crew/jobs/+': { ...grant, qos: 1 },
+      },
+      queue: [
+        { topic: 'orders/1', payload: 'before', qos: 1, subscriptionIds: [7] },
+        { topic: 'orders/2', payload: large, qos: 2, subscriptionIds: [7], properties: '03000a746578742f706c61696e' },
+        { topic: 'jobs/1', payload: 'shared', qos: 1, shared: '$share/crew/jobs/+' },
+        { topic: 'orders/3', payload: 'after', qos: 1, expires: true, retain: true, subscriptionIds: [7] },
+      ],
+    },
+    'sensor-ü': {
+      expirySeconds: Infinity,
+      subscriptions: { 'orders/+': { ...grant, qos: 1 } },
+      queue: [
+        { topic: 'orders/2', payload: large, qos: 1, properties: '03000a746578742f706c61696e' },
+        { topic: 'orders/3', payload: 'after', qos: 1, expires: true },
+      ],
+    },
+    half: {
+      expirySeconds: never,
+      subscriptions: { 'half/#': { ...grant, qos: 2 } },
+      incoming: [11, 513],
+      queue: [
+        { topic: 'half/1', payload: 'released', qos: 2, released: true },
+        { topic: 'half/2', payload: 'sent', qos: 2 },
+      ],
+    },
+    present: {
+      expirySeconds: never,
+      will: { topic: 'will/present', payload: 'gone', qos: 0, retain: false, delaySeconds: 0 },
+      subscriptions: { 'present/only': { ...grant, qos: 1, noLocal: true } },
+      queue: [],
+    },
+  },
+  retained: [
+    { topic: 'orders/3', payload: 'after', qos: 1, retain: true, expires: true },
+    { topic: longTopic, payload: 'far', qos: 0, retain: true },
+    { topic: 'site/name', payload: 'godwit, the second', qos: 1, retain: true },
+  ],
+}
+
+/** Makes the directory `to`, as a broker leaves it that is killed. `work` is an empty folder, for the broker. */
+export async function makeGolden(work: string, to: string): Promise<void> {
+  const first = await start(work)
+  const pump = await connect(first, 'pump/1', {
+    username: 'petra',
+    will: {
+      topic: 'will/pump',
+      payload: Buffer.from('dry'),
+      qos: 1,
+      retain: true,
+      properties: { willDelayInterval: never },
+    },
+  })
+  await pump.subscribe('orders/#', 2, { id: 7, rap: true })
+  await pump.subscribe('$share/crew/jobs/+', 1)
+  await pump.subscribe('not/any/more', 1)
+  pump.send({ cmd: 'unsubscribe', messageId: 5, unsubscriptions: ['not/any/more'] })
+  await pump.expect('unsuback')
+  await pump.drop()
+  const sensor = await RawClient.connect(first, 4, { clientId: 'sensor-ü', clean: false })
+  await sensor.subscribe('orders/+', 1)
+  const ended = await connect(first, 'ended')
+  await ended.subscribe('orders/#', 1)
+  await ended.drop()
+
+  const publisher = await connect(first, 'half')
+  await publisher.subscribe('half/#', 2)
+  await publish(publisher, 'orders/1', 'before', 1)
+  // Delivered and acknowledged: it comes to its end.
+  const { messageId } = await sensor.expect('publish')
+  sensor.send({ cmd: 'puback', messageId: messageId as number })
+  await sensor.expectQuiet()
+  await sensor.disconnect()
+  await publish(publisher, 'site/name', 'godwit', 1, { retain: true })
+  await publish(publisher, 'site/gone', 'soon', 1, { retain: true })
+  await publish(publisher, longTopic, 'far', 0, { retain: true })
+  publisher.publish('nobody/1', '', { qos: 2, messageId: 11 })
+  await publisher.expect('pubrec')
+  await publisher.drop()
+  await first.node.drain()
+
+  const second = await start(work)
+  const again = await connect(second, 'half')
+  await publish(again, 'orders/2', large, 2, { properties: { contentType: 'text/plain' } })
+  await publish(again, 'jobs/1', 'shared', 1)
+  await publish(again, 'orders/3', 'after', 1, { retain: true, properties: { messageExpiryInterval: never - 1 } })
+  await publish(again, 'site/name', 'godwit, the second', 1, { retain: true })
+  await publish(again, 'site/gone', '', 1, { retain: true })
+  again.publish('nobody/2', '', { qos: 2, messageId: 513 })
+  await again.expect('pubrec')
+  const other = await connect(second, 'other', { clean: true, properties: {} })
+  await publish(other, 'half/1', 'released', 2)
+  const { messageId: released } = await again.expect('publish')
+  again.send({ cmd: 'pubrec', messageId: released as number })
+  await again.expect('pubrel')
+  await publish(other, 'half/2', 'sent', 2)
+  await again.expect('publish')
+  await again.drop()
+  await (await connect(second, 'ended', { clean: true, properties: {} })).disconnect()
+  const present = await connect(second, 'present', {
+    will: { topic: 'will/present', payload: Buffer.from('gone'), qos: 0, retain: false },
+  })
+  await present.subscribe('present/only', 1, { nl: true })
+  // The last that is written down before the power goes.
+  await publish(other, 'nobody/3', '', 1)
+  const filter = (name: string) => !name.endsWith('.lock') && !name.endsWith('lock.mdb')
+  cpSync(work, to, { recursive: true, errorOnExist: true, force: false, filter })
+  await second.node.close()
+}
+
+async function start(data: string): Promise<TestBroker> {
+  const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true, durability: 'fsync' } as const
+  const config: Config = {
+    listeners: [{ ...listener, transport: 'tcp', path: '', url: 'tcp://127.0.0.1:0' }],
+    data,
+    // As small as it gets, for the repository, and so that there is more than one.
+    store: { ...defaultStore, segmentBytes: 4096 },
+    durability: 'fsync',
+    durabilityByTopic: [],
+    overflow: 'drop-newest',
+    logLevel: 'silent',
+    limits: { ...defaultLimits, sysSeconds: 0, sessionExpirySeconds: Infinity },
+    allowPublic: false,
+  }
+  const node: RunningNode = await startNode(config, silent)
+  return { node, port: Number(new URL(node.listeners[0]!.url).port) } as TestBroker
+}
+
+function connect(broker: TestBroker, clientId: string, options: object = {}): Promise<RawClient> {
+  const properties = { sessionExpiryInterval: never }
+  return RawClient.connect(broker, 5, { clientId, clean: false, properties, ...options })
+}
+
+/** Publishes, and waits until it is acknowledged. */
+async function publish(
+  client: RawClient,
+  topic: string,
+  payload: string,
+  qos: 0 | 1 | 2,
+  more: object = {},
+): Promise<void> {
+  // Free again each time.
+  const messageId = 21
+  client.publish(topic, payload, { qos, ...(qos > 0 && { messageId }), ...more })
+  if (qos === 0) return client.expectQuiet()
+  if (qos === 1) return void (await client.expect('puback'))
+  await client.expect('pubrec')
+  client.send({ cmd: 'pubrel', messageId })
+  await client.expect('pubcomp')
+}
