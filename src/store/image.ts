@@ -197,12 +197,12 @@ export function readSession(reader: RecordReader): {
 }
 
 /** @throws CorruptRecordError */
-export function readQueue(reader: RecordReader): { lsn: Lsn; head: number; next: number; incoming: Set<number> } {
+export function readQueue(reader: RecordReader): { lsn: Lsn; head: number; next: number; incoming: number[] } {
   const lsn = reader.varint()
   const head = reader.varint()
   const next = reader.varint()
-  const incoming = new Set<number>()
-  while (reader.left > 0) incoming.add(reader.u16())
+  const incoming: number[] = []
+  while (reader.left > 0) incoming.push(reader.u16())
   return { lsn, head, next, incoming }
 }
 

@@ -3,7 +3,7 @@ import { CommitLog } from './log.ts'
 import type { Lsn, Recovered, RecoveredSession } from './port.ts'
 import { RecordType, writeHead } from './records.ts'
 import { Restore, type Restored } from './restore.ts'
-import { chunkOf, Tracks } from './tracks.ts'
+import { Tracks } from './tracks.ts'
 
 /** What an open store starts with. */
 export interface Opened {
@@ -95,8 +95,8 @@ function track({ track, head, queue }: Restored, tracks: Tracks): void {
   if (head.online) tracks.online++
   track.next = queue.next
   track.appendedFrom = queue.appendedFrom
-  for (const seq of queue.touched) (track.chunks ??= new Set<number>()).add(chunkOf(seq))
-  if (queue.touched.size > 0) track.queueChanged = true
+  track.chunks = queue.chunks
+  if (queue.chunks) track.queueChanged = true
   if (!track.indexed) track.headChanged = true
   if (track.headChanged || track.queueChanged) tracks.soil(track)
   tracks.add(track)

@@ -1,4 +1,5 @@
 import { Entry, type Lsn } from './port.ts'
+import { chunkOf } from './tracks.ts'
 
 /**
  * A queue while it is put together from the index and the log: a straight stretch of places that grows at its end.
@@ -12,8 +13,8 @@ export class RecoveredQueue {
   next = 0
   /** Numbers from here on came from the log. */
   appendedFrom = Infinity
-  /** Numbers below that something has happened to since. */
-  readonly touched = new Set<number>()
+  /** Chunks below that in which something has changed since. */
+  chunks: Set<number> | undefined = undefined
   #base = 0
   #lsns = emptyLsns
   #entries = emptyEntries
@@ -102,7 +103,7 @@ export class RecoveredQueue {
   }
 
   #touch(seq: number): void {
-    if (seq < this.appendedFrom) this.touched.add(seq)
+    if (seq < this.appendedFrom) (this.chunks ??= new Set<number>()).add(chunkOf(seq))
   }
 
   #set(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {

@@ -38,7 +38,8 @@ export class Restored {
   /** Records from before it are in `head` and `subscriptions`. */
   lsn: Lsn = 0
   subscriptions = new Map<string, number>()
-  incoming = new Set<number>()
+  /** Most have none. */
+  incoming: ReadonlySet<number> = none
   readonly queue = new RecoveredQueue()
   /** How many stretches of damage lay before the last message for it. */
   damagesSeen = 0
@@ -46,7 +47,18 @@ export class Restored {
   constructor(public head: HeadRecord) {
     this.track = new Track(head.number, head.clientId, head.epoch)
   }
+
+  arrived(packetId: number): void {
+    if (this.incoming === none) this.incoming = new Set<number>()
+    ;(this.incoming as Set<number>).add(packetId)
+  }
+
+  released(packetId: number): void {
+    if (this.incoming !== none) (this.incoming as Set<number>).delete(packetId)
+  }
 }
+
+const none: ReadonlySet<number> = new Set<number>()
 
 /**
  * What an index and the log behind it add up to.
@@ -157,7 +169,7 @@ export class Restore implements LogVisitor {
     if (chunk === queuePart) {
       const { lsn, head, next, incoming } = readQueue(reader)
       queue.open(lsn, head, next)
-      last.incoming = incoming
+      if (incoming.length > 0) last.incoming = new Set(incoming)
       track.indexedFrom = track.indexedTo = chunkOf(head)
       this.floor = Math.max(this.floor, lsn)
       return last
@@ -183,12 +195,12 @@ export class Restore implements LogVisitor {
         return this.#moved(lsn, bytes, start, end)
       case RecordType.arrived: {
         const restored = this.#queueOf(reader.varint(), lsn)
-        restored?.incoming.add(reader.u16())
+        restored?.arrived(reader.u16())
         return
       }
       case RecordType.released: {
         const restored = this.#queueOf(reader.varint(), lsn)
-        restored?.incoming.delete(reader.u16())
+        restored?.released(reader.u16())
         return
       }
       case RecordType.received:
@@ -238,7 +250,7 @@ export class Restore implements LogVisitor {
       }
       queue.append(seq, first | message.flags, lsn, expirySeconds)
     }
-    if (message.publisher !== 0) this.#queueOf(message.publisher, lsn)?.incoming.add(message.packetId)
+    if (message.publisher !== 0) this.#queueOf(message.publisher, lsn)?.arrived(message.packetId)
     if (message.retains) this.#retain(message)
     this.#count(lsn, count)
   }
