@@ -142,6 +142,13 @@ export class World implements StateSource {
     this.store.serve(this)
   }
 
+  /** Opens it again after it was closed, for somebody else. */
+  reopen(): void {
+    this.disk = clone(this.disk, this.dice, this.later)
+    this.index = this.index.crash(this.dice, this.later)
+    this.open()
+  }
+
   // What the store asks.
 
   session(number: number): SessionState | undefined {
