@@ -1,9 +1,13 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, expect } from 'vitest'
 import type { Hooks } from '../../src/access/hooks.ts'
 import type { Observer } from '../../src/broker/observer.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { TlsSettings } from '../../src/config/listener.ts'
+import { defaultStore } from '../../src/config/store.ts'
 import type { Log } from '../../src/host.ts'
 import { type RunningNode, startNode } from '../../src/node.ts'
 
@@ -29,10 +33,13 @@ export interface TestBroker {
 }
 
 const running = new Set<RunningNode>()
+const folders = new Set<string>()
 afterEach(async () => {
   const nodes = [...running]
   running.clear()
   await Promise.all(nodes.map((node) => node.close()))
+  for (const folder of folders) rmSync(folder, { recursive: true })
+  folders.clear()
   for (const { broker } of nodes) expectBalance(broker)
 })
 
@@ -45,10 +52,24 @@ function expectBalance({ ledger, pending }: RunningNode['broker']): void {
   })
 }
 
+export interface TestBrokerOptions {
+  readonly limits?: Partial<Limits>
+  readonly hooks?: Hooks
+  readonly observer?: Observer
+  readonly tls?: TlsSettings
+  /** A folder to keep things in; the class of durability is fsync then, unless `config` says otherwise. */
+  readonly data?: string
+  readonly config?: Partial<Pick<Config, 'durability' | 'durabilityByTopic' | 'overflow'>>
+}
+
+/** `TEST_STORE=disk`: every broker keeps what it is told on disk, so that all tests run on the disk store as well. */
+const onDisk = process.env['TEST_STORE'] === 'disk'
+
 /** A real broker on free ports of loopback: TCP and WebSocket, with `tls` over TLS too; closed when the test ends. */
-export async function startBroker(
-  options: { limits?: Partial<Limits>; hooks?: Hooks; observer?: Observer; tls?: TlsSettings } = {},
-): Promise<TestBroker> {
+export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
+  const data = options.data ?? (onDisk ? temporaryFolder() : undefined)
+  const durability = options.config?.durability ?? (data === undefined ? 'memory' : 'fsync')
+  const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true, durability } as const
   const lines: LogLine[] = []
   const at =
     (level: LogLine['level']) =>
@@ -66,11 +87,12 @@ export async function startBroker(
           ] as const)
         : []),
     ],
-    data: '',
-    store: undefined,
-    durability: 'memory',
+    data: data ?? '',
+    store: data === undefined ? undefined : defaultStore,
+    durability,
     durabilityByTopic: [],
     overflow: 'drop-newest',
+    ...options.config,
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.
     limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
@@ -90,4 +112,9 @@ export async function startBroker(
   }
 }
 
-const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true, durability: 'memory' } as const
+/** A folder that is gone when the test ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'godwit-test-'))
+  folders.add(folder)
+  return folder
+}
