@@ -291,6 +291,34 @@ export class World implements StateSource {
     return lsn
   }
 
+  /** One message of 200 bytes for one session. */
+  put(session: ModelSession): void {
+    const { number, queue } = session
+    const payload = `${++this.#messages}:`.padEnd(200, '.')
+    const topic = this.topics.named('a')
+    const message = new Message(topic, 1, false, Buffer.from(payload), 0, 200, undefined, Infinity, undefined, 5)
+    const seq = queue.next++
+    const entry = (message.bytes << Entry.bytesShift) | Entry.waiting
+    this.store.recipient(message, number, seq, 0, undefined, undefined)
+    const lsn = this.store.message(message, false, 0, 0, 'fsync')
+    const place = { lsn, entry, payload, topic: 'a', expiresAtMs: Infinity, ids: undefined, shared: undefined }
+    queue.places.set(seq, place)
+    this.#changed(lsn, (state) => {
+      const same = state.sessions.get(number)?.queue
+      same?.places.set(seq, { ...place })
+      if (same) same.next = Math.max(same.next, seq + 1)
+    })
+  }
+
+  /** The last message of a queue comes to its end. */
+  settleLast({ number, queue }: ModelSession): void {
+    const [seq, place] = [...queue.places].at(-1)!
+    queue.places.delete(seq)
+    queue.trim()
+    this.settled.add(`${number}/${seq}`)
+    this.store.settled(number, queue.head, seq, place.lsn)
+  }
+
   release({ number, ids }: ModelSession): void {
     const packetId = ids.values().next().value
     if (packetId === undefined) return
