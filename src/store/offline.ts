@@ -62,7 +62,10 @@ export interface OfflineStore {
   readonly indexEntries: number
   /** The index knows of all before it. */
   readonly replayFrom: Lsn
-  readonly end: Lsn
+  /** What has to be read again behind that. */
+  readonly replayBytes: number
+  /** When it was last heard of. */
+  readonly wallMs: number
   /** What a write that was cut short has left behind the end. It was promised to nobody. */
   readonly tornBytes: number
   /** What an opening comes by. Below `replayFrom` it does not look. */
@@ -97,11 +100,17 @@ export function readStore(options: OfflineOptions): OfflineStore {
   for (const loss of losses.all) damage.push(damageOf(loss, all))
   if (end < floor)
     damage.push({ ...stretch(all, end, floor), what: 'missing at the end', records: undefined, copies: none })
-  const tornBytes = files.reduce((sum, file) => sum + Math.max(0, file.end - Math.max(file.first, end)), 0)
+  const tornBytes = files.reduce((bytes, file) => bytes + between(file, end, Infinity), 0)
   const sessions = new Map<number, OfflineSession>()
   for (const [number, restored] of restore.sessions) sessions.set(number, sessionOf(restored))
-  const { retained } = restore
-  return { disk, key, slotBytes, sessions, retained, indexEntries, replayFrom, end, tornBytes, damage }
+  const replayBytes = files.reduce((bytes, file) => bytes + between(file, replayFrom, end), 0)
+  const { retained, wallMs } = restore
+  return { disk, key, slotBytes, sessions, retained, indexEntries, replayFrom, replayBytes, wallMs, tornBytes, damage }
+}
+
+/** Bytes of a file that lie in [from, to). */
+function between(file: { readonly first: Lsn; readonly end: Lsn }, from: Lsn, to: Lsn): number {
+  return Math.max(0, Math.min(file.end, to) - Math.max(file.first, from))
 }
 
 /** Where [from, to) of the log stands, for a person. */

@@ -8,7 +8,7 @@ import { inert } from '../terminal.ts'
 import { damageText, plainDamage } from './damages.ts'
 import { figuresOf, indexFigures, sum } from './figures.ts'
 import { filesIn, withStore } from './open.ts'
-import { bytesText, countText, many, table } from './text.ts'
+import { bytesText, cell, countText, many, table, timeOf } from './text.ts'
 
 /** Version of the JSON's fields. */
 const schemaVersion = 1
@@ -30,11 +30,12 @@ export async function list(directory: string, flags: ListFlags, io: Io): Promise
       },
       sessions: showsSessions ? [...store.sessions.values()].slice(0, limit) : undefined,
       retained: showsRetained ? [...store.retained.values()].slice(0, limit) : undefined,
+      wallMs: store.wallMs,
       damage: [...indexDamage, ...store.damage].map(plainDamage),
     }
   })
   const { summary, damage } = read
-  const sessions = read.sessions?.map(sessionRow)
+  const sessions = read.sessions?.map((session) => sessionRow(session, read.wallMs))
   const retained = read.retained?.map(retainedRow)
   if (json) {
     const { sessions: sessionCount, ...figures } = summary
@@ -60,7 +61,8 @@ export async function list(directory: string, flags: ListFlags, io: Io): Promise
 type SessionRow = ReturnType<typeof sessionRow>
 type RetainedRow = ReturnType<typeof retainedRow>
 
-function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession) {
+/** @param wallMs when the broker was last heard of: who was connected has left then */
+function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession, wallMs: number) {
   const { number, clientId, epoch, username, online, expirySeconds, endDueWallMs, will, willDueWallMs } = head
   return {
     clientId,
@@ -71,7 +73,7 @@ function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession) {
     connected: online,
     // JSON has no Infinity.
     expirySeconds: Number.isFinite(expirySeconds) ? expirySeconds : null,
-    ends: time(endDueWallMs),
+    ends: timeOf(online ? wallMs + expirySeconds * 1000 : endDueWallMs),
     subscriptions: Array.from(subscriptions, ([filter, grant]) => ({ filter, ...unpackGrant(grant) })),
     queued: { messages: queue.messages, bytes: queue.bytes, ...inFlight(queue) },
     incoming: [...incoming],
@@ -81,7 +83,7 @@ function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession) {
         qos: will.qos,
         retain: will.retain,
         bytes: will.payload.length,
-        due: time(willDueWallMs),
+        due: timeOf(online ? wallMs + Math.min(will.delaySeconds, expirySeconds) * 1000 : willDueWallMs),
       },
     }),
   }
@@ -96,41 +98,36 @@ function inFlight({ entries }: OfflineQueue): { released: number } {
 
 function retainedRow(message: Message) {
   const { topic, qos, payloadLength, expiresAtMs } = message
-  return { topic: topic.name, qos, bytes: payloadLength, expires: time(expiresAtMs) }
-}
-
-/** Null: never, or not known. */
-function time(wallMs: number): string | null {
-  // What a date can be at most.
-  return Math.abs(wallMs) <= 8.64e15 ? new Date(wallMs).toISOString() : null
+  return { topic: topic.name, qos, bytes: payloadLength, expires: timeOf(expiresAtMs) }
 }
 
 /** Filters that a row of the table has room for. */
 const fewFilters = 3
 
 function sessionTable(sessions: readonly SessionRow[]): string {
-  const rows = sessions.map(({ clientId, epoch, connected, ends, expirySeconds, subscriptions, queued, ...rest }) => [
-    inert(clientId),
+  const rows = sessions.map(({ clientId, epoch, connected, ends, subscriptions, queued, incoming, will }) => [
+    cell(clientId),
     String(epoch),
-    connected ? `connected, then ${expirySeconds === null ? 'never' : `after ${expirySeconds} s`}` : (ends ?? 'never'),
+    connected ? 'yes' : 'no',
+    ends ?? 'never',
     countText(queued.messages),
     bytesText(queued.bytes),
-    countText(rest.incoming.length),
-    rest.will ? inert(rest.will.topic) : '-',
+    countText(incoming.length),
+    will ? cell(will.topic) : '-',
     filtersText(subscriptions.map(({ filter }) => filter)),
   ])
-  const heads = ['CLIENT', 'EPOCH', 'ENDS', 'QUEUED', 'BYTES', 'QOS 2', 'WILL', 'SUBSCRIPTIONS']
-  return table([heads, ...rows], new Set([1, 3, 4, 5]))
+  const heads = ['CLIENT', 'EPOCH', 'CONNECTED', 'ENDS', 'QUEUED', 'BYTES', 'QOS 2', 'WILL', 'SUBSCRIPTIONS']
+  return table([heads, ...rows], new Set([1, 4, 5, 6]))
 }
 
 function filtersText(filters: readonly string[]): string {
-  const shown = filters.slice(0, fewFilters).map(inert).join(' ')
+  const shown = filters.slice(0, fewFilters).map(cell).join(' ')
   return filters.length > fewFilters ? `${shown} and ${countText(filters.length - fewFilters)} more` : shown || '-'
 }
 
 function retainedTable(retained: readonly RetainedRow[]): string {
   const rows = retained.map(({ topic, qos, bytes, expires }) => [
-    inert(topic),
+    cell(topic),
     String(qos),
     bytesText(bytes),
     expires ?? 'never',

@@ -5,13 +5,15 @@ import { inert } from '../terminal.ts'
 import { damageText, type PlainDamage, plainDamage } from './damages.ts'
 import { figuresOf, indexFigures, type StoreFigures, sum } from './figures.ts'
 import { filesIn, withStore } from './open.ts'
-import { bytesText, countText, many, table } from './text.ts'
+import { bytesText, countText, many, table, timeOf } from './text.ts'
 
 /** Version of the JSON's fields. */
 const schemaVersion = 1
 
 interface Report extends StoreFigures {
   readonly directory: string
+  /** When something was last written; null: nothing was. */
+  readonly lastHeardOf: string | null
   readonly format: number
   readonly storeId: number
   readonly log: {
@@ -37,6 +39,7 @@ export async function verify(directory: string, json: boolean, io: Io): Promise<
     const { segments, records, damage } = audit(store)
     return {
       directory: path,
+      lastHeardOf: timeOf(store.wallMs),
       format,
       storeId: folder.storeId,
       log: {
@@ -44,7 +47,7 @@ export async function verify(directory: string, json: boolean, io: Io): Promise<
         bytes: sum(segments, ({ bytes }) => bytes),
         frames: sum(segments, ({ frames }) => frames),
         records,
-        replayBytes: Math.max(0, store.end - store.replayFrom),
+        replayBytes: store.replayBytes,
         tornBytes: store.tornBytes,
       },
       index: indexFigures(opened),
@@ -67,10 +70,11 @@ function asText(
   { directory, storeId, log, index, sessions, queued, retained, ...rest }: Report,
   sound: boolean,
 ): string {
-  const { quarantine, damage } = rest
+  const { lastHeardOf, quarantine, damage } = rest
   const records = [...log.records].map(([type, count]) => `${countText(count)} ${type}`)
   const id = storeId.toString(16).padStart(8, '0')
   const rows = [
+    ['last heard of', lastHeardOf ?? 'never'],
     ['log', `${many(log.segments, 'segment')}, ${bytesText(log.bytes)}, ${many(log.frames, 'frame')}`],
     ['records', records.join(', ') || 'none'],
     ['to replay', bytesText(log.replayBytes)],
