@@ -27,11 +27,11 @@ export interface CheckpointContext {
 }
 
 /** Work of one turn, in bytes encoded: about a millisecond. */
-const turnBytes = 128 * 1024
+const turnBytes = 64 * 1024
 /** What an item costs beside its bytes. */
 const itemBytes = 128
-/** Encoded values that are kept in memory until they are committed. */
-const commitBytes = 4 * 1024 * 1024
+/** Of one commit: an index takes over its changes in one turn, a few thousand at most. */
+const commitBytes = 512 * 1024
 
 /** A session that has been encoded, and the first chunk of its queue that is in the index then. */
 interface Written {
