@@ -11,7 +11,7 @@ const floors = [
   ['config'],
   ['node.ts'],
   ['cli'],
-  ['main.ts', 'index.ts'],
+  ['main.ts', 'index.ts', 'aedes'],
 ]
 const path = (name) => (name.endsWith('.ts') ? `^src/${name.replace('.', '\\.')}$` : `^src/${name}/`)
 const upward = floors.flatMap((rooms, floor) =>
