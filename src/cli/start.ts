@@ -8,6 +8,7 @@ import { ConfigError } from '../config/problem.ts'
 import { logLevels } from '../config/log-level.ts'
 import type { Log } from '../host.ts'
 import type { RunningNode } from '../node.ts'
+import { dataFault } from './data-fault.ts'
 import { gathered } from './flags.ts'
 import { CliError, Exit, type Io, type Signal } from './io.ts'
 import { startScreen } from './screen.ts'
@@ -50,7 +51,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {
-    throw dataFault(fault) ?? listenFault(fault, config, io.invocation)
+    throw dataFault(config.data, fault) ?? listenFault(fault, config, io.invocation)
   })
   const stopped = untilSignal(io, log)
   const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
@@ -74,14 +75,19 @@ function textOf(fault: unknown): string {
   return fault instanceof Error ? fault.message : String(fault)
 }
 
+/** Two SIGINTs within this time are one Ctrl-C: npm passes it on, although the terminal has told us already. */
+const echoMs = 500
+
 // The first signal asks, the second one insists.
 function untilSignal(io: Io, log: Log): { readonly first: Promise<void>; off(): void } {
-  let asked = false
+  let asked: { readonly signal: Signal; readonly atMs: number } | undefined
   let offs: (() => void)[] = []
   const first = new Promise<void>((resolve) => {
     const stop = (signal: Signal): void => {
+      const atMs = performance.now()
+      if (asked?.signal === 'SIGINT' && signal === 'SIGINT' && atMs - asked.atMs < echoMs) return
       if (asked) return io.exit(signal === 'SIGINT' ? Exit.interrupted : Exit.failure)
-      asked = true
+      asked = { signal, atMs }
       log.info({ signal }, 'sending the clients away; once more to stop at once')
       resolve()
     }
@@ -100,12 +106,6 @@ async function reload(read: () => Config, node: RunningNode, log: Logger): Promi
     const problems = fault instanceof ConfigError ? fault.message.split('\n') : [(fault as Error).message]
     log.error({ problems }, 'the new configuration is wrong; the old one stays')
   }
-}
-
-// By its name: the class would load the platform, which other commands need not wait for.
-function dataFault(fault: unknown): CliError | undefined {
-  const { name, message } = fault as Partial<Error>
-  return name === 'DataFolderError' ? new CliError(Exit.data, message ?? '') : undefined
 }
 
 const listenCauses = new Map([

@@ -1,6 +1,7 @@
 import { checksum } from '../../platform/checksum.ts'
 import { type ReadableFolder, readDataFolder } from '../../platform/data-reader.ts'
 import { type Damage, type OfflineStore, readStore } from '../../store/offline.ts'
+import { dataFault } from '../data-fault.ts'
 import { CliError, Exit } from '../io.ts'
 
 /** A data directory, and the store in it. */
@@ -30,7 +31,7 @@ export async function withStore<T>(directory: string, use: (opened: Opened) => T
     }
     return result
   } catch (fault) {
-    throw dataFault(directory, fault)
+    throw told(directory, fault)
   }
 }
 
@@ -39,11 +40,10 @@ function damageOf({ message }: Error): Damage {
   return { place: 'index', what, records: undefined, copies: new Map() }
 }
 
-function dataFault(directory: string, fault: unknown): unknown {
-  const { name, message, code } = fault as Error & { code?: unknown }
-  if (name === 'DataFolderError') return new CliError(Exit.data, message)
-  if (name === 'StoreFormatError' || name === 'LogFormatError')
-    return new CliError(Exit.data, `${directory}: ${message}`)
+function told(directory: string, fault: unknown): unknown {
+  const { message, code } = fault as Error & { code?: unknown }
+  const known = dataFault(directory, fault)
+  if (known) return known
   return typeof code === 'string' ? new CliError(Exit.data, `${directory} cannot be read: ${message}`) : fault
 }
 
