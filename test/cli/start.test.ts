@@ -103,13 +103,20 @@ describe('the end', () => {
     ['SIGINT', 130],
     ['SIGTERM', 1],
   ] as const)
-    test(`a second ${signal} does not wait`, async () => {
+    test(`a second signal, ${signal}, does not wait`, async () => {
       const command = await started(anyPort)
-      command.signal(signal)
+      command.signal('SIGTERM')
       command.signal(signal)
       expect(command.exited).toBe(code)
       await command.code
     })
+
+  test('a Ctrl-C that comes twice, as npm passes it on, is one', async () => {
+    const command = await started(anyPort)
+    command.signal('SIGINT')
+    command.signal('SIGINT')
+    expect([await command.code, command.exited]).toEqual([0, undefined])
+  })
 })
 
 describe('SIGHUP', () => {
