@@ -2,7 +2,7 @@ import { expect } from 'vitest'
 import type { AedesPacket, AedesPubrel } from '../../src/aedes/packet.ts'
 import { AedesPersistence } from '../../src/aedes/persistence.ts'
 import type { Log } from '../../src/host.ts'
-import { openDiskStore } from '../../src/store/disk-store.ts'
+import { type DiskStore, openDiskStore } from '../../src/store/disk-store.ts'
 import { Dice } from '../sim/dice.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { MemoryIndex } from '../sim/index.ts'
@@ -36,6 +36,7 @@ const names = ['x', 'x/1', `long/${'z'.repeat(600)}`]
 export class AedesWorld {
   readonly dice: Dice
   persistence!: AedesPersistence
+  store!: DiskStore
   #time: Time
   #disk: SimDisk
   #index: MemoryIndex
@@ -58,8 +59,15 @@ export class AedesWorld {
     this.persistence = new AedesPersistence((topics) => {
       const { store, recovered } = openDiskStore({
         ...{ disk: this.#disk, index: this.#index, clock: this.#time, topics, log: silent, storeId: 7 },
-        ...{ segmentBytes: this.#segmentBytes, checkpointBytes: 3000, cacheBytes: 16_384, reserveBytes: 0 },
+        ...{
+          segmentBytes: this.#segmentBytes,
+          checkpointBytes: 3000,
+          cacheBytes: 16_384,
+          reserveBytes: 0,
+          collectBytesPerSecond: 1e6,
+        },
       })
+      this.store = store
       return Promise.resolve({ store, recovered, close: () => Promise.resolve() })
     })
     await this.persistence.setup({ id: `broker ${this.#lives++}` })
@@ -246,13 +254,13 @@ export class AedesWorld {
         if (packet) found.set(`incoming ${client.id} ${messageId}`, String(packet.payload))
       }
     }
-    for (const packet of await this.#read<AedesPacket>(persistence.createRetainedStream('#')))
+    for (const packet of await this.read<AedesPacket>(persistence.createRetainedStream('#')))
       found.set(`retained ${packet.topic}`, String(packet.payload))
     return found
   }
 
   async #checkSent(client: { id: string }, sent: readonly Sent[]): Promise<Sent[]> {
-    const left = await this.#read<AedesPacket | AedesPubrel>(this.persistence.outgoingStream(client))
+    const left = await this.read<AedesPacket | AedesPubrel>(this.persistence.outgoingStream(client))
     const kept: Sent[] = []
     let at = 0
     for (const was of sent) {
@@ -278,7 +286,8 @@ export class AedesWorld {
     return kept
   }
 
-  #read<T>(stream: AsyncIterable<unknown>): Promise<T[]> {
+  /** Everything that comes. */
+  read<T>(stream: AsyncIterable<unknown>): Promise<T[]> {
     const all = async () => {
       const items: T[] = []
       for await (const item of stream) items.push(item as T)
