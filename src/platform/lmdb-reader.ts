@@ -20,7 +20,6 @@ export function readIndex(path: string): ReadableIndex {
   if (!existsSync(file)) throw new DamagedIndexError(`it has no ${indexFile}`)
   checkIndexFile(file)
   const link = mkdtempSync(join(tmpdir(), 'godwit-index-'))
-  const unlink = () => rmSync(link, { recursive: true, force: true })
   try {
     symlinkSync(file, join(link, indexFile))
     const database = open<Buffer, Buffer>({
@@ -34,10 +33,10 @@ export function readIndex(path: string): ReadableIndex {
       *entries() {
         for (const { key, value } of database.getRange({})) yield [key.toString(), value] as const
       },
-      close: () => database.close().finally(unlink),
+      close: () => database.close(),
     }
-  } catch (error) {
-    unlink()
-    throw error
+  } finally {
+    // It has them open, and asks for their names no more.
+    rmSync(link, { recursive: true, force: true })
   }
 }
