@@ -11,10 +11,13 @@ export class Checker {
   readonly #world: World
   /** From this publication on all was quiet: QoS 0 counts too. */
   readonly #quietFrom: number
+  /** A hook takes its time over wills: a broker that falls meanwhile has forgotten them. */
+  readonly #forgetsWills: boolean
 
-  constructor(world: World, quietFrom: number) {
+  constructor(world: World, quietFrom: number, hooksAreSlow = false) {
     this.#world = world
     this.#quietFrom = quietFrom
+    this.#forgetsWills = hooksAreSlow && world.history.falls.length > 0
   }
 
   check(): void {
@@ -128,32 +131,57 @@ export class Checker {
   #notTooMany(epoch: Epoch, publication: Publication, deliveries: readonly Delivery[]): void {
     if (isShared(publication.topic)) return
     const about = this.#about(epoch, publication)
-    const most = publication.qos === 1 ? publication.sends : 1
+    const most = publication.qos === 1 || this.#isForgotten(publication) ? publication.sends : 1
     const last = deliveries[deliveries.length - 1]!
     const feeds = feeding(epoch, last, this.#world.history.publications)
     const asRetained = most + feeds.length
     // One subscription brings a message as it is published, or as what was retained before: never both.
     const sources = new Set([...possible(epoch, publication, last.seq), ...feeds])
-    const fresh = deliveries.filter(({ dup, repeated }) => !dup && !repeated)
+    const fresh = deliveries.filter((delivery) => this.#isFresh(delivery, deliveries))
     if (sources.size === 1 && fresh.length > most) this.#blame('twice', `${about} came live and as retained`)
     for (const retain of [false, true]) {
       const alike = deliveries.filter((delivery) => delivery.retain === retain)
       const allowed = retain ? asRetained : most
-      const fresh = alike.filter(({ dup, repeated }) => !dup && !repeated).length
+      const fresh = alike.filter((delivery) => this.#isFresh(delivery, alike)).length
       if (fresh > allowed) this.#blame('MQTT-3.3.1-1', `${about} came ${fresh} times without DUP, ${allowed} at most`)
       const exact = alike.filter(({ qos, repeated, rejected }) => qos === 2 && !repeated && !rejected).length
-      if (exact > allowed) this.#blame('exactly once', `${about} came ${exact} times with QoS 2`)
+      if (exact > (retain ? 1 + feeds.length : 1))
+        this.#blame('exactly once', `${about} came ${exact} times with QoS 2`)
     }
+  }
+
+  /**
+   * Does it claim to come for the first time? A broker that has fallen does not know how far its sessions had got: it
+   * marks what was in flight, but a window whose acknowledgements are forgotten may have moved on.
+   */
+  #isFresh({ dup, repeated, qos, leftMs, publication }: Delivery, others: readonly Delivery[]): boolean {
+    if (dup || repeated) return false
+    const { falls } = this.#world.history
+    // A will that has fired with QoS 0 has left no trace, and fires again.
+    return (
+      (qos === 0 && !publication?.isWill) ||
+      !others.some((other) => falls.some(({ ms }) => other.leftMs <= ms && ms < leftMs))
+    )
+  }
+
+  /** Was it sent, and not acknowledged, when a broker fell? What is not asked to come exactly once may have come before. */
+  #isForgotten({ sentSeq, ackedSeq }: Publication): boolean {
+    return this.#world.history.falls.some(({ seq }) => sentSeq <= seq && seq < ackedSeq)
   }
 
   /** A retained message never comes behind one that has replaced it: the last word on a topic is the newest. */
   #neverStale(epoch: Epoch): void {
     const newest = new Map<string, Publication>()
-    for (const { publication, topic, qos, retain, dup } of epoch.deliveries) {
+    const { falls } = this.#world.history
+    for (const { publication, topic, qos, retain, dup, seq } of epoch.deliveries) {
       if (!publication?.retain || publication.sends > 1 || publication.isWill || dup || isShared(topic)) continue
       const lane = `${this.#world.clients.indexOf(publication.by)} ${topic} ${qos}`
       const before = newest.get(lane)
-      if (before === undefined || before.number <= publication.number) newest.set(lane, publication)
+      // One that was not acknowledged before a fall is perhaps forgotten, and what stood before it holds again.
+      const isForgotten = falls.some(
+        (fall) => before && before.sentSeq <= fall.seq && fall.seq < Math.min(seq, before.ackedSeq),
+      )
+      if (before === undefined || isForgotten || before.number <= publication.number) newest.set(lane, publication)
       else if (retain) this.#blame('stale', `${this.#about(epoch, publication)} came behind m${before.number}`)
     }
   }
@@ -185,7 +213,8 @@ export class Checker {
     const { id, topic, qos } = publication
     const isQuiet = publication.number >= this.#quietFrom
     if (id === '' || publication.refused || isShared(topic)) return
-    if (publication.isWill ? !publication.isDue : publication.ackedSeq === Infinity && !isQuiet) return
+    if (publication.isWill ? !publication.isDue || this.#forgetsWills : publication.ackedSeq === Infinity && !isQuiet)
+      return
     const intervals = certain(epoch, publication, Infinity)
     if (intervals.length === 0) return
     const granted = Math.min(qos, Math.max(...intervals.map((interval) => interval.qos)))
@@ -201,6 +230,8 @@ export class Checker {
 
   /** A subscription must have brought what was retained when it was made [MQTT-3.3.1-9, -10]. */
   #fed(epoch: Epoch, interval: Interval): void {
+    // What a broker has not handed out when it falls, it does not know of afterwards.
+    if (this.#world.history.falls.some(({ seq }) => interval.maybeFrom <= seq)) return
     for (const publication of retainedFor(epoch, interval, this.#world.history.publications)) {
       const came = epoch.deliveries.some(
         (delivery) => delivery.publication === publication && delivery.seq >= interval.maybeFrom,
@@ -216,7 +247,9 @@ export class Checker {
     const { losses, limits } = this.#world
     const { client } = epoch
     return losses.some(({ reason, clientId, id }) => {
-      if (id !== publication.id || clientId !== client.options.id) return false
+      // What is on disk only is not read again to be named.
+      const isNamed = id === publication.id || (id === '' && reason === 'expired')
+      if (!isNamed || clientId !== client.options.id) return false
       if (reason === 'queue-full') return limits.queueMessages < 1000
       if (reason === 'expired') return publication.expirySeconds >= 0
       return reason === 'too-large' && publication.payload.length + 100 > client.options.maximumPacketBytes
@@ -241,8 +274,8 @@ export class Checker {
     }
     const about = `m${publication.number} on ${publication.topic}`
     const ended = [...groups.values()].flatMap(({ members }) => members.filter(({ alive }) => !alive)).length
-    const sends = publication.qos === 1 ? publication.sends : 1
-    const fresh = deliveries.filter(({ dup, repeated }) => !dup && !repeated).length
+    const sends = publication.qos === 1 || this.#isForgotten(publication) ? publication.sends : 1
+    const fresh = deliveries.filter((delivery) => this.#isFresh(delivery, deliveries)).length
     if (fresh > (groups.size + ended) * sends)
       this.#blame('MQTT-4.8.2-4', `${about} came ${fresh} times for ${groups.size} groups`)
     const exact = deliveries.filter(({ qos, repeated, rejected }) => qos === 2 && !repeated && !rejected).length
@@ -252,7 +285,10 @@ export class Checker {
     const owed = [...groups.values()].filter(
       ({ members, sure, qos }) => sure && (qos > 0 || isQuiet) && members.every(({ alive }) => alive),
     )
-    const excused = this.#world.losses.some(({ id }) => id === publication.id)
+    const mayExpire = publication.expirySeconds >= 0
+    const excused = this.#world.losses.some(
+      ({ id, reason }) => id === publication.id || (mayExpire && id === '' && reason === 'expired'),
+    )
     const least = isQuiet ? owed.length : Math.min(1, owed.length)
     if (deliveries.length < least && !excused)
       this.#blame('shared message lost', `${about} came ${deliveries.length} times for ${least} groups`)

@@ -97,7 +97,7 @@ export class Client implements WireEars {
     this.#parts.dial(wire, id)
     this.receiver.restart()
     this.subscriber.restart()
-    if (this.#wantsClean) this.#newEpoch()
+    if (this.#wantsClean || (!this.epoch.persistent && this.options.expirySeconds > 0)) this.#newEpoch()
     this.will = will && this.#parts.history.publication(this, will)
     this.#delaysWill = version === 5 && will !== undefined && will.delaySeconds > 0
     this.#since = this.#parts.records.mark
@@ -234,11 +234,14 @@ export class Client implements WireEars {
       if (lsn === undefined || lsn >= wire.stamp.durable) blame('ack before durable', `CONNACK to ${id}`)
     }
     // MQTT 3.1 cannot say it: its clients go by what they know.
-    const present = version === 3 ? this.#known && !this.#wantsClean : packet.sessionPresent === true
-    // A session may have run out, and a CONNECT whose answer was lost may have begun another one: better start clean.
     const mayBeOver = this.#endsSession || time.now() - this.#offlineMs >= expirySeconds * 1000
+    const present = version === 3 ? this.#known && !this.#wantsClean && !mayBeOver : packet.sessionPresent === true
+    // A session may have run out, and a CONNECT whose answer was lost may have begun another one: better start clean.
     const mayBeNew = (this.#attempts > 1 || this.#hasGhost) && mayBeOver
-    if (present && this.#known && mayBeNew) return this.connect({ clean: true })
+    if (present && this.#known && mayBeNew) {
+      this.#wantsClean = true
+      return this.connect({ clean: true })
+    }
     this.#checkPresent(present)
     if (!present) {
       if (!this.#wantsClean) this.#newEpoch()
@@ -246,7 +249,7 @@ export class Client implements WireEars {
         if (epoch.client.options.id === id && epoch !== this.epoch && epoch.endSeq === Infinity) epoch.endSeq = time.seq
     }
     this.#wantsClean = expirySeconds === 0
-    this.#known = true
+    this.#known = this.epoch.persistent || expirySeconds === 0
     this.#attempts = 0
     this.#endsSession = this.#hasEnded = false
     wire.aliasMaximum = (packet.properties?.topicAliasMaximum as number | undefined) ?? 0
@@ -287,7 +290,9 @@ export class Client implements WireEars {
   /** The session starts anew: what was in flight is nobody's any more. */
   #newEpoch(): void {
     this.epoch.alive = false
-    this.epoch = this.#parts.history.epoch(this, this.options.expirySeconds > 0)
+    const { version, expirySeconds } = this.options
+    // A clean session of 3.x ends with its connection.
+    this.epoch = this.#parts.history.epoch(this, expirySeconds > 0 && (version === 5 || !this.#wantsClean))
     this.flights.drop()
     this.receiver.drop()
   }

@@ -16,6 +16,8 @@ export interface Habits {
   /** Shared subscriptions; then no filter but theirs matches their topics. */
   readonly shares: boolean
   readonly denies: boolean
+  /** How often the broker falls. */
+  readonly falls: number
 }
 
 const topics = ['t/a', 't/b', 't/a/x', 't/b/x', 'u']
@@ -44,7 +46,13 @@ export class Crowd {
   /** Runs until everybody has done enough; then nothing breaks any more, and everybody comes back. */
   live(): void {
     const world = this.#world
-    world.run(this.#habits.deeds * 60)
+    const { deeds, falls } = this.#habits
+    const spanMs = (deeds * 60) / (falls + 1)
+    for (let left = falls; left > 0; left--) {
+      world.run(this.#dice.between(0, 2 * spanMs))
+      this.#fall()
+    }
+    world.run(spanMs)
     this.#peace = true
     world.weather.hiccup = 0
     for (const link of world.links) link.unstall()
@@ -54,19 +62,21 @@ export class Crowd {
       if (!client.online) client.onClosed()
     }
     world.settle()
+    if (falls > 0 && this.#dice.chance(0.3)) {
+      this.#fall()
+      world.settle()
+    }
     for (const client of world.clients)
       if (!client.robbed && !client.online) world.blame('rest', `${client.options.id} is not online`)
   }
 
   /** Everybody leaves, in one way or another. */
   leave(): void {
-    if (this.#dice.chance(0.2)) {
-      for (const client of this.#world.clients) client.onClosed = () => {}
-      return this.#world.drain()
-    }
+    for (const client of this.#world.clients) client.onClosed = () => {}
+    if (this.#habits.falls > 0 && this.#dice.chance(0.2)) return this.#fall()
+    if (this.#dice.chance(0.2)) return this.#world.drain()
     for (const client of this.#world.clients) {
       if (!client.online) continue
-      client.onClosed = () => {}
       if (this.#dice.chance(0.5)) client.disconnect()
       else client.wire!.link.cut(true, true)
     }
@@ -138,6 +148,17 @@ export class Crowd {
       [trouble, () => this.#rob(client)],
       [trouble >> 1, () => this.#stopBroker()],
     ])()
+  }
+
+  /** The broker falls, stays down for a while, and rises again. */
+  #fall(): void {
+    const world = this.#world
+    const dice = this.#dice
+    world.fall(dice.pick(['kill', 'power', 'power']))
+    world.run(dice.pick([0, 20, 200, 1000]))
+    // Nobody does anything for minutes: what has a time limit may be over then.
+    if (dice.chance(0.15)) world.time.stall(dice.pick([5_000, 90_000, 200_000]))
+    world.rise()
   }
 
   /** Another client takes the client id, and starts clean; the one that is robbed goes on until it is sent away. */

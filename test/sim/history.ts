@@ -79,7 +79,7 @@ export class History {
   readonly publications: Publication[] = []
   readonly epochs: Epoch[] = []
   /** When the broker fell. */
-  readonly falls: number[] = []
+  readonly falls: { readonly seq: number; readonly ms: number }[] = []
   readonly #byId = new Map<string, Publication>()
   readonly #time: Time
 

@@ -1,9 +1,13 @@
 import { Denied, type Hooks } from '../../src/access/hooks.ts'
 import type { Dice } from './dice.ts'
-import type { Time } from './time.ts'
+
+/** The clock of whoever asks. */
+export interface HookTime {
+  after(delayMs: number, run: () => void): void
+}
 
 /** A promise that is settled by the world's clock, not by the engine's queue of microtasks. */
-function after<T>(time: Time, delayMs: number, answer: () => T): Promise<T> {
+function after<T>(time: HookTime, delayMs: number, answer: () => T): Promise<T> {
   const promise = new Promise<T>(() => {})
   const then = (resolved: (value: T) => void, rejected: (fault: unknown) => void) => {
     time.after(delayMs, () => {
@@ -20,7 +24,7 @@ function after<T>(time: Time, delayMs: number, answer: () => T): Promise<T> {
 }
 
 /** Hooks that forbid what stands under `deny/`; they answer at once, or by a database in the distance. */
-export function decidingHooks(time: Time, dice: Dice, slowMs: number): Hooks {
+export function decidingHooks(time: HookTime, dice: Dice, slowMs: number): Hooks {
   const say = (allowed: boolean): boolean | Promise<boolean> => {
     const answer = () => {
       if (!allowed && dice.chance(0.5)) throw new Denied()
@@ -37,6 +41,6 @@ export function decidingHooks(time: Time, dice: Dice, slowMs: number): Hooks {
 }
 
 /** Hooks that allow everything, after a while. */
-export function slowHooks(time: Time, delayMs: number): Hooks {
+export function slowHooks(time: HookTime, delayMs: number): Hooks {
   return { authorizePublish: () => after(time, delayMs, () => true) }
 }

@@ -88,8 +88,8 @@ export class Machine {
     this.isUp = false
     this.process.kill()
     const lost = records.fall(this.store.durable)
-    // A monotonic clock starts anew with its machine, and must not be relied on by whoever starts anew.
-    this.#begin(how === 'power' ? time.now() - dice.between(0, 1e5) : dice.between(0, 1e6))
+    // Its monotonic clock dies with it: the next one shows something else.
+    this.#begin(time.now() - dice.between(0, 1e6))
     this.#files = how === 'power' ? this.#files.crash(dice, this.#later) : this.#files.kill(dice, this.#later)
     this.#index = this.#index.crash(dice, this.#later)
     return lost

@@ -98,7 +98,9 @@ export class Receiver {
     const open = this.#open.get(messageId)
     if (open) blame('packet id in use', `PUBLISH ${messageId} (${what}) came, whose id still waits for ${open}`)
     if (delivery.repeated) {
-      if (!dup) blame('MQTT-3.3.1-1', `PUBLISH ${messageId} (${what}) was sent again without DUP`)
+      // A broker that has fallen marks what was in flight, but does not know how far the window had moved on.
+      if (!dup && this.#parts.history.falls.length === 0)
+        blame('MQTT-3.3.1-1', `PUBLISH ${messageId} (${what}) was sent again without DUP`)
       if (this.#unreleased.get(messageId) !== delivery.publication)
         blame('packet id in use', `PUBLISH ${messageId} (${what}) came, whose id was not released`)
     }

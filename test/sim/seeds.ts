@@ -21,6 +21,13 @@ export function runSeed(seed: number, tell?: (line: string) => void): number {
       sysSeconds: dice.pick([0, 0, 0, 1]),
     },
     syncMs: dice.pick([0, 1, 10, 60]),
+    keeps: {
+      segmentBytes: dice.pick([16_384, 65_536]),
+      checkpointBytes: dice.pick([2048, 8192, 65_536]),
+      cacheBytes: dice.pick([8192, 65_536]),
+      batchBytes: dice.pick([4096, 1_000_000]),
+      collectBytesPerSecond: 1_000_000,
+    },
     weather: {
       latencyMs: dice.pick([1, 5, 30]),
       hiccup: dice.pick([0, 0.02]),
@@ -35,11 +42,12 @@ export function runSeed(seed: number, tell?: (line: string) => void): number {
     trouble: dice.pick([0, 2, 2, 5]),
     shares: dice.chance(0.5),
     denies: hookMs >= 0,
+    falls: dice.pick([0, 0, 1, 1, 2, 4]),
   })
   crowd.live()
   const quietFrom = world.history.publications.length
   crowd.callOut()
-  new Checker(world, quietFrom).check()
+  new Checker(world, quietFrom, hookMs > 0).check()
   crowd.leave()
   world.empty()
   return world.hash

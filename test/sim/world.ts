@@ -8,6 +8,7 @@ import { Client, type ClientParts } from './client.ts'
 import type { ClientOptions } from './connecting.ts'
 import { Dice } from './dice.ts'
 import { History } from './history.ts'
+import type { HookTime } from './hooks.ts'
 import { Link, type Weather } from './link.ts'
 import { type Fall, Machine, type StoreHabits } from './machine.ts'
 import type { Probe } from './probe.ts'
@@ -25,7 +26,7 @@ export class Violation extends Error {
 export interface WorldOptions {
   readonly seed: number
   readonly limits?: Partial<Limits>
-  readonly hooks?: (world: World) => Hooks
+  readonly hooks?: (world: { readonly time: HookTime }) => Hooks
   /** How long a call of the disk takes, at most; now and then one takes 20 times as long. */
   readonly syncMs?: number
   /** Sizes of the store; tiny by default, so that everything that it does happens often. */
@@ -69,6 +70,8 @@ export class World {
   readonly #machine: Machine
   #hash = 0x811c9dc5
   #draining = false
+  /** Until it rises again. */
+  #lastFall: Fall | undefined = undefined
 
   constructor({ seed, limits, hooks, syncMs = 5, keeps = tiny, weather, tell }: WorldOptions) {
     this.dice = new Dice(seed)
@@ -93,7 +96,7 @@ export class World {
           store,
           topics,
           cluster: alone,
-          hooks: hooks?.(this) ?? {},
+          hooks: hooks?.({ time: { after: (ms, run) => time.after(ms, () => process.enter(run)) } }) ?? {},
           observer: {},
           version: 'sim',
           heapBytes: () => 0,
@@ -189,7 +192,8 @@ export class World {
   /** The broker falls; nobody can connect until it rises. */
   fall(how: Fall): void {
     this.tell(`the broker falls: ${how}`)
-    this.history.falls.push(this.time.seq)
+    this.#lastFall = how
+    this.history.falls.push({ seq: this.time.seq, ms: this.time.now() })
     const lost = this.#machine.fall(how)
     // It writes down that it is alive only now and then.
     const sinceMs = this.time.now() - aliveMs
@@ -201,6 +205,7 @@ export class World {
   rise(): void {
     this.tell('the broker rises')
     this.#machine.start()
+    this.#lastFall = undefined
   }
 
   /** The broker sends everybody away. */
@@ -280,6 +285,8 @@ export class World {
       },
       error: (fields, message) => {
         const { err } = fields as { err?: Error }
+        // Of what nobody waited for some may be missing in front of some that is there.
+        if (this.#lastFall === 'power') return this.tell(`error: ${message}`)
         this.blame('error log', `${message}: ${err?.stack ?? ''}`)
       },
     }
