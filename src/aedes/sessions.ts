@@ -60,7 +60,12 @@ export class Sessions {
 
   constructor(store: Store, recovered: readonly RecoveredSession[]) {
     this.#store = store
-    for (const session of recovered) this.#add(new KeptSession(session.number, session.clientId, session))
+    for (const found of recovered) {
+      const session = new KeptSession(found.number, found.clientId, found)
+      // What the last process has written, this one may still have to make durable.
+      session.changed = store.next - 1
+      this.#add(session)
+    }
   }
 
   byNumber(number: number): KeptSession | undefined {

@@ -1,7 +1,6 @@
 import assert from 'node:assert'
-import { rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { aedesPersistence } from '../../src/aedes/index.ts'
 import { temporary } from '../support/program.ts'
 
@@ -27,16 +26,7 @@ const { CallBackPersistence } = require('aedes-persistence/callBackPersistence.j
   CallBackPersistence: new (factory: () => unknown) => unknown
 }
 
-const folders: string[] = []
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-})
-
-function onItsOwnFolder() {
-  const data = temporary()
-  folders.push(data)
-  return aedesPersistence({ data })
-}
+const onItsOwnFolder = () => aedesPersistence({ data: temporary() })
 
 for (const [title, options] of [
   ['promises', { persistence: onItsOwnFolder, testAsync: true }],

@@ -38,7 +38,7 @@ export class AedesWorld {
   persistence!: AedesPersistence
   store!: DiskStore
   #time: Time
-  #disk: SimDisk
+  disk: SimDisk
   #index: MemoryIndex
   #lives = 0
   #counter = 0
@@ -50,7 +50,7 @@ export class AedesWorld {
     this.dice = new Dice(seed)
     this.#segmentBytes = 4096 << (seed % 3)
     this.#time = new Time(this.dice.fork(1))
-    this.#disk = new SimDisk(this.dice.fork(2), this.#later)
+    this.disk = new SimDisk(this.dice.fork(2), this.#later)
     this.#index = new MemoryIndex(this.#later)
     for (const { id } of clients) this.#sent.set(id, [])
   }
@@ -58,7 +58,7 @@ export class AedesWorld {
   async open(): Promise<void> {
     this.persistence = new AedesPersistence((topics) => {
       const { store, recovered } = openDiskStore({
-        ...{ disk: this.#disk, index: this.#index, clock: this.#time, topics, log: silent, storeId: 7 },
+        ...{ disk: this.disk, index: this.#index, clock: this.#time, topics, log: silent, storeId: 7 },
         ...{
           segmentBytes: this.#segmentBytes,
           checkpointBytes: 3000,
@@ -135,7 +135,7 @@ export class AedesWorld {
   async fall(how: 'kill' | 'crash' | 'close'): Promise<void> {
     const { dice } = this
     if (how === 'close') await this.answer(this.persistence.destroy())
-    this.#disk = how === 'crash' ? this.#disk.crash(dice) : this.#disk.kill(dice)
+    this.disk = how === 'crash' ? this.disk.crash(dice) : this.disk.kill(dice)
     this.#index = this.#index.crash(dice, this.#later)
     const nowMs = this.#time.now()
     this.#time = new Time(dice)
