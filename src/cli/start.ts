@@ -58,7 +58,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const urls = node.listeners.map(({ url }) => url)
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
   io.stdout.write(startScreen({ urls, data: node.data, certificate, invocation: io.invocation }))
-  const failed = await Promise.race([stopped.first, node.failed])
+  await Promise.race([stopped.first, node.failed])
   const unkept = await node.drain().then(
     () => undefined,
     (fault: unknown) => fault,
@@ -67,6 +67,8 @@ async function start(flags: Flags, io: Io): Promise<void> {
   // Not sooner: without a handler the signal would end the process in the middle.
   offReload()
   stopped.off()
+  // On the way out, too.
+  const failed = await Promise.race([node.failed, Promise.resolve()])
   if (failed) throw new CliError(Exit.failure, `the disk has failed: ${failed.message}`)
   if (unkept !== undefined) throw new CliError(Exit.failure, `not everything could be kept: ${textOf(unkept)}`)
 }
