@@ -60,6 +60,8 @@ export class Client {
   onCut: (() => void) | undefined
   /** CONNACK has come. */
   onAccepted: (() => void) | undefined
+  /** Something has come, or the connection has ended by itself. */
+  onNews: (() => void) | undefined
   readonly #history: History
   #socket: Socket | undefined
   #accepted = false
@@ -98,7 +100,11 @@ export class Client {
     this.#socket = socket
     this.#will = will
     const parser = mqttPacket.parser({ protocolVersion: this.options.version })
-    parser.on('packet', (packet) => this.#socket === socket && this.#packet(packet as unknown as Received))
+    parser.on('packet', (packet) => {
+      if (this.#socket !== socket) return
+      this.#packet(packet as unknown as Received)
+      this.onNews?.()
+    })
     parser.on('error', (fault: Error) => this.#blame(`sent what is no MQTT: ${fault.message}`))
     socket.on('data', (chunk) => this.#socket === socket && parser.parse(chunk))
     socket.on('error', () => {})
@@ -275,6 +281,7 @@ export class Client {
     const wasAccepted = this.#accepted
     this.#down()
     if (wasAccepted) this.onCut?.()
+    this.onNews?.()
   }
 
   #down(): void {
