@@ -105,14 +105,14 @@ export class Outbox implements QueueView {
     this.#context = context
   }
 
-  /** Takes over a queue that was read back. `window`: how many of the first may have been sent already. */
+  /** Takes over a queue that was read back; its arrays are a power of two. `window`: how many of the first may have been sent already. */
   restore({ head, next, lsns, entries, expiries }: RecoveredSession, window: number): void {
     const length = next - head
-    let size = 16
-    while (size < length) size *= 2
-    this.#entries = resized(entries, new Uint32Array(size))
-    this.#lsns = resized(lsns, new Float64Array(size))
-    this.#expiries = expiries && resized(expiries, new Uint32Array(size))
+    if (length > 0) {
+      this.#entries = entries
+      this.#lsns = lsns
+      this.#expiries = expiries
+    }
     this.#head = head
     this.#length = length
     this.#perhapsSent = head + Math.min(length, window)
@@ -576,12 +576,6 @@ function idOf(seq: number): number {
 }
 
 type Numbers = Uint32Array | Float64Array
-
-function resized<A extends Numbers>(from: A, to: A): A {
-  if (from.length === to.length) return from
-  to.set(from)
-  return to
-}
 
 /** A ring whose first entry stands at `from`, laid out straight in a larger one. */
 function unrolled<A extends Numbers>(ring: A, larger: A, from: number): A {

@@ -70,7 +70,7 @@ export interface SessionState extends SessionHead {
   readonly queue: QueueView | undefined
 }
 
-/** A session as it comes back. The queue's arrays have a place for each of [head, next); the session takes them over. */
+/** A session as it comes back. The queue's arrays have a place for each of [head, next) and more; the session takes them over. */
 export interface RecoveredSession extends Omit<SessionHead, 'online'> {
   readonly subscriptions: Map<string, number>
   readonly incoming: readonly number[]

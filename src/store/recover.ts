@@ -38,6 +38,8 @@ export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened
     const session = sessionOf(restored, diedMs, wallOffsetMs)
     sessions.push(session)
     track(restored, tracks)
+    // It has been handed over; there may be a hundred thousand more.
+    restore.sessions.delete(session.number)
     if (!restored.head.online) continue
     // From here on the log speaks of another process: that this one was over by then must stand there.
     const left = { ...session, online: false }

@@ -25,8 +25,9 @@ export class RecoveredQueue {
     this.lsn = lsn
     this.head = this.#base = head
     this.next = next
-    this.#lsns = new Float64Array(next - head)
-    this.#entries = new Uint32Array(next - head)
+    const size = sizeFor(next - head)
+    this.#lsns = new Float64Array(size)
+    this.#entries = new Uint32Array(size)
   }
 
   /** The index shows what stands at a place. */
@@ -87,15 +88,21 @@ export class RecoveredQueue {
     while (this.head < this.next && this.#entries[this.head - this.#base] === Entry.gone) this.head++
   }
 
-  /** The places [head, next), to be taken over. */
+  /** The places [head, next), to be taken over; behind them may be room, as the session will need it. */
   arrays(): { lsns: Float64Array; entries: Uint32Array; expiries: Uint32Array | undefined } {
     const from = this.head - this.#base
     const to = this.next - this.#base
-    return {
-      lsns: exactly(this.#lsns, from, to),
-      entries: exactly(this.#entries, from, to),
-      expiries: this.#expiries && exactly(this.#expiries, from, to),
+    const size = sizeFor(to - from)
+    if (from > 0 || this.#entries.length !== size) {
+      const moved = <A extends Numbers>(numbers: A, into: A): A => larger(numbers.subarray(from, to) as A, into)
+      this.#lsns = moved(this.#lsns, new Float64Array(size))
+      this.#entries = moved(this.#entries, new Uint32Array(size))
+      this.#expiries &&= moved(this.#expiries, new Uint32Array(size))
+      this.#base = this.head
     }
+    // What is gone must not be taken for something that stands there.
+    this.#entries.fill(Entry.gone, to - from)
+    return { lsns: this.#lsns, entries: this.#entries, expiries: this.#expiries }
   }
 
   #has(seq: number): boolean {
@@ -127,7 +134,7 @@ export class RecoveredQueue {
     }
     const length = next - this.#base
     if (length <= size) return
-    const more = Math.max(8, length, size * 2)
+    const more = Math.max(sizeFor(length), size * 2)
     this.#entries = larger(this.#entries, new Uint32Array(more))
     this.#lsns = larger(this.#lsns, new Float64Array(more))
     if (this.#expiries) this.#expiries = larger(this.#expiries, new Uint32Array(more))
@@ -144,6 +151,9 @@ function larger<A extends Numbers>(from: A, to: A): A {
   return to
 }
 
-function exactly<A extends Numbers>(from: A, start: number, end: number): A {
-  return (start === 0 && end === from.length ? from : from.slice(start, end)) as A
+/** Places are a power of two, as a queue in memory has them: it takes them over as they are. */
+function sizeFor(length: number): number {
+  let size = length === 0 ? 0 : 16
+  while (size < length) size *= 2
+  return size
 }

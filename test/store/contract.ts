@@ -217,7 +217,7 @@ export function describeStore(name: string, home: () => StoreHome, keeps = true)
         expect(back).toMatchObject({ number, clientId: 'c', epoch: 3, username: 'u', expirySeconds: 77, incoming: [9] })
         expect(back!.subscriptions).toEqual(new Map([['a/#', -5]]))
         expect([back!.head, back!.next]).toEqual([1, 4])
-        expect([...back!.entries].map((entry) => entry & Entry.stateBits)).toEqual([
+        expect([...back!.entries.subarray(0, 3)].map((entry) => entry & Entry.stateBits)).toEqual([
           ...[Entry.waiting, Entry.gone, Entry.waiting],
         ])
         expect(again.store.readNow(back!.lsns[2]!, number, 3)!.subscriptionIds).toEqual([3])
