@@ -182,8 +182,9 @@ export class Broker implements ConnectionEvents<Session> {
     this.#gate = gate
     // Behind the gate: a PUBLISH that waited comes after the acknowledgements that did.
     store.onProgress(() => sessions.pumpDurable())
+    // Of this process alone: the next one would tell the figures of a past that is over.
     this.#sys = new SysTopics((topic, payload) =>
-      this.inject({ topic, payload: Buffer.from(payload), qos: 0, retain: true }),
+      this.#inject({ topic, payload: Buffer.from(payload), qos: 0, retain: true }, 'memory'),
     )
     // Told when the turn is over: who is told may publish, and must not meet a delivery half done.
     this.ledger.listener = (mishap, clientId, message) => {
@@ -222,10 +223,14 @@ export class Broker implements ConnectionEvents<Session> {
 
   /** Publishes a message of the host program's own: no permission is asked. @throws MqttError 0x90 for a bad topic. */
   inject(own: OwnMessage): void {
+    this.#inject(own, undefined)
+  }
+
+  #inject(own: OwnMessage, durability: Durability | undefined): void {
     const topic = this.#context.topics.named(own.topic)
     const { qos, retain, payload } = own
     const message = new Message(topic, qos, retain, payload, 0, payload.length, undefined, Infinity, undefined, 5)
-    this.#publishing.inject(message.keep())
+    this.#publishing.inject(message.keep(), durability)
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */

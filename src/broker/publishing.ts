@@ -97,10 +97,10 @@ export class Publishing {
     )
   }
 
-  /** A message from nobody's connection: the host program's, or `$SYS`. */
-  inject(message: Message): void {
+  /** A message from nobody's connection: the host program's, a will, or `$SYS`. @param durability default: that of its topic */
+  inject(message: Message, durability?: Durability): void {
     const { keeping, cluster } = this.#parts
-    this.#route(message, undefined, 0, this.#durability(message.topic, keeping.durability))
+    this.#route(message, undefined, 0, durability ?? this.#durability(message.topic, keeping.durability))
     cluster.forward(message)
   }
 

@@ -237,3 +237,12 @@ describe('a full queue', () => {
     expect(sessions.queued.bytes).toBe(0)
   })
 })
+
+test('$SYS is of this process alone, and not for the disk', async () => {
+  const { broker, again } = await kept({ limits: { sysSeconds: 1 } })
+  const reader = await join(broker, 'reader')
+  await reader.subscribe('$SYS/#')
+  await reader.expect('publish')
+  const next = await again()
+  expect([...next.node.broker.retained.matching(parseFilter('$SYS/#').filter, 0)]).toEqual([])
+})
