@@ -3,6 +3,7 @@ import type { ClientOptions } from './connecting.ts'
 import type { Dice } from './dice.ts'
 import type { Wish } from './history.ts'
 import type { Link } from './link.ts'
+import type { Fall } from './machine.ts'
 import type { FilterWish } from './subscriber.ts'
 import type { World } from './world.ts'
 
@@ -62,10 +63,7 @@ export class Crowd {
       if (!client.online) client.onClosed()
     }
     world.settle()
-    if (falls > 0 && this.#dice.chance(0.3)) {
-      this.#fall()
-      world.settle()
-    }
+    if (falls > 0 && this.#dice.chance(0.3)) this.#fallAtRest()
     for (const client of world.clients)
       if (!client.robbed && !client.online) world.blame('rest', `${client.options.id} is not online`)
   }
@@ -151,14 +149,29 @@ export class Crowd {
   }
 
   /** The broker falls, stays down for a while, and rises again. */
-  #fall(): void {
+  #fall(how = this.#dice.pick<Fall>(['kill', 'power', 'power'])): void {
     const world = this.#world
     const dice = this.#dice
-    world.fall(dice.pick(['kill', 'power', 'power']))
+    world.fall(how)
     world.run(dice.pick([0, 20, 200, 1000]))
     // Nobody does anything for minutes: what has a time limit may be over then.
     if (dice.chance(0.15)) world.time.stall(dice.pick([5_000, 90_000, 200_000]))
     world.rise()
+  }
+
+  /** Long after everything was acknowledged: nothing of that comes back, unless it was only written, and not synced. */
+  #fallAtRest(): void {
+    const world = this.#world
+    const how = this.#dice.pick<Fall>(['kill', 'power'])
+    world.run(10_000)
+    const before = world.clients.map(({ epoch }) => [epoch, epoch.deliveries.length] as const)
+    this.#fall(how)
+    world.settle()
+    if (how === 'power') return
+    for (const [{ deliveries, client }, count] of before)
+      for (const { publication, topic } of deliveries.slice(count))
+        if (!publication?.isWill)
+          world.blame('settled', `${publication?.id} on ${topic} came back to ${client.options.id}`)
   }
 
   /** Another client takes the client id, and starts clean; the one that is robbed goes on until it is sent away. */

@@ -2,6 +2,7 @@ import type { Broker } from '../../src/broker/broker.ts'
 import type { Log } from '../../src/host.ts'
 import { TopicTable } from '../../src/mqtt/topic.ts'
 import { type DiskStore, type DiskStoreOptions, openDiskStore } from '../../src/store/disk-store.ts'
+import type { Lsn } from '../../src/store/port.ts'
 import type { Dice } from './dice.ts'
 import { SimDisk } from './disk.ts'
 import { MemoryIndex } from './index.ts'
@@ -16,7 +17,7 @@ export type Fall = 'kill' | 'power'
 
 export type StoreHabits = Pick<
   DiskStoreOptions,
-  'segmentBytes' | 'checkpointBytes' | 'cacheBytes' | 'batchBytes' | 'collectBytesPerSecond'
+  'segmentBytes' | 'checkpointBytes' | 'cacheBytes' | 'batchBytes' | 'collectBytesPerSecond' | 'checksum'
 >
 
 export interface MachineParts {
@@ -45,6 +46,8 @@ export class Machine {
   /** Trie nodes of a broker without sessions. */
   emptyNodes = 0
   readonly #parts: MachineParts
+  /** What is below it is on the disk for good, whichever store has seen to it. */
+  #durable: Lsn = 0
   #files: SimDisk
   #index: MemoryIndex
   #later!: (run: () => void) => void
@@ -73,6 +76,8 @@ export class Machine {
     })
     const { store, recovered } = opened
     this.disk = store
+    // A store makes sure of what it has read.
+    this.#durable = Math.max(this.#durable, store.written)
     const known = recovered.sessions.map(({ number, clientId }) => [number, clientId] as const)
     this.store = new WatchedStore(store, records, known)
     this.probe = new Probe()
@@ -87,12 +92,26 @@ export class Machine {
     const { dice, records, time } = this.#parts
     this.isUp = false
     this.process.kill()
-    const lost = records.fall(this.store.durable)
+    this.#durable = Math.max(this.#durable, this.store.durable)
+    const lost = records.fall(this.#durable)
     // Its monotonic clock dies with it: the next one shows something else.
     this.#begin(time.now() - dice.between(0, 1e6))
     this.#files = how === 'power' ? this.#files.crash(dice, this.#later) : this.#files.kill(dice, this.#later)
+    if (how === 'power' && dice.chance(0.5)) this.#scribble()
     this.#index = this.#index.crash(dice, this.#later)
     return lost
+  }
+
+  /** What was being written when the power failed may be anything. */
+  #scribble(): void {
+    const { dice } = this.#parts
+    const durable = this.#durable
+    for (const { first, end } of this.disk.log.segments()) {
+      const name = `log/${first.toString(16).padStart(16, '0')}.seg`
+      const size = this.#files.contentOf(name)?.length ?? 0
+      const from = Math.max(0, durable - first)
+      if (end > durable && size > from) this.#files.damage(name, from + dice.below(size - from))
+    }
   }
 
   #begin(sinceMs: number): void {

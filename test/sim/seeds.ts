@@ -2,10 +2,11 @@ import { Checker } from './checker.ts'
 import { Crowd } from './crowd.ts'
 import { Dice } from './dice.ts'
 import { decidingHooks } from './hooks.ts'
+import type { StoreHabits } from './machine.ts'
 import { World } from './world.ts'
 
 /** A short world: a crowd lives in it, calls out, and leaves; then the checker judges. Gives the hash of all that crossed. */
-export function runSeed(seed: number, tell?: (line: string) => void): number {
+export function runSeed(seed: number, tell?: (line: string) => void, habits: StoreHabits = {}): number {
   const dice = new Dice(seed).fork(9)
   const hookMs = dice.pick([-1, -1, -1, 0, 5, 50])
   const world = new World({
@@ -27,6 +28,7 @@ export function runSeed(seed: number, tell?: (line: string) => void): number {
       cacheBytes: dice.pick([8192, 65_536]),
       batchBytes: dice.pick([4096, 1_000_000]),
       collectBytesPerSecond: 1_000_000,
+      ...habits,
     },
     weather: {
       latencyMs: dice.pick([1, 5, 30]),

@@ -70,8 +70,9 @@ export class World {
   readonly #machine: Machine
   #hash = 0x811c9dc5
   #draining = false
-  /** Until it rises again. */
-  #lastFall: Fall | undefined = undefined
+  #rising = false
+  /** The power has failed once. */
+  #isTorn = false
 
   constructor({ seed, limits, hooks, syncMs = 5, keeps = tiny, weather, tell }: WorldOptions) {
     this.dice = new Dice(seed)
@@ -192,7 +193,7 @@ export class World {
   /** The broker falls; nobody can connect until it rises. */
   fall(how: Fall): void {
     this.tell(`the broker falls: ${how}`)
-    this.#lastFall = how
+    if (how === 'power') this.#isTorn = true
     this.history.falls.push({ seq: this.time.seq, ms: this.time.now() })
     const lost = this.#machine.fall(how)
     // It writes down that it is alive only now and then.
@@ -204,8 +205,9 @@ export class World {
   /** Another broker starts where the last one fell. */
   rise(): void {
     this.tell('the broker rises')
+    this.#rising = true
     this.#machine.start()
-    this.#lastFall = undefined
+    this.#rising = false
   }
 
   /** The broker sends everybody away. */
@@ -280,13 +282,14 @@ export class World {
       warn: (fields, message) => {
         this.tell(`warn: ${message}`)
         const { clause, remote } = fields as { clause?: string; remote?: string }
+        if (remote === undefined) this.blame('warning', message)
         const gone = this.links.find((link) => link.remote === remote)?.wasCut === true
         if (!gone) this.blame('blamed', `${clause} for ${remote}: ${message}`)
       },
       error: (fields, message) => {
         const { err } = fields as { err?: Error }
         // Of what nobody waited for some may be missing in front of some that is there.
-        if (this.#lastFall === 'power') return this.tell(`error: ${message}`)
+        if (this.#rising && this.#isTorn) return this.tell(`error: ${message}`)
         this.blame('error log', `${message}: ${err?.stack ?? ''}`)
       },
     }
