@@ -318,7 +318,7 @@ export class Broker implements ConnectionEvents<Session> {
     // What would have to be kept cannot be; a session that is there goes on.
     if (this.#store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !this.sessions.get(client.clientId)))
       return client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', 'the disk is full'))
-    const { session, present } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
+    const { session, present, ended } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
     session.epoch++
     session.will = packet.will
     session.username = client.username
@@ -342,7 +342,7 @@ export class Broker implements ConnectionEvents<Session> {
     session.connection = client
     // A session that was there before is as durable as it was: only a new one, or an old one's end, is waited for.
     const recorded = this.sessions.record(session)
-    const lsn = present && this.#store.full ? 0 : recorded
+    const lsn = this.#store.full ? 0 : Math.max(recorded, ended)
     const welcome = () => {
       client.accept(present, properties)
       // Too small a client for CONNACK is gone already.

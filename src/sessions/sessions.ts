@@ -154,8 +154,9 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   /**
    * The session for a client that connects: the one it had, unless it wants a clean start or there is none. Whoever held
    * the client id is sent away first [MQTT-3.1.4-3], and what was due before, though no tick has come since, is done.
+   * `ended`: where the end of the one that a clean start has ended stands.
    */
-  open(clientId: string, clean: boolean, expirySeconds: number): { session: Session; present: boolean } {
+  open(clientId: string, clean: boolean, expirySeconds: number): { session: Session; present: boolean; ended: Lsn } {
     this.#byId.get(clientId)?.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
     const left = this.#byId.get(clientId)
     if (left) this.due(left, this.now())
@@ -166,12 +167,12 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
       // A delayed will is not sent when the client is back in time [MQTT-3.1.3-9].
       known.will = undefined
       known.expire(expirySeconds)
-      return { session: known, present: true }
+      return { session: known, present: true, ended: 0 }
     }
-    if (known) this.end(known)
+    const ended = known ? this.end(known) : 0
     const session = new Session(clientId, expirySeconds, this)
     this.#byId.set(clientId, session)
-    return { session, present: false }
+    return { session, present: false, ended }
   }
 
   /** The connection of a session is gone. `withWill`: not by a DISCONNECT that takes the will back. */
@@ -180,7 +181,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     this.online--
     this.backpressure.relieve(session)
     if (!withWill) session.will = undefined
-    if (session.expirySeconds === 0) return this.end(session)
+    if (session.expirySeconds === 0) return void this.end(session)
     const nowMs = this.now()
     session.endDueMs = nowMs + session.expirySeconds * 1000
     if (session.will === undefined) session.willDueMs = Infinity
@@ -194,7 +195,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     if (session.connection) return
     if (session.endDueMs <= nowMs) {
       this.expired++
-      return this.end(session)
+      return void this.end(session)
     }
     if (session.willDueMs <= nowMs) {
       this.#fireWill(session)
@@ -203,8 +204,8 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     this.#schedule(session)
   }
 
-  /** Ends an offline session. Its will fires now if it has not yet [MQTT-3.1.2-8]. */
-  end(session: Session): void {
+  /** Ends an offline session. Its will fires now if it has not yet [MQTT-3.1.2-8]. Gives where that stands in the store. */
+  end(session: Session): Lsn {
     this.#byId.delete(session.clientId)
     this.#wheel.cancel(session)
     const expiry = this.#expiries.get(session)
@@ -214,9 +215,9 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     this.#fireWill(session)
     session.end((message, terms, filter) => this.#effects.move(message, terms, filter, session))
     // Last: after a crash before it the session comes back, and ends again.
-    if (session.number === 0) return
+    if (session.number === 0) return 0
     this.#byNumber.delete(session.number)
-    this.store.ended(session.number)
+    return this.store.ended(session.number)
   }
 
   #fireWill(session: Session): void {

@@ -131,6 +131,17 @@ test('of two CONNECTs with one client id the later one stays, although the earli
   expect(world.broker.connections).toBe(1)
 })
 
+test('a clean start is not answered before the end of the old session is on disk', () => {
+  for (let seed = 0; seed < 10; seed++) {
+    const world = calmWorld({ seed, syncMs: 100 })
+    enter(world, world.client({ id: 'a', version: 4, expirySeconds: 60 })).loseId()
+    enter(world, world.client({ id: 'a', version: 4 })).loseId()
+    world.fall('power')
+    world.rise()
+    enter(world, world.client({ id: 'a', version: 4, expirySeconds: 60 }))
+  }
+})
+
 const nobody = { id: '', username: undefined, remote: '', version: 5 } as const
 const nothing = { topic: '', payload: new Uint8Array(), qos: 0, retain: false, will: false } as const
 
