@@ -81,6 +81,8 @@ export function openDiskStore(options: DiskStoreOptions): { store: DiskStore; re
 const settleMs = 200
 const pollMs = 1000
 const aliveMs = 10_000
+/** After the index was refused room. */
+const refusedMs = 5000
 
 /**
  * Keeps sessions, their queues and retained messages on disk: one log of all changes, in order, and an index that follows
@@ -127,6 +129,10 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   #replayFrom: Lsn
   #checkpointAt: Lsn
   #low = false
+  /** What was written when the disk was last asked for its room. */
+  #polledAt: Lsn = 0
+  /** Not sooner does a checkpoint begin only to get room, by the clock. */
+  #reclaimAtMs = 0
   #failed = false
   #closed = false
   #idleSinceMs: number
@@ -393,6 +399,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     else this.#options.log.warn({ fault: fault.message }, 'the index has no room on the disk; it will be tried again')
     // Not at once: the disk is as full as it was.
     this.#checkpointAt = this.next + this.#checkpointBytes / 4
+    this.#reclaimAtMs = this.clock.now() + refusedMs
     this.#checkpointed?.()
   }
 
@@ -475,6 +482,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     this.#checkpoint.progress()
     if (this.next >= this.#checkpointAt && !this.#closed && this.#source !== nobody) this.#checkpoint.start()
     if (this.log.full) this.#checkpointed?.()
+    // A load may fill the disk from one tick to the next.
+    if (this.written - this.#polledAt > this.#reserveBytes / 4) this.#poll()
     this.#tell()
   }
 
@@ -484,6 +493,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
 
   #tick(): void {
     this.#poll()
+    this.#reclaim()
     const nowMs = this.clock.now()
     if (this.next !== this.#idleNext) {
       this.#idleNext = this.next
@@ -496,7 +506,23 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     }
   }
 
+  /**
+   * A backlog that is drained leaves much to drop, and writes too little for a checkpoint to come by itself; on a disk
+   * that is full of it none ever would.
+   */
+  #reclaim(): void {
+    if (this.#closed || this.#failed || this.log.full || this.#source === nobody) return
+    if (this.#checkpoint.running || this.clock.now() < this.#reclaimAtMs) return
+    let dead = 0
+    for (const { first, end, held } of this.log.segments().slice(0, -1)) if (held === 0) dead += end - first
+    // As much as this is there between two checkpoints anyway.
+    const usual = this.#checkpointBytes + 2 * this.segmentBytes
+    if (dead > (this.#low ? 0 : usual)) this.#checkpoint.start()
+    else this.#collection.consider(this.#replayFrom)
+  }
+
   #poll(): void {
+    this.#polledAt = this.written
     let low: boolean
     try {
       low = this.#options.disk.freeBytes() < this.#reserveBytes
