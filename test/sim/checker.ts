@@ -191,8 +191,9 @@ export class Checker {
     const last = new Map<string, number>()
     const seen = new Set<Publication>()
     for (const { publication, qos, retain, topic, seq } of epoch.deliveries) {
-      if (!publication || publication.isWill || retain || isShared(topic) || seen.has(publication)) continue
+      if (!publication || publication.isWill || isShared(topic) || seen.has(publication)) continue
       seen.add(publication)
+      if (retain) continue
       // One that was sent twice may have missed the subscriber the first time.
       if (publication.sends > 1 && !this.#cameFirstTime(epoch, publication, qos, seq)) continue
       const lane = `${this.#world.clients.indexOf(publication.by)} ${topic} ${publication.qos} ${qos}`

@@ -242,7 +242,7 @@ export class Client implements WireEars {
       this.#wantsClean = true
       return this.connect({ clean: true })
     }
-    this.#checkPresent(present)
+    this.#checkPresent(present, wire.stamp.ms)
     if (!present) {
       if (!this.#wantsClean) this.#newEpoch()
       for (const epoch of this.#parts.history.epochs)
@@ -266,7 +266,7 @@ export class Client implements WireEars {
   }
 
   /** Was the session where it should be? [MQTT-3.2.2-2, -3] */
-  #checkPresent(present: boolean): void {
+  #checkPresent(present: boolean, saidMs: number): void {
     const { blame, time } = this.#parts
     const { id, expirySeconds } = this.options
     if (this.#wantsClean) {
@@ -282,7 +282,7 @@ export class Client implements WireEars {
     const nowMs = time.now()
     if (!present && nowMs - this.#offlineMs < expirySeconds * 1000)
       blame('session lost', `${id} was offline for ${nowMs - this.#offlineMs} ms of ${expirySeconds} s`)
-    const surelyMs = nowMs - (this.#links.at(-1)?.overMs ?? Infinity)
+    const surelyMs = saidMs - (this.#links.at(-1)?.overMs ?? Infinity)
     if (present && surelyMs > expirySeconds * 1000 + expirySlackMs)
       blame('session kept', `${id} was offline for ${surelyMs} ms of ${expirySeconds} s`)
   }
