@@ -63,7 +63,7 @@ export class Sessions {
     for (const found of recovered) {
       const session = new KeptSession(found.number, found.clientId, found)
       // What the last process has written, this one may still have to make durable.
-      session.changed = store.next - 1
+      session.changed = store.written - 1
       this.#add(session)
     }
   }

@@ -101,7 +101,7 @@ export class RecoveredQueue {
       this.#base = this.head
     }
     // What is gone must not be taken for something that stands there.
-    this.#entries.fill(Entry.gone, to - from)
+    for (const numbers of [this.#lsns, this.#entries, this.#expiries]) numbers?.fill(0, to - from)
     return { lsns: this.#lsns, entries: this.#entries, expiries: this.#expiries }
   }
 
