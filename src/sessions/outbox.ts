@@ -115,7 +115,9 @@ export class Outbox implements QueueView {
     }
     this.#head = head
     this.#length = length
-    this.#perhapsSent = head + Math.min(length, window)
+    // What was acknowledged last may be unknown, so any of them may have been sent; of those that are, a window.
+    this.#perhapsSent = next
+    let mayBeOut = window
     for (let offset = 0; offset < length; offset++) {
       const entry = this.#entries[offset]!
       const state = entry & stateBits
@@ -123,7 +125,7 @@ export class Outbox implements QueueView {
       this.#bytes += entry >>> bytesShift
       if (state === released) continue
       // A QoS 2 message that may have been sent is owed, even when it expires [MQTT-4.3.3-7].
-      const owed = (entry & qos2) !== 0 && head + offset < this.#perhapsSent
+      const owed = mayBeOut-- > 0 && (entry & qos2) !== 0
       this.#entries[offset] = (entry & ~stateBits) | (owed ? sent : waiting)
       if (!owed) this.#waiting++
       const expiry = this.#expiries?.[offset] ?? 0

@@ -153,6 +153,11 @@ export class Session implements Timed, SessionState {
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
     const connection = this.#live
     ledger.copies++
+    // A hook may have taken its time [MQTT-3.3.2-5].
+    if (message.expiresAtMs !== Infinity && message.expiresAtMs <= this.#context.now()) {
+      ledger.lose('expired', this.clientId, message)
+      return false
+    }
     if (qos > 0) {
       const outbox = this.#box()
       const { group } = delivery
