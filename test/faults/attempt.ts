@@ -36,33 +36,33 @@ export class Attempts {
   readonly #empty = join(this.#folder, 'empty')
   /** Where the broker keeps what it is told. */
   readonly data = join(this.#folder, 'data')
+  #broker: TracedBroker | undefined
 
   constructor() {
     writeFileSync(this.#config, config)
   }
 
-  /** Where file `number` of the log is, from 1. */
-  segment(number: number): string {
-    return join(this.data, 'log', `${(number * 1_048_576).toString(16).padStart(16, '0')}.seg`)
-  }
-
-  get index(): string {
-    return join(this.data, 'index/data.mdb')
-  }
-
   /** Starts a broker on a folder that is not there. @returns its exit code; undefined when it lived, and was ended */
   async create(fault: Fault): Promise<number | string | undefined> {
     rmSync(this.data, { recursive: true, force: true })
-    const broker = new TracedBroker(this.data, this.#config, fault)
+    const broker = (this.#broker = new TracedBroker(this.data, this.#config, fault))
     const port = await broker.port()
     await broker.close()
     return port === undefined ? broker.program.code : undefined
   }
 
+  /** Paths as a fault names them. @see Fault */
+  paths(where: 'anywhere' | 'index' | 'segments'): Pick<Fault, 'paths'> {
+    if (where === 'anywhere') return {}
+    return {
+      paths: where === 'index' ? [join(this.data, 'index/data.mdb')] : [1, 2, 3, 4].map((at) => this.#segment(at)),
+    }
+  }
+
   /** Makes the store that every attempt begins with: the broker dies when it begins its log. */
   async prepare(): Promise<void> {
-    const fault = { call: 'openat', effect: 'signal=SIGKILL', when: '1', paths: [this.segment(1)] }
-    const broker = new TracedBroker(this.data, this.#config, fault)
+    const fault = { call: 'openat', effect: 'signal=SIGKILL', when: '1', paths: [this.#segment(1)] }
+    const broker = (this.#broker = new TracedBroker(this.data, this.#config, fault))
     const port = await broker.port()
     if (port !== undefined) await new Script().run(port, broker.ended)
     await broker.close()
@@ -82,7 +82,7 @@ export class Attempts {
   async run(fault: Fault, between?: (broker: TracedBroker) => void): Promise<Attempt> {
     rmSync(this.data, { recursive: true, force: true })
     cpSync(this.#empty, this.data, { recursive: true })
-    const broker = new TracedBroker(this.data, this.#config, fault)
+    const broker = (this.#broker = new TracedBroker(this.data, this.#config, fault))
     const script = new Script()
     try {
       const port = await broker.port()
@@ -105,11 +105,47 @@ export class Attempts {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.#broker?.close()
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  /** Where file `number` of the log is, from 1. */
+  #segment(number: number): string {
+    return join(this.data, 'log', `${(number * 1_048_576).toString(16).padStart(16, '0')}.seg`)
   }
 
   get #args(): string[] {
     return ['--listen', 'tcp://127.0.0.1:0', '--data', this.data, '--config', this.#config]
+  }
+}
+
+/** Attempts side by side, each in a folder of its own: two are about what one processor waits for. */
+export class Lanes {
+  readonly #lanes = [new Attempts(), new Attempts()]
+
+  async prepare(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.prepare()))
+  }
+
+  /**
+   * Calls `attempt` with 1, 2, 3 … until it says that the fault did not come.
+   * @returns how often it came
+   */
+  async each(attempt: (attempts: Attempts, count: number) => Promise<boolean>): Promise<number> {
+    let next = 1
+    let missed = Infinity
+    const run = async (lane: Attempts): Promise<void> => {
+      while (missed === Infinity) {
+        const count = next++
+        if (!(await attempt(lane, count))) missed = Math.min(missed, count)
+      }
+    }
+    await Promise.all(this.#lanes.map(run))
+    return missed - 1
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.close()))
   }
 }

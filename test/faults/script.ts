@@ -72,12 +72,11 @@ export class Script {
     away.subscribe('a/#', 2)
     steady.subscribe('a/+', 1)
     steady.subscribe('will/#', 2)
-    await scene.idle(away, steady)
     away.subscribe('big/#', 1)
-    await scene.idle(away)
+    await scene.idle(away, steady)
     away.leave()
 
-    await scene.publish(sender, 'a/x', 1)
+    scene.send(sender, 'a/x', 1)
     scene.send(sender, 'a/x', 2)
     scene.send(sender, keptTopics[0], 1, { retain })
     await scene.publish(sender, keptTopics[1], 2, { retain })
@@ -90,8 +89,8 @@ export class Script {
     await scene.idle(fickle)
     fickle.subscribe('d/#', 2)
     fickle.unsubscribe(fickle.subscriptionTo('c/#')!)
-    await scene.idle(fickle)
-    await scene.publish(sender, keptTopics[1], 1, { retain, bytes: 0 })
+    scene.send(sender, keptTopics[1], 1, { retain, bytes: 0 })
+    await scene.idle(fickle, sender)
 
     const will = scene.publication(this.#mortal, 'will/due', 2, { kind: 'will' })
     this.#mortal.connect(scene.port, { publication: will, delaySeconds: 0 })
@@ -109,13 +108,12 @@ export class Script {
 
     for (let count = 0; count < 4; count++) await scene.publish(sender, 'big/x', 1, big)
     holder.publisher.hold(false)
-    await scene.idle(holder)
     await scene.publish(sender, keptTopics[2], 2, { ...big, retain })
     await scene.connect(away)
     await scene.until(() => scene.owed() === 0)
     away.leave()
-    await scene.publish(sender, 'a/z', 2)
-    await scene.publish(sender, 'd/z', 1)
+    scene.send(sender, 'a/z', 2)
+    scene.send(sender, 'd/z', 1)
     await scene.idle(sender, holder, steady, fickle)
   }
 
