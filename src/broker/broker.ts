@@ -146,7 +146,7 @@ export class Broker implements ConnectionEvents<Session> {
     })
     const { ledger, tree, retained } = this
     const asking = new Asking(this.#wheel, now, limits)
-    const gate = new AckGate(store)
+    const gate = new AckGate(store, keeping.durability)
     this.#handshake = new Handshake(hooks, limits, host.random, asking, {
       welcome: (client, packet, assigned, data) => this.#welcome(client, packet, assigned, data),
       authorizeWill: (client, will, then) => this.#publishing.authorizeWill(client, will, then),

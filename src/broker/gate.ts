@@ -17,11 +17,15 @@ type Send = (client: Client, packetId: number, reason: number) => void
  */
 export class AckGate {
   readonly #store: Store
+  /** What a promise waits for that is not about a message. */
+  readonly #changes: Durability
   readonly #written = new Line()
   readonly #synced = new Line()
 
-  constructor(store: Store) {
+  /** @param changes as the store records them: what is only written would never be synced for whoever waits */
+  constructor(store: Store, changes: Durability = 'fsync') {
     this.#store = store
+    this.#changes = changes
     store.onProgress(() => {
       this.#written.release(store.written, false)
       this.#synced.release(store.durable, true)
@@ -34,18 +38,18 @@ export class AckGate {
   }
 
   /** May a promise behind `lsn` leave now? Not while an earlier one to the same client waits. */
-  open(client: Client, lsn: Lsn, durability: Durability = 'fsync'): boolean {
+  open(client: Client, lsn: Lsn, durability = this.#changes): boolean {
     if (client.heldAcks !== 0) return false
     return lsn === 0 || lsn < (durability === 'fsync' ? this.#store.durable : this.#store.written)
   }
 
   /** Sends a promise once `lsn` is on disk and the earlier ones to this client have left: now, if that is so. */
-  promise(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability: Durability = 'fsync'): void {
+  promise(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability = this.#changes): void {
     if (this.open(client, lsn, durability)) send(client, packetId, reason)
     else this.hold(client, lsn, send, packetId, reason, durability)
   }
 
-  hold(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability: Durability = 'fsync'): void {
+  hold(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability = this.#changes): void {
     client.heldAcks++
     if (durability === 'fsync' || client.heldSyncs > 0) {
       client.heldSyncs++

@@ -122,6 +122,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   #writer = new RecordWriter(0)
   /** Where the message is being recorded that gets its recipients; 0: none is. */
   #open: Lsn = 0
+  /** Somebody gets it with QoS 2: his copy waits for a sync, whatever the publisher waits for. */
+  #exact = false
   /** The message that was read last: whoever shares it reads it one after the other. */
   #lastLsn: Lsn = 0
   #lastMessage: Message | undefined = undefined
@@ -295,6 +297,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     const wide = track !== undefined && seq - track.next > 0xffff
     this.#recipients.write(this.#writer, session, seq, flags, wide, subscriptionIds, shared)
     log.hold(this.#open)
+    if ((flags & Entry.qos2) !== 0) this.#exact = true
     if (track !== undefined) this.tracks.appended(track, seq)
   }
 
@@ -429,7 +432,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   }
 
   #end(durability: Durability): Lsn {
-    const syncs = durability === 'fsync'
+    const syncs = durability === 'fsync' || this.#exact
+    this.#exact = false
     const lsn = this.log.end(syncs)
     if (!syncs) this.log.commitSoon()
     return lsn
