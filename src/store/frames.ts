@@ -56,7 +56,10 @@ export function readSegmentHead(buffer: Buffer, first: Lsn, slotBytes: number, k
   if (theirs !== version) throw new LogFormatError(`a segment has version ${theirs}; this program knows ${version}`)
   if (buffer.readUInt32LE(12) !== key.storeId) throw new LogFormatError('a segment belongs to another store')
   const bytes = buffer.readUInt32LE(32)
-  if (bytes !== slotBytes) throw new LogFormatError(`the log has segments of ${bytes} bytes, not ${slotBytes}`)
+  if (bytes !== slotBytes)
+    throw new LogFormatError(
+      `the log has segments of ${bytes} bytes, not ${slotBytes}: set store.segmentBytes back to ${bytes}`,
+    )
   return buffer.readDoubleLE(16) === first ? buffer.readDoubleLE(24) : undefined
 }
 

@@ -102,7 +102,7 @@ describe('a directory that is not ours, or not for this version', () => {
   test('with segments of another size', async () => {
     const data = await used()
     expect(await refused(['start', ...listen, '--data', data], { GODWIT_STORE_SEGMENT_BYTES: '1048576' })).toBe(
-      `error: ${data}: the log has segments of 67108864 bytes, not 1048576\n`,
+      `error: ${data}: the log has segments of 67108864 bytes, not 1048576: set store.segmentBytes back to 67108864\n`,
     )
   })
 })
