@@ -389,7 +389,9 @@ export class Broker implements ConnectionEvents<Session> {
     const lsn = from.session!.pubrec(packetId, reason)
     if (reason >= 0x80) return
     // Behind the record that it arrived: after a crash it would be sent once more, to a client that has forgotten it.
-    this.#gate.promise(from, Math.max(0, lsn), pubrel, packetId, lsn < 0 ? Reason.packetIdNotFound : Reason.success)
+    if (lsn === 0 && from.heldAcks === 0) from.sender.pubrel(packetId)
+    else
+      this.#gate.promise(from, Math.max(0, lsn), pubrel, packetId, lsn < 0 ? Reason.packetIdNotFound : Reason.success)
   }
 
   pubrel(from: Client, packetId: number): void {

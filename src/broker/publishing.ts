@@ -111,7 +111,8 @@ export class Publishing {
     // Also when it is free already: that may not be on disk yet, and after a crash a new message of this id would be taken
     // for the old one.
     const lsn = session.persistent ? store.released(session.number, packetId) : 0
-    gate.promise(from, lsn, pubcomp, packetId, reason)
+    if (gate.open(from, lsn)) from.pubcomp(packetId, reason)
+    else gate.hold(from, lsn, pubcomp, packetId, reason)
   }
 
   /** May this client leave this will? `then` may run later. */
