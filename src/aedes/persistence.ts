@@ -101,14 +101,12 @@ export class AedesPersistence {
     await durable.until(kept.subscriptions.remove(client.id, topics))
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- so that it rejects, and does not throw
-  async subscriptionsByClient(client: AedesClient): Promise<AedesSubscription[]> {
-    return this.#there.kept.subscriptions.ofClient(client.id)
+  subscriptionsByClient(client: AedesClient): Promise<AedesSubscription[]> {
+    return this.#look((kept) => kept.subscriptions.ofClient(client.id))
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- so that it rejects, and does not throw
-  async subscriptionsByTopic(topic: string): Promise<(AedesSubscription & { readonly clientId: string })[]> {
-    return this.#there.kept.subscriptions.matching(topic)
+  subscriptionsByTopic(topic: string): Promise<(AedesSubscription & { readonly clientId: string })[]> {
+    return this.#look((kept) => kept.subscriptions.matching(topic))
   }
 
   async cleanSubscriptions(client: AedesClient): Promise<void> {
@@ -116,9 +114,8 @@ export class AedesPersistence {
     await durable.until(kept.subscriptions.clean(client.id))
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- so that it rejects, and does not throw
-  async countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
-    return this.#there.kept.subscriptions.count()
+  countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
+    return this.#look((kept) => kept.subscriptions.count())
   }
 
   /** Ids of the clients that have subscribed to exactly this filter. */
@@ -188,9 +185,8 @@ export class AedesPersistence {
     await durable.until(kept.putWill(client.id, packet))
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- so that it rejects, and does not throw
-  async getWill(client: AedesClient): Promise<AedesPacket | undefined> {
-    return this.#there.kept.will(client.id)
+  getWill(client: AedesClient): Promise<AedesPacket | undefined> {
+    return this.#look((kept) => kept.will(client.id))
   }
 
   async delWill(client: AedesClient): Promise<AedesPacket | undefined> {
@@ -203,6 +199,11 @@ export class AedesPersistence {
   /** Wills whose broker is not among `brokers`. */
   streamWill(brokers: { readonly [id: string]: unknown } = {}): Stream {
     return readable(orphans(this.#there.kept.wills(), brokers))
+  }
+
+  /** What is in memory, as a promise: it rejects when the persistence is not open. */
+  #look<T>(look: (kept: Kept) => T): Promise<T> {
+    return new Promise((resolve) => resolve(look(this.#there.kept)))
   }
 
   get #there(): Opened {

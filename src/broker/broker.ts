@@ -340,9 +340,9 @@ export class Broker implements ConnectionEvents<Session> {
     }
     this.sessions.online++
     session.connection = client
-    // A session that was there before is as durable as it was: only a new one, or an old one's end, is waited for.
     const recorded = this.sessions.record(session)
-    const lsn = this.#store.full ? 0 : Math.max(recorded, ended)
+    // On a full disk a session that was there before is taken up at once; the end of another is waited for even so.
+    const lsn = this.#store.full && ended === 0 ? 0 : Math.max(recorded, ended)
     const welcome = () => {
       client.accept(present, properties)
       // Too small a client for CONNACK is gone already.

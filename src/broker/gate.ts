@@ -13,7 +13,7 @@ type Send = (client: Client, packetId: number, reason: number) => void
  *                └─▶ held ── the store has passed it ──▶ in the order of the promises
  *
  * What waits for a write and what waits for a sync stand in two lines. A client that has a promise in the line of syncs
- * gets all that follows from there, so that its order holds.
+ * gets all that follows from there, so that its order holds; what was only written still waits for no sync of its own.
  */
 export class AckGate {
   readonly #store: Store
@@ -27,8 +27,8 @@ export class AckGate {
     this.#store = store
     this.#changes = changes
     store.onProgress(() => {
-      this.#written.release(store.written, false)
-      this.#synced.release(store.durable, true)
+      this.#written.release(store)
+      this.#synced.release(store)
     })
   }
 
@@ -53,10 +53,14 @@ export class AckGate {
     client.heldAcks++
     if (durability === 'fsync' || client.heldSyncs > 0) {
       client.heldSyncs++
-      this.#synced.add(lsn, client, send, packetId, reason)
+      this.#synced.add(lsn, client, send, packetId, reason | inSyncs | (durability === 'fsync' ? needsSync : 0))
     } else this.#written.add(lsn, client, send, packetId, reason)
   }
 }
+
+// Beside a promise's reason, which is a byte.
+const inSyncs = 0x100
+const needsSync = 0x200
 
 /** A queue of promises in order of their lsn, as arrays side by side: a promise that waits is no object. */
 class Line {
@@ -73,28 +77,30 @@ class Line {
     return this.#length
   }
 
-  add(lsn: Lsn, client: Client, send: Send, packetId: number, reason: number): void {
+  add(lsn: Lsn, client: Client, send: Send, packetId: number, flags: number): void {
     if (this.#length === this.#lsns.length) this.#grow()
     const slot = (this.#first + this.#length++) & (this.#lsns.length - 1)
     if (lsn > this.#last) this.#last = lsn
     this.#lsns[slot] = this.#last
-    this.#codes[slot] = (reason << 16) | packetId
+    this.#codes[slot] = (flags << 16) | packetId
     this.#clients[slot] = client
     this.#sends[slot] = send
   }
 
-  release(until: Lsn, synced: boolean): void {
-    while (this.#length > 0 && this.#lsns[this.#first]! < until) {
+  release({ written, durable }: Store): void {
+    while (this.#length > 0) {
       const slot = this.#first
+      const code = this.#codes[slot]!
+      const flags = code >>> 16
+      if (this.#lsns[slot]! >= ((flags & needsSync) !== 0 ? durable : written)) return
       const client = this.#clients[slot]!
       const send = this.#sends[slot]!
-      const code = this.#codes[slot]!
       this.#clients[slot] = this.#sends[slot] = undefined
       this.#first = (slot + 1) & (this.#lsns.length - 1)
       this.#length--
       client.heldAcks--
-      if (synced) client.heldSyncs--
-      if (client.state !== 'closed') send(client, code & 0xffff, code >>> 16)
+      if ((flags & inSyncs) !== 0) client.heldSyncs--
+      if (client.state !== 'closed') send(client, code & 0xffff, flags & 0xff)
     }
   }
 

@@ -1,9 +1,8 @@
-import type { Clock, Disk, DiskFault, Index, Log } from '../host.ts'
+import type { Clock, DiskFault, Index } from '../host.ts'
 import type { Message } from '../mqtt/message.ts'
-import type { TopicTable } from '../mqtt/topic.ts'
 import { Checkpoint, type CheckpointContext } from './checkpoint.ts'
 import { Collection, type CollectionContext } from './collection.ts'
-import type { Checksum } from './crc.ts'
+import type { DiskStoreOptions, StoreFigures } from './disk-options.ts'
 import { format, type Meta, type RetainedKeys } from './image.ts'
 import type { CommitLog } from './log.ts'
 import { type Loss, report } from './loss.ts'
@@ -26,47 +25,6 @@ import type { Tracks } from './tracks.ts'
 import { RecordWriter } from './writer.ts'
 
 const MiB = 1024 * 1024
-
-export interface DiskStoreOptions {
-  readonly disk: Disk
-  readonly index: Index
-  readonly clock: Clock
-  readonly log: Log
-  /** 32 bits that no other store has. */
-  readonly storeId: number
-  readonly topics: TopicTable
-  /** Size of a file of the log. Default 64 MiB. */
-  readonly segmentBytes?: number
-  /** Log that is written before the index follows: what a start replays at most. Default 64 MiB. */
-  readonly checkpointBytes?: number
-  /** Memory for messages that were read again. */
-  readonly cacheBytes?: number
-  /** Log that may wait to be written before `behind` is true. */
-  readonly batchBytes?: number
-  /** Disk that stays free: below it the store counts as full. Default 32 MiB. */
-  readonly reserveBytes?: number
-  /** Old messages are copied forward at this rate at most. Default 8 MiB. */
-  readonly collectBytesPerSecond?: number
-  readonly checksum?: Checksum
-  /** What a change that is no message waits for. Default 'fsync'. */
-  readonly durability?: Durability
-}
-
-/** What a store can tell of itself. */
-export interface StoreFigures {
-  readonly segments: number
-  readonly logBytes: number
-  /** Bytes of the log that are still needed, as far as references tell. */
-  readonly liveBytes: number
-  readonly sessions: number
-  /** Since the start: */
-  readonly checkpoints: number
-  readonly droppedBytes: number
-  readonly copiedBytes: number
-  /** Damaged stretches of the log, found at the start or since. */
-  readonly quarantined: number
-  readonly lostCopies: number
-}
 
 /**
  * Opens a store, and reads back what it holds. Blocks.

@@ -8,7 +8,7 @@ export class MemoryStore implements Store {
   readonly full = false
   readonly behind = false
 
-  onProgress(): void {}
+  onProgress(_listener: () => void): void {}
 
   serve(): void {}
 

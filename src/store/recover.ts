@@ -1,4 +1,4 @@
-import type { DiskStoreOptions } from './disk-store.ts'
+import type { DiskStoreOptions } from './disk-options.ts'
 import { CommitLog } from './log.ts'
 import type { Lsn, Recovered, RecoveredSession } from './port.ts'
 import { RecordType, writeHead } from './records.ts'
