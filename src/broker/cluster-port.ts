@@ -1,9 +1,100 @@
 import type { Message } from '../mqtt/message.ts'
+import type { ParsedFilter } from '../mqtt/topic.ts'
+import type { Match } from '../routing/delivery.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Durability, Lsn, RecoveredSession, SessionState } from '../store/port.ts'
 
-/** What the broker tells the other nodes. The cluster room implements it; a node alone tells nobody. */
+/** Whose promise waits. */
+export interface Waiter {
+  /** All that it waited for has come. */
+  over(wait: Wait): void
+}
+
+/** What a promise to a client waits for beside our own store: the words of other nodes. */
+export class Wait {
+  /** Words that have not come. */
+  #pending = 0
+  /** What was theirs to keep became ours: the promise waits for this place of our store, too. */
+  lsn: Lsn = 0
+  /** Told once, when nothing is pending any more. */
+  waiter: Waiter | undefined = undefined
+
+  get over(): boolean {
+    return this.#pending === 0
+  }
+
+  /** One more word is to come. */
+  hold(): void {
+    this.#pending++
+  }
+
+  /** One has come. */
+  release(): void {
+    if (--this.#pending === 0) this.waiter?.over(this)
+  }
+}
+
+/** What became of a message that was given to the other nodes. Reused: read it at once. */
+export interface Forwarded {
+  /** Nodes that want it. */
+  nodes: number
+  /** The store was told that it is for a queue of ours to another node: the record must be ended. */
+  recorded: boolean
+  /** What the acknowledgement waits for beside our store. */
+  wait: Wait | undefined
+}
+
+/** What came from another node. */
+export interface Arrival {
+  readonly message: Message
+  readonly durability: Durability
+  /** Sessions here that are in no group want it. */
+  readonly plain: boolean
+  /** `$share/group/filter` of the groups of which one member here shall get it. */
+  readonly groups: readonly string[]
+  /** The session in our store that remembers its `packetId`, so that it is taken once; 0: none has to. */
+  readonly sender: number
+  readonly packetId: number
+}
+
+/** What the cluster asks of the broker. */
+export interface BrokerSide {
+  /**
+   * Delivers to sessions of this node.
+   * @param unserved called for each group that has no member here
+   * @returns the place in the store behind which it is durable; 0: nothing had to be kept
+   */
+  arrive(arrival: Arrival, unserved: (group: string) => void): Lsn
+  /** Gives a message to a member here of a group; undefined when there is none, else as `arrive`. */
+  serve(message: Message, group: string, durability: Durability): Lsn | undefined
+}
+
+/** What the broker tells the other nodes, and asks of them. The cluster room implements it; a node alone has nobody to tell. */
 export interface Cluster {
-  /** The first subscriber here of a filter (or of a group's filter) came, or the last one left. */
-  interest(filter: string, group: string | undefined, present: boolean): void
-  /** A message was published here: it goes to the nodes that want it. */
-  forward(message: Message): void
+  /** There are no other nodes, and never will be: the rest need not be asked. */
+  readonly alone: boolean
+  serve(broker: BrokerSide): void
+  /** Takes over what it kept in our store: sessions whose client id no client can have. */
+  restore(sessions: readonly RecoveredSession[]): void
+  /** For the store: a session of the cluster's own; undefined when it is none of its. */
+  state(number: number): SessionState | undefined
+  moved(number: number, seq: number, lsn: Lsn): void
+
+  /** A session subscribed to a filter that it had not. */
+  subscribed(session: Session, filter: ParsedFilter): void
+  unsubscribed(session: Session, filter: ParsedFilter): void
+  /** `session` was persistent, and is not, or the other way round. */
+  persistence(session: Session): void
+  /** What a SUBACK waits for, so that what is published elsewhere from then on comes; undefined: nothing. */
+  barrier(): Wait | undefined
+
+  /** Why a message for other nodes can be taken by nobody; undefined: it can. Asked before anybody gets it. */
+  refusal(message: Message, local: Match<Session>): string | undefined
+  /**
+   * A message was published here: it goes to the nodes that want it, in the record that is being written for those that
+   * are told of it there. `local`: who gets it here.
+   */
+  forward(message: Message, durability: Durability, local: Match<Session>): Forwarded
+  /** A copy of a session that has ended: another node may have a member of its group. False when none has. */
+  move(message: Message, durability: Durability, group: string): boolean
 }

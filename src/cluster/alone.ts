@@ -1,7 +1,19 @@
-import type { Cluster } from '../broker/cluster-port.ts'
+import type { Cluster, Forwarded } from '../broker/cluster-port.ts'
+
+const nobody: Forwarded = { nodes: 0, recorded: false, wait: undefined }
 
 /** A node without a cluster. */
 export const alone: Cluster = {
-  interest() {},
-  forward() {},
+  alone: true,
+  serve() {},
+  restore() {},
+  state: () => undefined,
+  moved() {},
+  subscribed() {},
+  unsubscribed() {},
+  persistence() {},
+  barrier: () => undefined,
+  refusal: () => undefined,
+  forward: () => nobody,
+  move: () => false,
 }
