@@ -20,7 +20,7 @@ import { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
-import type { Durability, Recovered, Store } from '../store/port.ts'
+import type { Durability, Recovered, RecoveredSession, Store } from '../store/port.ts'
 import { Asking } from './asking.ts'
 import type { Cluster } from './cluster-port.ts'
 import { AckGate } from './gate.ts'
@@ -122,7 +122,9 @@ export class Broker implements ConnectionEvents<Session> {
     this.#wheel = new TimingWheel(nowMs)
     this.tree = new SubscriptionTree<Session>({
       hashKey: [secret(), secret()],
-      interest: (filter, group, present) => cluster.interest(filter, group, present),
+      ...(!cluster.alone && {
+        interest: (session, filter, present) => cluster.interest(session, filter, present),
+      }),
     })
     this.retained = new RetainedStore<Message>({
       get messages() {
@@ -137,12 +139,16 @@ export class Broker implements ConnectionEvents<Session> {
       publishWill: (session, will) => this.#publishing.publishWill(session, will),
       ended: (session) => this.#ended(session),
       move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
+      persistence: (session) => cluster.persistence(session),
     })
     const { sessions } = this
     store.serve({
-      session: (number) => sessions.session(number),
+      session: (number) => sessions.session(number) ?? cluster.state(number),
       retained: (topic) => this.retained.get(topic),
-      moved: (number, seq, lsn) => sessions.moved(number, seq, lsn),
+      moved: (number, seq, lsn) => {
+        sessions.moved(number, seq, lsn)
+        cluster.moved(number, seq, lsn)
+      },
     })
     const { ledger, tree, retained } = this
     const asking = new Asking(this.#wheel, now, limits)
@@ -175,10 +181,12 @@ export class Broker implements ConnectionEvents<Session> {
       retained,
       ledger,
       store,
+      cluster,
       gate,
       observer,
       now,
     })
+    cluster.serve(this.#publishing)
     this.#gate = gate
     // Behind the gate: a PUBLISH that waited comes after the acknowledgements that did.
     store.onProgress(() => sessions.pumpDurable())
@@ -195,7 +203,9 @@ export class Broker implements ConnectionEvents<Session> {
 
   /** Takes over what was kept, before anybody connects. What fell due meanwhile happens at the first tick. */
   restore(recovered: Recovered): void {
-    for (const kept of recovered.sessions) {
+    const [clients, cluster] = partition(recovered.sessions)
+    this.#options.cluster.restore(cluster)
+    for (const kept of clients) {
       const session = this.sessions.restore(kept)
       for (const [filter, packed] of kept.subscriptions) {
         session.subscriptions.set(filter, packed)
@@ -451,6 +461,14 @@ export class Broker implements ConnectionEvents<Session> {
       heapBytes: this.#options.heapBytes(),
     }
   }
+}
+
+/** Sessions of clients, and those that the cluster keeps under client ids that no client can have. */
+function partition(sessions: Recovered['sessions']): [clients: RecoveredSession[], cluster: RecoveredSession[]] {
+  const clients: RecoveredSession[] = []
+  const cluster: RecoveredSession[] = []
+  for (const session of sessions) (session.clientId.startsWith('\0') ? cluster : clients).push(session)
+  return [clients, cluster]
 }
 
 function pubrel(client: Client, packetId: number, reason: number): void {

@@ -80,16 +80,15 @@ export interface Cluster {
   state(number: number): SessionState | undefined
   moved(number: number, seq: number, lsn: Lsn): void
 
-  /** A session subscribed to a filter that it had not. */
-  subscribed(session: Session, filter: ParsedFilter): void
-  unsubscribed(session: Session, filter: ParsedFilter): void
+  /** A subscription of a session came or went. */
+  interest(session: Session, filter: ParsedFilter, present: boolean): void
   /** `session` was persistent, and is not, or the other way round. */
   persistence(session: Session): void
   /** What a SUBACK waits for, so that what is published elsewhere from then on comes; undefined: nothing. */
   barrier(): Wait | undefined
 
   /** Why a message for other nodes can be taken by nobody; undefined: it can. Asked before anybody gets it. */
-  refusal(message: Message, local: Match<Session>): string | undefined
+  refusal(message: Message, durability: Durability, local: Match<Session>): string | undefined
   /**
    * A message was published here: it goes to the nodes that want it, in the record that is being written for those that
    * are told of it there. `local`: who gets it here.

@@ -1,6 +1,7 @@
 import type { Connection } from '../mqtt/connection.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, Store } from '../store/port.ts'
+import type { Wait, Waiter } from './cluster-port.ts'
 
 type Client = Connection<Session>
 /** Sends a promise; one function for each kind, so that holding one back makes no closure. */
@@ -14,6 +15,9 @@ type Send = (client: Client, packetId: number, reason: number) => void
  *
  * What waits for a write and what waits for a sync stand in two lines. A client that has a promise in the line of syncs
  * gets all that follows from there, so that its order holds; what was only written still waits for no sync of its own.
+ *
+ * A promise that waits for other nodes as well (`Wait`) begins a line of its client's own, so that nobody else waits
+ * for them.
  */
 export class AckGate {
   readonly #store: Store
@@ -21,6 +25,10 @@ export class AckGate {
   readonly #changes: Durability
   readonly #written = new Line()
   readonly #synced = new Line()
+  /** Clients that have a promise for which the words of other nodes are missing, or one behind such a promise. */
+  readonly #queues = new Map<Client, Queue>()
+  /** Of these, those whose next promise waits for the store. */
+  #blocked: Queue[] = []
 
   /** @param changes as the store records them: what is only written would never be synced for whoever waits */
   constructor(store: Store, changes: Durability = 'fsync') {
@@ -29,12 +37,15 @@ export class AckGate {
     store.onProgress(() => {
       this.#written.release(store)
       this.#synced.release(store)
+      if (this.#blocked.length > 0) this.#unblock()
     })
   }
 
   /** Promises that wait. */
   get held(): number {
-    return this.#written.length + this.#synced.length
+    let held = this.#written.length + this.#synced.length
+    for (const queue of this.#queues.values()) held += queue.length
+    return held
   }
 
   /** May a promise behind `lsn` leave now? Not while an earlier one to the same client waits. */
@@ -43,18 +54,113 @@ export class AckGate {
     return lsn === 0 || lsn < (durability === 'fsync' ? this.#store.durable : this.#store.written)
   }
 
-  /** Sends a promise once `lsn` is on disk and the earlier ones to this client have left: now, if that is so. */
-  promise(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability = this.#changes): void {
-    if (this.open(client, lsn, durability)) send(client, packetId, reason)
-    else this.hold(client, lsn, send, packetId, reason, durability)
+  /**
+   * Sends a promise once `lsn` is on disk, `wait` is over, and the earlier ones to this client have left: now, if that is
+   * so.
+   */
+  promise(
+    client: Client,
+    lsn: Lsn,
+    send: Send,
+    packetId = 0,
+    reason = 0,
+    durability = this.#changes,
+    wait?: Wait,
+  ): void {
+    if (wait === undefined && this.open(client, lsn, durability)) send(client, packetId, reason)
+    else this.hold(client, lsn, send, packetId, reason, durability, wait)
   }
 
-  hold(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability = this.#changes): void {
+  hold(client: Client, lsn: Lsn, send: Send, packetId = 0, reason = 0, durability = this.#changes, wait?: Wait): void {
+    // Between the promise and us the last word may have come.
+    if (wait?.over) return this.promise(client, Math.max(lsn, wait.lsn), send, packetId, reason, durability)
     client.heldAcks++
+    if (wait !== undefined || this.#queues.size > 0) {
+      const queue = this.#queueFor(client, wait)
+      if (queue !== undefined) return queue.add({ lsn, send, packetId, reason, durability, wait, next: undefined })
+    }
     if (durability === 'fsync' || client.heldSyncs > 0) {
       client.heldSyncs++
       this.#synced.add(lsn, client, send, packetId, reason | inSyncs | (durability === 'fsync' ? needsSync : 0))
     } else this.#written.add(lsn, client, send, packetId, reason)
+  }
+
+  /** The line of a client's own, if it has one or needs one. */
+  #queueFor(client: Client, wait: Wait | undefined): Queue | undefined {
+    const known = this.#queues.get(client)
+    if (known !== undefined || wait === undefined) return known
+    const queue = new Queue(client, this.#store, (left) => {
+      if (left.length > 0) this.#blocked.push(left)
+      else this.#queues.delete(client)
+    })
+    this.#queues.set(client, queue)
+    return queue
+  }
+
+  #unblock(): void {
+    const blocked = this.#blocked
+    this.#blocked = []
+    for (const queue of blocked) queue.release()
+  }
+}
+
+/** A promise in the line of its client. */
+interface Held {
+  readonly lsn: Lsn
+  readonly send: Send
+  readonly packetId: number
+  readonly reason: number
+  readonly durability: Durability
+  readonly wait: Wait | undefined
+  next: Held | undefined
+}
+
+/** What is promised to one client from the first promise on that waits for other nodes. */
+class Queue implements Waiter {
+  length = 0
+  #head: Held | undefined = undefined
+  #tail: Held | undefined = undefined
+  readonly #client: Client
+  readonly #store: Store
+  readonly #stopped: (queue: Queue) => void
+
+  /** @param stopped nothing more can leave before the store has come further, or it is empty */
+  constructor(client: Client, store: Store, stopped: (queue: Queue) => void) {
+    this.#client = client
+    this.#store = store
+    this.#stopped = stopped
+  }
+
+  add(held: Held): void {
+    this.length++
+    if (held.wait) held.wait.waiter = this
+    if (this.#tail) this.#tail.next = held
+    else this.#head = held
+    this.#tail = held
+  }
+
+  over(wait: Wait): void {
+    if (this.#head?.wait === wait) this.release()
+  }
+
+  release(): void {
+    const client = this.#client
+    for (let held = this.#head; held !== undefined; held = this.#head) {
+      if (held.wait?.over === false) return
+      // What was promised before stands in the lines that all share.
+      if (client.heldAcks > this.length || !this.#kept(held)) return this.#stopped(this)
+      this.#head = held.next
+      if (held.next === undefined) this.#tail = undefined
+      this.length--
+      client.heldAcks--
+      if (client.state !== 'closed') held.send(client, held.packetId, held.reason)
+    }
+    this.#stopped(this)
+  }
+
+  #kept({ lsn, durability, wait }: Held): boolean {
+    const place = wait === undefined ? lsn : Math.max(lsn, wait.lsn)
+    return place === 0 || place < (durability === 'fsync' ? this.#store.durable : this.#store.written)
   }
 }
 

@@ -12,7 +12,7 @@ import type { Overflow, Terms } from '../sessions/outbox.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
-import type { Cluster } from './cluster-port.ts'
+import type { Arrival, Cluster, Forwarded } from './cluster-port.ts'
 import type { AckGate } from './gate.ts'
 import type { DurabilityRules } from './durability.ts'
 import { infoOf } from './handshake.ts'
@@ -49,7 +49,8 @@ export interface PublishingParts {
  * The way of a message through the broker.
  *
  *   PUBLISH ─▶ known QoS 2 id? ─▶ allowed? ─▶ room? ─▶ match ─▶ deliver … ─▶ store ─▶ acknowledgement, once on disk
- *                                                       each persistent session on the way goes into the store's record
+ *                                                       each persistent session on the way goes into the store's record,
+ *                                                       and each queue to another node that must outlive us
  */
 export class Publishing {
   readonly #parts: PublishingParts
@@ -59,11 +60,16 @@ export class Publishing {
   readonly #stores: boolean
   /** The store takes nothing more: a field, for every PUBLISH asks. */
   #full: boolean
+  /** There may be other nodes: a field, for every PUBLISH asks. */
+  readonly #clustered: boolean
+  /** What other nodes do with the message that was routed last. */
+  #forwarded: Forwarded = nowhere
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
     this.#stores = parts.store.next !== 0
     this.#full = parts.store.full
+    this.#clustered = !parts.cluster.alone
     parts.store.onProgress(() => {
       this.#full = parts.store.full
       if (this.#slowed.length === 0 || parts.store.behind) return
@@ -99,9 +105,36 @@ export class Publishing {
 
   /** A message from nobody's connection: the host program's, a will, or `$SYS`. @param durability default: that of its topic */
   inject(message: Message, durability?: Durability): void {
-    const { keeping, cluster } = this.#parts
+    const { keeping } = this.#parts
     this.#route(message, undefined, 0, durability ?? this.#durability(message.topic, keeping.durability))
-    cluster.forward(message)
+  }
+
+  /** A message that another node forwards, which goes no further. See `BrokerSide`. */
+  arrive(arrival: Arrival, unserved: (group: string) => void): Lsn {
+    const { message, durability, plain, groups, sender, packetId } = arrival
+    const { tree, store } = this.#parts
+    const kept = (message.lasting = this.#stores && durability !== 'memory')
+    const retains = message.retain && this.#retain(message, undefined)
+    const match = tree.match(message.topic)
+    let recorded = false
+    for (let i = 0; plain && i < match.deliveries.length; i++)
+      if (deliver(message, match.deliveries[i]!)) recorded = true
+    for (const name of groups) {
+      const member = match.groups.find((group) => group.name === name)?.pick()
+      if (member === undefined) unserved(name)
+      else if (deliver(message, member)) recorded = true
+    }
+    if (!recorded && !(kept && (retains || sender !== 0))) return 0
+    return store.message(message, retains, sender, packetId, durability)
+  }
+
+  /** A member here of a group gets a message that no other node had one for. See `BrokerSide`. */
+  serve(message: Message, group: string, durability: Durability): Lsn | undefined {
+    const { tree, now, store } = this.#parts
+    const member = tree.group(parseFilter(group))?.pick()
+    if (member === undefined || message.expiresAtMs <= now()) return undefined
+    message.lasting = this.#stores && durability !== 'memory'
+    return deliver(message, member) ? store.message(message, false, 0, 0, durability) : 0
   }
 
   pubrel(from: Client, packetId: number): void {
@@ -160,17 +193,18 @@ export class Publishing {
 
   /** Gives a copy of a session that has ended to another member of its group. False when there is none. */
   move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean {
-    const { tree, now, ledger, store, keeping } = this.#parts
+    const { tree, now, ledger, store, keeping, cluster } = this.#parts
     const group = filter === undefined ? (terms as Delivery<Session>).group : tree.group(parseFilter(filter))
-    const next = group?.pick(from)
     // To the next member it would be a new delivery, and none begins behind its expiry [MQTT-3.3.2-5].
-    if (!next || message.expiresAtMs <= now()) return false
-    // The copy goes on; it is not made again.
-    ledger.copies--
+    if (message.expiresAtMs <= now()) return false
+    const next = group?.pick(from)
     const durability = this.#durability(message.topic, keeping.durability)
     message.lasting = this.#stores && durability !== 'memory'
-    if (next.subscriber.deliver(message, next, next.retainAsPublished && message.retain))
-      store.message(message, false, 0, 0, durability)
+    const name = filter ?? group?.name
+    if (!next && (name === undefined || !cluster.move(message, durability, name))) return false
+    // The copy goes on; it is not made again.
+    ledger.copies--
+    if (next && deliver(message, next)) store.message(message, false, 0, 0, durability)
     return true
   }
 
@@ -179,23 +213,23 @@ export class Publishing {
   }
 
   #accept(from: Client, message: Message, packetId: number): void {
-    const { gate, cluster, observer, ledger, store, limits } = this.#parts
+    const { gate, observer, ledger, store, limits } = this.#parts
     const session = from.session!
     const durability = this.#durability(message.topic, from.durability)
-    if (this.#full || limits.overflow === 'reject') {
+    if (this.#full || limits.overflow === 'reject' || this.#clustered) {
       const why = this.#noRoom(message, session, durability)
       if (why !== undefined) return this.#turnAway(from, message, packetId, why)
     }
     observer.published?.(message, session.clientId)
     const copies = ledger.copies
     const lsn = this.#route(message, session, packetId, durability)
+    const { wait, nodes } = this.#forwarded
     if (message.qos === 2) session.receive(packetId, lsn)
-    cluster.forward(message)
     if (lsn > 0 && store.behind) this.#slow(from)
     if (message.qos === 0) return
-    const reason = ledger.copies === copies ? Reason.noMatchingSubscribers : Reason.success
-    if (!gate.open(from, lsn, durability))
-      return gate.hold(from, lsn, sends[durability][message.qos], packetId, reason, durability)
+    const reason = ledger.copies === copies && nodes === 0 ? Reason.noMatchingSubscribers : Reason.success
+    if (wait !== undefined || !gate.open(from, lsn, durability))
+      return gate.hold(from, lsn, sends[durability][message.qos], packetId, reason, durability, wait)
     if (message.qos === 1) from.puback(packetId, reason, undefined, durability)
     else from.pubrec(packetId, reason, undefined, durability)
   }
@@ -207,11 +241,12 @@ export class Publishing {
 
   /** Delivers to everybody who wants the message; gives the lsn behind which its acknowledgement may leave. */
   #route(message: Message, publisher: Session | undefined, packetId: number, durability: Durability): Lsn {
-    const { tree, ledger, store } = this.#parts
+    const { tree, ledger, store, cluster } = this.#parts
     ledger.published++
     const kept = (message.lasting = this.#stores && durability !== 'memory')
     const retains = message.retain && this.#retain(message, publisher)
-    const { deliveries, groups } = tree.match(message.topic)
+    const match = tree.match(message.topic)
+    const { deliveries, groups } = match
     let copies = 0
     let recorded = false
     for (let i = 0; i < deliveries.length; i++) {
@@ -222,13 +257,18 @@ export class Publishing {
         delivery = own
       }
       copies++
-      if (delivery.subscriber.deliver(message, delivery, delivery.retainAsPublished && message.retain)) recorded = true
+      if (deliver(message, delivery)) recorded = true
     }
     for (let i = 0; i < groups.length; i++) {
       const delivery = groups[i]!.pick()
       if (delivery === undefined) continue
       copies++
-      if (delivery.subscriber.deliver(message, delivery, delivery.retainAsPublished && message.retain)) recorded = true
+      if (deliver(message, delivery)) recorded = true
+    }
+    if (this.#clustered) {
+      const forwarded = (this.#forwarded = cluster.forward(message, durability, match))
+      copies += forwarded.nodes
+      if (forwarded.recorded) recorded = true
     }
     if (copies > 0) ledger.matched++
     else ledger.unmatched++
@@ -248,12 +288,18 @@ export class Publishing {
     return false
   }
 
-  /** Why a message cannot be kept for everybody who should get it: a full disk, or a full queue that rejects. */
+  /**
+   * Why a message cannot be kept for everybody who should get it: a full disk, a full queue that rejects, or too much that
+   * waits for another node.
+   */
   #noRoom(message: Message, publisher: Session, durability: Durability): string | undefined {
-    const { tree, store } = this.#parts
+    const { tree, store, cluster, limits } = this.#parts
+    const match = tree.match(message.topic)
+    const why = this.#clustered ? cluster.refusal(message, durability, match) : undefined
+    if (why !== undefined || !(store.full || limits.overflow === 'reject')) return why
     const needsDisk = store.full && durability !== 'memory'
     if (needsDisk && (message.retain || (message.qos === 2 && publisher.persistent))) return diskFull
-    const { deliveries, groups } = tree.match(message.topic)
+    const { deliveries, groups } = match
     const refusedBy = ({ subscriber, qos }: Match<Session>['deliveries'][number]): string | undefined => {
       const both = Math.min(message.qos, qos)
       if (needsDisk && both > 0 && subscriber.persistent) return diskFull
@@ -306,7 +352,13 @@ export class Publishing {
   }
 }
 
+/** True when the store was told of it: the record must be ended. */
+function deliver(message: Message, delivery: Delivery<Session>): boolean {
+  return delivery.subscriber.deliver(message, delivery, delivery.retainAsPublished && message.retain)
+}
+
 const diskFull = 'the disk is full'
+const nowhere: Forwarded = { nodes: 0, recorded: false, wait: undefined }
 
 type Send = (client: Client, packetId: number, reason: number) => void
 

@@ -11,6 +11,7 @@ import type { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
+import type { Cluster } from './cluster-port.ts'
 import type { AckGate } from './gate.ts'
 import { infoOf } from './handshake.ts'
 import type { Observer } from './observer.ts'
@@ -25,6 +26,7 @@ export interface SubscribingParts {
   readonly retained: RetainedStore<Message>
   readonly ledger: Ledger
   readonly store: Store
+  readonly cluster: Cluster
   readonly gate: AckGate
   readonly observer: Observer
   readonly now: () => number
@@ -96,7 +98,7 @@ export class Subscribing {
   }
 
   #grant(from: Client, packet: SubscribePacket, wishes: readonly Wish[]): void {
-    const { store, gate, ledger } = this.#parts
+    const { store, gate, ledger, cluster } = this.#parts
     const session = from.session!
     let lsn: Lsn = 0
     let why: string | undefined
@@ -122,10 +124,12 @@ export class Subscribing {
         this.#feed(session, wish, packet.subscriptionId)
       return wish.entry.qos
     })
-    gate.promise(from, lsn, (client) => {
+    const suback = (client: Client) => {
       client.suback(packet.packetId, codes, why)
       session.releaseFeeds()
-    })
+    }
+    // Behind the barrier: whoever has SUBACK gets what is published on other nodes from then on.
+    gate.promise(from, lsn, suback, 0, 0, undefined, cluster.barrier())
   }
 
   #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {

@@ -12,10 +12,8 @@ const after = 6
  * The subscriptions of each filter: a doubly linked list, and one hash table (list, who) → entry for all of them, so that
  * the ten-thousandth subscriber of a filter is found, added and removed as fast as the first.
  *
- *   head ─ group ⇄ group ⇄ subscriber ⇄ subscriber        `who`: a seat (0 or more), or a group (below 0)
+ *   head ─ group ⇄ subscriber ⇄ subscriber ⇄ group        `who`: a seat (0 or more), or a group (below 0)
  *    ╰──── before ─────────────────────────────╯          the head's `before` is the tail
- *
- * Groups stand first, so the tail tells whether there is any subscriber.
  */
 export class Lists {
   readonly #entries = new Records(7)
@@ -54,10 +52,6 @@ export class Lists {
     return this.#entries.get(entry, after)
   }
 
-  hasSubscriber(head: number): boolean {
-    return head !== 0 && this.who(this.#entries.get(head, before)) >= 0
-  }
-
   /** Adds an entry to the list that starts at `head` (0: empty), and gives its new head. */
   add(head: number, list: number, who: number, grant: number): number {
     const entries = this.#entries
@@ -73,10 +67,6 @@ export class Lists {
     const tail = entries.get(head, before)
     entries.set(entry, before, tail)
     entries.set(head, before, entry)
-    if (who < 0) {
-      entries.set(entry, after, head)
-      return entry
-    }
     entries.set(tail, after, entry)
     return head
   }

@@ -1,3 +1,4 @@
+import type { CachedRoute } from '../mqtt/topic.ts'
 import { pairHash } from './chains.ts'
 import type { Delivery, Match, Member } from './delivery.ts'
 import type { Levels } from './levels.ts'
@@ -15,8 +16,9 @@ export class Route<S extends Member> implements Match<S> {
   groups: readonly SharedGroup<S>[] = nobody
   /** Stands in the queue of `WideRoutes`. */
   queued = false
+  /** The same topic's route in another tree. */
+  next: CachedRoute | undefined = undefined
 
-  /** A topic may have been routed by another tree. */
   constructor(readonly owner: object) {}
 }
 

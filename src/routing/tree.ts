@@ -10,9 +10,9 @@ import { SharedGroup } from './shared.ts'
 /** About 8 MiB, as deliveries are shared; 100 MiB when each subscription carries an id of its own. */
 const wideRouteEntries = 1_000_000
 
-export interface TreeOptions {
-  /** Called when the first subscriber of (filter, group) has come, and when the last one has gone. */
-  readonly interest?: (filter: string, group: string | undefined, present: boolean) => void
+export interface TreeOptions<S> {
+  /** Called for each subscription that has come or gone; not for one that was replaced. */
+  readonly interest?: (subscriber: S, filter: ParsedFilter, present: boolean) => void
   /** Secret of the hash tables; a node draws it from its random source. */
   readonly hashKey?: HashKey
 }
@@ -33,14 +33,14 @@ export class SubscriptionTree<S extends Member> {
   readonly #freeGroups: number[] = []
   readonly #changes = new Changes()
   readonly #wideRoutes = new WideRoutes<S>(wideRouteEntries)
-  readonly #interest: TreeOptions['interest']
+  readonly #interest: TreeOptions<S>['interest']
   readonly #path: Path
   readonly #groupPath: Path
   readonly #found: number[] = []
   #matches = 0
   #size = 0
 
-  constructor(options: TreeOptions = {}) {
+  constructor(options: TreeOptions<S> = {}) {
     const key = options.hashKey ?? [0x243f6a88, 0x13198a2e]
     this.#filters = new Filters(key)
     this.#lists = new Lists(key[0])
@@ -70,23 +70,30 @@ export class SubscriptionTree<S extends Member> {
   }
 
   /** True when it replaced the subscriber's subscription to the same filter [MQTT-3.8.4-3]. */
-  subscribe(subscriber: S, { filter, group }: ParsedFilter, grant: Grant): boolean {
+  subscribe(subscriber: S, parsed: ParsedFilter, grant: Grant): boolean {
+    const { filter, group } = parsed
     const number = this.#filters.enter(this.#path.readText(filter))
     const isNew =
       group === undefined
-        ? this.#add(number, filter, subscriber, packGrant(grant))
+        ? this.#add(number, subscriber, packGrant(grant))
         : this.#join(number, filter, group, subscriber, grant)
-    if (isNew) this.#size++
+    if (isNew) {
+      this.#size++
+      this.#interest?.(subscriber, parsed, true)
+    }
     return !isNew
   }
 
   /** True when there was such a subscription. */
-  unsubscribe(subscriber: S, { filter, group }: ParsedFilter): boolean {
+  unsubscribe(subscriber: S, parsed: ParsedFilter): boolean {
+    const { filter, group } = parsed
     const number = this.#filters.find(this.#path.readText(filter))
     if (number === 0) return false
-    const removed =
-      group === undefined ? this.#remove(number, filter, subscriber) : this.#leave(number, filter, group, subscriber)
-    if (removed) this.#size--
+    const removed = group === undefined ? this.#remove(number, subscriber) : this.#leave(number, group, subscriber)
+    if (removed) {
+      this.#size--
+      this.#interest?.(subscriber, parsed, false)
+    }
     return removed
   }
 
@@ -101,7 +108,8 @@ export class SubscriptionTree<S extends Member> {
 
   /**
    * Who gets a message on `topic`. The answer is kept on the topic and holds until a subscription that touches it
-   * changes. Then its arrays are replaced, not changed, so one that is being walked stays as it was.
+   * changes. Then its arrays are replaced, not changed, so one that is being walked stays as it was. Of several trees
+   * that ask for a topic, the first one finds its answer at once, the next one behind it.
    */
   match(topic: Topic): Match<S> {
     const route = topic.route as Route<S> | undefined
@@ -110,10 +118,18 @@ export class SubscriptionTree<S extends Member> {
   }
 
   #refresh(topic: Topic, cached: Route<S> | undefined): Route<S> {
-    const path = this.#path.read(topic.bytes)
     let route = cached
-    if (route?.owner !== this) topic.route = route = new Route<S>(this)
-    else if (!this.#changes.since(route.version, path)) {
+    while (route !== undefined && route.owner !== this) route = route.next as Route<S> | undefined
+    if (route?.version === this.#changes.version) return route
+    const path = this.#path.read(topic.bytes)
+    if (route === undefined) {
+      route = new Route<S>(this)
+      if (cached === undefined) topic.route = route
+      else {
+        route.next = cached.next
+        cached.next = route
+      }
+    } else if (!this.#changes.since(route.version, path)) {
       route.version = this.#changes.version
       return route
     }
@@ -137,7 +153,7 @@ export class SubscriptionTree<S extends Member> {
     this.#wideRoutes.update(route, deliveries.slice(), groups.slice())
   }
 
-  #add(number: number, filter: string, subscriber: S, grant: number): boolean {
+  #add(number: number, subscriber: S, grant: number): boolean {
     const known = this.#seats.of(subscriber)
     const entry = known === undefined ? 0 : this.#lists.find(number, known.number)
     if (entry !== 0) {
@@ -148,19 +164,16 @@ export class SubscriptionTree<S extends Member> {
       }
       return false
     }
-    const first = !this.#lists.hasSubscriber(this.#filters.head(number))
     this.#put(number, this.#seats.take(subscriber).number, grant)
-    if (first) this.#interest?.(filter, undefined, true)
     return true
   }
 
-  #remove(number: number, filter: string, subscriber: S): boolean {
+  #remove(number: number, subscriber: S): boolean {
     const seat = this.#seats.of(subscriber)
     const entry = seat === undefined ? 0 : this.#lists.find(number, seat.number)
     if (seat === undefined || entry === 0) return false
-    const last = !this.#lists.hasSubscriber(this.#drop(number, entry))
+    this.#drop(number, entry)
     this.#seats.leave(seat)
-    if (last) this.#interest?.(filter, undefined, false)
     return true
   }
 
@@ -177,11 +190,10 @@ export class SubscriptionTree<S extends Member> {
     const newName = levels.intern(this.#groupPath, 0)
     levels.hold(newName)
     this.#put(number, -newName, place)
-    this.#interest?.(filter, group, true)
     return true
   }
 
-  #leave(number: number, filter: string, group: string, subscriber: S): boolean {
+  #leave(number: number, group: string, subscriber: S): boolean {
     const { levels } = this.#filters
     const name = levels.find(this.#groupPath.readText(group), 0)
     const entry = name === 0 ? 0 : this.#lists.find(number, -name)
@@ -194,7 +206,6 @@ export class SubscriptionTree<S extends Member> {
     this.#freeGroups.push(place)
     this.#drop(number, entry)
     levels.release(name)
-    this.#interest?.(filter, group, false)
     return true
   }
 
@@ -205,14 +216,12 @@ export class SubscriptionTree<S extends Member> {
     this.#changed()
   }
 
-  /** Removes an entry from the list of the filter in `#path`, and gives the list's new head. */
-  #drop(number: number, entry: number): number {
-    const head = this.#lists.remove(this.#filters.head(number), entry)
-    this.#filters.setHead(number, head)
+  /** Removes an entry from the list of the filter in `#path`. */
+  #drop(number: number, entry: number): void {
+    this.#filters.setHead(number, this.#lists.remove(this.#filters.head(number), entry))
     this.#changed()
     this.#filters.release(this.#path)
     this.#filters.prune(number)
-    return head
   }
 
   /** The filter in `#path` has changed. */

@@ -19,6 +19,8 @@ export interface SessionContext extends OutboxContext {
   now(): number
   /** Something in the session's queue expires at this time, wall clock seconds. */
   expires(session: Session, atSeconds: number): void
+  /** The session has become persistent, or is no longer. */
+  persistence(session: Session): void
   /** Pump the session when more is durable. */
   awaitStore(session: Session): void
   /** Runs something when this turn is over. */
@@ -136,8 +138,10 @@ export class Session implements Timed, SessionState {
 
   /** Takes another expiry: what it keeps of what it sends follows from that. */
   expire(expirySeconds: number): void {
+    const before = this.persistent
     this.expirySeconds = expirySeconds
     if (this.#outbox) this.#outbox.keepsSent = this.persistent
+    if (before !== this.persistent) this.#context.persistence(this)
   }
 
   due(nowMs: number): void {

@@ -15,6 +15,8 @@ export interface SessionEffects {
   /** The session is over: its subscriptions must go. `move` gives a copy to another member of its group. */
   ended(session: Session): void
   move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean
+  /** It outlives its connections from now on, or does so no more. */
+  persistence(session: Session): void
 }
 
 /** Looks for what has expired in the queue of one session. */
@@ -87,6 +89,10 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     }
     const atMs = Math.max(atSeconds * 1000 - this.#wallOffsetMs, this.now() + expiryPauseMs)
     if (atMs < expiry.dueMs) this.#wheel.schedule(expiry, atMs)
+  }
+
+  persistence(session: Session): void {
+    this.#effects.persistence(session)
   }
 
   awaitStore(session: Session): void {
