@@ -2,6 +2,8 @@ import type { DurabilityRule } from '../broker/durability.ts'
 import { defaultLimits, type Limits } from '../broker/limits.ts'
 import type { Overflow } from '../sessions/outbox.ts'
 import type { Durability } from '../store/port.ts'
+import { type AdminConfig, adminListener } from './admin.ts'
+import { type ClusterConfig, clusterOf } from './cluster.ts'
 import { parseFile, type ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
 import type { Listener } from './listener.ts'
@@ -28,19 +30,25 @@ export interface Config {
   readonly limits: Limits
   /** May other machines reach a listener, although nobody has to say who they are? */
   readonly allowPublic: boolean
+  /** Undefined: a node alone. */
+  readonly cluster: ClusterConfig | undefined
+  /** Undefined: nobody can ask it anything. */
+  readonly admin: AdminConfig | undefined
 }
 
 export interface Sources {
   readonly flags: Flags
   readonly env: Environment
   readonly readFile: ReadFile
+  /** Is there an admin listener, when nothing is said of one? Default: yes. */
+  readonly adminByDefault?: boolean
 }
 
 /**
  * Joins the sources of the configuration: flags, then the environment, then the file, then defaults.
  * @throws ConfigError with everything that is wrong, each with the place that a person must go to.
  */
-export function loadConfig({ flags, env, readFile }: Sources): Config {
+export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sources): Config {
   const problems: Problem[] = []
   const fromFlags = readFlags(flags, problems)
   const fromEnv = readEnvironment(env, problems)
@@ -53,10 +61,13 @@ export function loadConfig({ flags, env, readFile }: Sources): Config {
   const listeners = wanted.map((listener) => openListener(listener, durability, readFile, problems))
   const allowPublic = fromFlags.allowPublic ?? fromEnv.allowPublic ?? values?.allowPublic ?? false
   checkTogether(wanted, allowPublic, problems)
-  if (problems.length > 0) throw new ConfigError(problems)
-
   const classes = [durability, ...listeners.map((listener) => listener.durability)]
   const onDisk = [...classes, ...durabilityByTopic.map((rule) => rule.durability)].some((name) => name !== 'memory')
+  const cluster = clusterOf(fromFlags.cluster, fromEnv.cluster, file, problems)
+  const asked = { flags: fromFlags.admin, env: fromEnv.admin, file, allowPublic, onDisk, byDefault: adminByDefault }
+  const admin = adminListener(asked, problems)
+  if (problems.length > 0) throw new ConfigError(problems)
+
   return {
     listeners,
     data:
@@ -68,6 +79,8 @@ export function loadConfig({ flags, env, readFile }: Sources): Config {
     logLevel: fromFlags.logLevel ?? fromEnv.logLevel ?? values?.logLevel ?? 'info',
     limits: { ...defaultLimits, ...values?.limits, ...fromEnv.limits },
     allowPublic,
+    cluster,
+    admin,
   }
 }
 

@@ -6,7 +6,15 @@ import { issueText } from './file.ts'
 import type { Address } from './listener.ts'
 import type { LogLevel } from './log-level.ts'
 import type { Problem } from './problem.ts'
-import { fields, limitNames, storeNames } from './schema.ts'
+import {
+  type ClusterKey,
+  clusterNumberNames,
+  fields,
+  type FileAdmin,
+  type FileCluster,
+  limitNames,
+  storeNames,
+} from './schema.ts'
 import type { StoreConfig } from './store.ts'
 import { didYouMean } from './suggest.ts'
 
@@ -18,6 +26,13 @@ export interface Flags {
   readonly logLevel?: string | undefined
   readonly allowPublic?: boolean | undefined
   readonly durability?: string | undefined
+  readonly cluster?: string | undefined
+  readonly node?: string | undefined
+  readonly clusterListen?: string | undefined
+  readonly clusterAdvertise?: string | undefined
+  readonly join?: readonly string[] | undefined
+  readonly joinToken?: string | undefined
+  readonly admin?: string | undefined
 }
 
 /** What the command line, or the environment, does set: checked. Undefined leaves the word to the file. */
@@ -30,12 +45,14 @@ export interface Overrides {
   readonly overflow: Overflow | undefined
   readonly limits: Partial<Limits>
   readonly store: Partial<StoreConfig>
+  readonly cluster: FileCluster
+  readonly admin: FileAdmin
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** `limits.packetBytes` is `GODWIT_LIMITS_PACKET_BYTES`. */
-export function variableOf(map: 'limits' | 'store', name: string): string {
+export function variableOf(map: 'limits' | 'store' | 'cluster' | 'admin', name: string): string {
   return `GODWIT_${map}_${name.replace(/[A-Z]/g, (letter) => `_${letter}`)}`.toUpperCase()
 }
 
@@ -44,7 +61,19 @@ const variables = new Set([
   ...['GODWIT_DURABILITY', 'GODWIT_OVERFLOW'],
   ...limitNames.map((name) => variableOf('limits', name)),
   ...storeNames.map((name) => variableOf('store', name)),
+  ...Object.keys(fields.cluster).map((name) => variableOf('cluster', name)),
+  ...Object.keys(fields.admin).map((name) => variableOf('admin', name)),
 ])
+
+/** Flags of `start` that set a key of `cluster`. */
+export const clusterFlags: Partial<Record<ClusterKey, string>> = {
+  directory: '--cluster',
+  node: '--node',
+  listen: '--cluster-listen',
+  advertise: '--cluster-advertise',
+  join: '--join',
+  joinToken: '--join-token',
+}
 
 // Kubernetes and Docker tell a container about its neighbours: a service named godwit makes GODWIT_SERVICE_HOST,
 // GODWIT_PORT and GODWIT_PORT_1883_TCP in every pod, ours too. No setting of ours is named so.
@@ -61,6 +90,19 @@ export function readFlags(flags: Flags, problems: Problem[]): Overrides {
     overflow: undefined,
     limits: {},
     store: {},
+    cluster: cluster(
+      {
+        directory: flags.cluster,
+        node: flags.node,
+        listen: flags.clusterListen,
+        advertise: flags.clusterAdvertise,
+        join: flags.join,
+        joinToken: flags.joinToken,
+      },
+      (key) => clusterFlags[key]!,
+      problems,
+    ),
+    admin: some({ listen: check('--admin', fields.admin.listen, flags.admin, problems) }),
   }
 }
 
@@ -93,7 +135,43 @@ export function readEnvironment(env: Environment, problems: Problem[]): Override
     overflow: check('GODWIT_OVERFLOW', fields.overflow, text('GODWIT_OVERFLOW'), problems),
     limits: numbers('limits'),
     store: numbers('store'),
+    cluster: cluster(
+      Object.fromEntries(
+        Object.keys(fields.cluster).map((key): [string, unknown] => {
+          const given = text(variableOf('cluster', key))
+          if (key === 'join') return [key, given?.split(',').map((address) => address.trim())]
+          return [key, (clusterNumberNames as string[]).includes(key) ? asNumber(given) : given]
+        }),
+      ),
+      (key) => variableOf('cluster', key),
+      problems,
+    ),
+    admin: some({
+      listen: check('GODWIT_ADMIN_LISTEN', fields.admin.listen, text('GODWIT_ADMIN_LISTEN'), problems),
+      tokenFile: check('GODWIT_ADMIN_TOKEN_FILE', fields.admin.tokenFile, text('GODWIT_ADMIN_TOKEN_FILE'), problems),
+    }),
   }
+}
+
+/** Checks keys of `cluster`, as texts or numbers, and each address of a list for itself. */
+function cluster(
+  given: { readonly [Key in ClusterKey]?: unknown },
+  sourceOf: (key: ClusterKey) => string,
+  problems: Problem[],
+): FileCluster {
+  const entries = (Object.keys(fields.cluster) as ClusterKey[]).map((key) => {
+    const value = given[key]
+    const source = sourceOf(key)
+    if (!Array.isArray(value)) return [key, check<unknown>(source, fields.cluster[key], value, problems)] as const
+    const { element } = fields.cluster.join
+    return [key, value.flatMap((text: unknown) => check(source, element, text, problems) ?? [])] as const
+  })
+  return some(Object.fromEntries(entries))
+}
+
+/** Without the keys that nothing was said of. */
+function some<T extends object>(values: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 }
 
 function addresses(source: string, texts: readonly string[], problems: Problem[]): Overrides['listeners'] {

@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import type { Limits } from '../broker/limits.ts'
+import type { ClusterSettings } from '../cluster/cluster.ts'
 import { parseFilter } from '../mqtt/topic.ts'
 import type { Overflow } from '../sessions/outbox.ts'
 import type { Durability } from '../store/port.ts'
+import { parseHostPort } from './host-port.ts'
 import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
 import type { StoreConfig } from './store.ts'
@@ -49,12 +51,23 @@ const storeBounds: Record<keyof StoreConfig, readonly [least: number, most: numb
   collectBytesPerSecond: [64 * kibibyte, tebibyte],
 }
 
+// A barrier of 0 waits for nobody. Tombstones must outlive any time that a node is away for.
+const clusterBounds: Record<Exclude<keyof ClusterSettings, 'absentOwner'>, readonly [least: number, most: number]> = {
+  handoffMessages: [0, 1000 * million],
+  handoffBytes: [0, tebibyte],
+  handoffAfterMs: [100, 3_600_000],
+  barrierMs: [0, 60_000],
+  tombstoneSeconds: [60, 4_294_967_295],
+}
+
 export const limitNames = Object.keys(limitBounds) as (keyof Limits)[]
+export const clusterNumberNames = Object.keys(clusterBounds) as (keyof typeof clusterBounds)[]
 export const storeNames = Object.keys(storeBounds) as (keyof StoreConfig)[]
 
 // From the strictest on.
 const durabilities: readonly Durability[] = ['fsync', 'os', 'memory']
 const overflows: readonly Overflow[] = ['drop-oldest', 'drop-newest', 'reject']
+const absentOwners: readonly ClusterSettings['absentOwner'][] = ['wait', 'fresh']
 
 // Every message reads after the name of the key, and before the value that was found.
 const wholeNumber = ([least, most]: readonly [number, number]): z.ZodType<number> => {
@@ -75,6 +88,19 @@ const address = z.string('must be an address like tcp://127.0.0.1:1883').transfo
   context.addIssue(parsed)
   return z.NEVER
 })
+
+const hostPort = (least: number) =>
+  z.string('must be an address like 127.0.0.1:7001').transform((text, context) => {
+    const parsed = parseHostPort(text)
+    if (typeof parsed === 'string') context.addIssue(parsed)
+    else if (parsed.port < least) context.addIssue('port 0 is none that can be dialled')
+    else return parsed
+    return z.NEVER
+  })
+
+// It stands in certificates as a host name, and case is nothing that host names differ by.
+const nodeName = 'must be a name of up to 63 small letters, digits and "-", with "-" at neither end'
+const node = z.string(nodeName).regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, nodeName)
 
 const durability = z.enum(durabilities, `must be ${durabilities.join(', ')}`)
 
@@ -118,11 +144,29 @@ export const fields = {
   overflow: z.enum(overflows, `must be ${overflows.join(', ')}`),
   limits: numbers(limitBounds),
   store: numbers(storeBounds),
+  cluster: {
+    directory: z.string('must be a directory name').min(1, 'must be a directory name'),
+    node,
+    listen: hostPort(0),
+    advertise: hostPort(1),
+    join: z.array(hostPort(1), 'must be a list of addresses'),
+    joinToken: z.string('must be a token').min(1, 'must be a token'),
+    clientAddress: hostPort(1),
+    absentOwner: z.enum(absentOwners, `must be ${absentOwners.join(', ')}`),
+    ...numbers(clusterBounds),
+  },
+  admin: {
+    listen: z.union([z.literal('off'), hostPort(0)], 'must be an address like 127.0.0.1:18083, or off'),
+    tokenFile: fileName,
+  },
 }
+export type ClusterKey = keyof typeof fields.cluster
 
 // Zod writes `number | undefined`, but a key that is there has a number.
 const limits = object(fields.limits, 'a map of limits').partial() as z.ZodType<Partial<Limits>>
 const store = object(fields.store, 'a map of store settings').partial() as z.ZodType<Partial<StoreConfig>>
+const cluster = object(fields.cluster, 'a map of cluster settings').partial()
+const admin = object(fields.admin, 'a map with listen or tokenFile').partial()
 
 /** What a file may say. Unknown keys are refused: a misspelt limit that is quietly ignored is no limit. */
 export const fileSchema = object(
@@ -136,16 +180,22 @@ export const fileSchema = object(
     overflow: fields.overflow.optional(),
     limits: limits.optional(),
     store: store.optional(),
+    cluster: cluster.optional(),
+    admin: admin.optional(),
   },
   'a map with keys such as listeners and data',
 )
 export type FileConfig = z.output<typeof fileSchema>
+export type FileCluster = z.output<typeof cluster>
+export type FileAdmin = z.output<typeof admin>
 
 /** Every key that may stand at `path`, to find the one that was meant. */
 export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path.length === 0) return Object.keys(fileSchema.shape)
   if (path[0] === 'limits') return limitNames
   if (path[0] === 'store') return storeNames
+  if (path[0] === 'cluster') return Object.keys(fields.cluster)
+  if (path[0] === 'admin') return Object.keys(fields.admin)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
   return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)
 }

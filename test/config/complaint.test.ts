@@ -202,6 +202,87 @@ const environmentCases: readonly [env: Environment, complaint: string][] = [
   ],
   [{ GODWIT_PORT_1883_TCP: 'tcp://10.0.0.1:1883', GODWIT_MQTT_PORT_1883_TCP_ADDR: '10.0.0.1' }, 'no complaint'],
 ]
+const node = 'this node needs a name: --node NAME, GODWIT_CLUSTER_NODE or cluster.node'
+const listen =
+  'this node needs an address for the others: --cluster-listen HOST:PORT, GODWIT_CLUSTER_LISTEN or cluster.listen'
+const whole = { cluster: 'dir', node: 'a', clusterListen: '127.0.0.1:7001' }
+const clusterCases: readonly [Given, string][] = [
+  [{ flags: { cluster: 'dir' } }, `--cluster: ${node}\n--cluster: ${listen}`],
+  [{ flags: { cluster: 'dir', node: 'a' } }, `--cluster: ${listen}`],
+  [{ flags: { join: ['127.0.0.1:1'] } }, `--join: ${node}\n--join: ${listen}`],
+  [
+    { env: { GODWIT_CLUSTER_DIRECTORY: 'dir' } },
+    `GODWIT_CLUSTER_DIRECTORY: ${node}\nGODWIT_CLUSTER_DIRECTORY: ${listen}`,
+  ],
+  [{ file: 'cluster: {}' }, `${at('1:10')}cluster: ${node}\n${at('1:10')}cluster: ${listen}`],
+  [{ file: 'cluster: { node: a }' }, `${at('1:18')}cluster.node: ${listen}`],
+  [{ file: 'cluster: { nod: a }' }, `${at('1:12')}cluster.nod: unknown key, did you mean "node"?`],
+  [{ file: 'cluster: a' }, `${at('1:10')}cluster: must be a map of cluster settings, not "a"`],
+  [
+    { file: 'cluster: { node: a, listen: 127.0.0.1:1, join: 127.0.0.1:1 }' },
+    `${at('1:48')}cluster.join: must be a list of addresses, not "127.0.0.1:1"`,
+  ],
+  [
+    { file: 'cluster: { node: a, listen: 7001 }' },
+    `${at('1:29')}cluster.listen: must be an address like 127.0.0.1:7001, not 7001`,
+  ],
+  [
+    { file: 'cluster: { node: a, listen: 127.0.0.1:1, barrierMs: -1 }' },
+    `${at('1:53')}cluster.barrierMs: must be a whole number from 0 to 60000, not -1`,
+  ],
+  [
+    { flags: { ...whole, join: ['10.0.0.1', '10.0.0.2:0', '10.0.0.3:65536', '[10.0.0.4]:1'] } },
+    [
+      '--join: "10.0.0.1": no address: write it like 127.0.0.1:7001',
+      '--join: "10.0.0.2:0": port 0 is none that can be dialled',
+      '--join: "10.0.0.3:65536": port 65536 is above 65535',
+      '--join: "[10.0.0.4]:1": [10.0.0.4] is no IPv6 address',
+    ].join('\n'),
+  ],
+  ...['A', 'a_b', '-a', 'a-', 'a.b', '', 'x'.repeat(64)].map((name): [Given, string] => [
+    { flags: { ...whole, node: name } },
+    `--node: must be a name of up to 63 small letters, digits and "-", with "-" at neither end, not ${JSON.stringify(name)}\n--cluster: ${node}`,
+  ]),
+  [
+    { flags: { ...whole, clusterListen: '0.0.0.0:7001' } },
+    '--cluster-listen: nobody can dial 0.0.0.0:7001: say where the others reach this node: --cluster-advertise HOST:PORT, GODWIT_CLUSTER_ADVERTISE or cluster.advertise',
+  ],
+  [
+    { flags: { ...whole, joinToken: 't' }, env: { GODWIT_CLUSTER_JOIN: '127.0.0.1:1' } },
+    `--join-token: a token is for a machine without the cluster's directory: leave one of them out`,
+  ],
+  [
+    { flags: { ...whole, cluster: undefined, joinToken: 't' } },
+    '--join-token: whom to show the token to: --join HOST:PORT, GODWIT_CLUSTER_JOIN or cluster.join',
+  ],
+  [
+    { flags: whole, env: { GODWIT_CLUSTER_ABSENT_OWNER: 'never', GODWIT_CLUSTER_HANDOFF_BYTES: '1GB' } },
+    'GODWIT_CLUSTER_ABSENT_OWNER: must be wait, fresh, not "never"\nGODWIT_CLUSTER_HANDOFF_BYTES: must be a whole number from 0 to 1099511627776, not "1GB"',
+  ],
+  [{ flags: whole }, 'no complaint'],
+]
+describe('a bad cluster', () => {
+  for (const [given, wanted] of clusterCases) test(JSON.stringify(given), () => expect(complaint(given)).toBe(wanted))
+})
+
+const open = 'is open to other machines, and the token would cross the network unencrypted. To open it all the same:'
+const adminCases: readonly [Given, string][] = [
+  [{ flags: { admin: 'on' } }, '--admin: must be an address like 127.0.0.1:18083, or off, not "on"'],
+  [{ env: { GODWIT_ADMIN_LISTN: 'off' } }, 'GODWIT_ADMIN_LISTN: unknown variable, did you mean "GODWIT_ADMIN_LISTEN"?'],
+  [{ file: 'admin: off' }, `${at('1:8')}admin: must be a map with listen or tokenFile, not "off"`],
+  [
+    { flags: { admin: '0.0.0.0:1' } },
+    `--admin: 0.0.0.0:1 ${open} --allow-public, GODWIT_ALLOW_PUBLIC=true or allowPublic: true`,
+  ],
+  [
+    { file: 'durability: memory\nadmin: { listen: 127.0.0.1:1 }' },
+    `${at('2:18')}admin.listen: its token has no place to be, as nothing is kept on disk: name a file with GODWIT_ADMIN_TOKEN_FILE or admin.tokenFile`,
+  ],
+]
+describe('a bad admin listener', () => {
+  for (const [given, wanted] of adminCases) test(JSON.stringify(given), () => expect(complaint(given)).toBe(wanted))
+})
+
 describe('a bad variable', () => {
   for (const [env, wanted] of environmentCases) test(JSON.stringify(env), () => expect(complaint({ env })).toBe(wanted))
 })

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { defaultLimits } from '../../src/broker/limits.ts'
+import { defaultClusterSettings } from '../../src/cluster/cluster.ts'
 import type { Config } from '../../src/config/config.ts'
 import { variableOf } from '../../src/config/overrides.ts'
-import { limitNames, storeNames } from '../../src/config/schema.ts'
+import { clusterNumberNames, fields, limitNames, storeNames } from '../../src/config/schema.ts'
 import { defaultStore } from '../../src/config/store.ts'
 import { complaint, load, pems } from './given.ts'
 
@@ -47,6 +48,16 @@ store: { segmentBytes: 1048576 }
 logLevel: debug
 limits: { packetBytes: 1000, sysSeconds: 0 }
 allowPublic: true
+cluster:
+  directory: ../cluster
+  node: a
+  listen: '[::]:7001'
+  advertise: 10.0.0.1:7001
+  join: ['10.0.0.2:7001', 'c.example:7001']
+  clientAddress: 10.0.0.1:8883
+  absentOwner: fresh
+  handoffMessages: 10
+admin: { listen: '0.0.0.0:80', tokenFile: token }
 `,
   })
   expect(config).toEqual({
@@ -87,6 +98,17 @@ allowPublic: true
     logLevel: 'debug',
     limits: { ...defaultLimits, packetBytes: 1000, sysSeconds: 0 },
     allowPublic: true,
+    cluster: {
+      directory: 'etc/../cluster',
+      joinToken: undefined,
+      node: 'a',
+      listen: { host: '::', port: 7001 },
+      advertise: '10.0.0.1:7001',
+      join: ['10.0.0.2:7001', 'c.example:7001'],
+      clientAddress: '10.0.0.1:8883',
+      settings: { ...defaultClusterSettings, absentOwner: 'fresh', handoffMessages: 10 },
+    },
+    admin: { host: '0.0.0.0', port: 80, chosen: true, tokenFile: 'etc/token' },
   })
 })
 
@@ -205,6 +227,105 @@ describe('every number has a variable, and a default inside its bounds', () => {
     expect(variableOf('limits', 'packetBytesBeforeConnect')).toBe('GODWIT_LIMITS_PACKET_BYTES_BEFORE_CONNECT')
     expect(variableOf('store', 'segmentBytes')).toBe('GODWIT_STORE_SEGMENT_BYTES')
   })
+})
+
+describe('the cluster', () => {
+  const settings = defaultClusterSettings
+  const alone = { joinToken: undefined, advertise: undefined, join: [], clientAddress: undefined, settings }
+
+  test('nothing said of it: none', () => expect(load({}).cluster).toBeUndefined())
+
+  test('by flags', () => {
+    const flags = { cluster: 'dir', node: 'a', clusterListen: '127.0.0.1:7001' }
+    const wanted = { ...alone, directory: 'dir', node: 'a', listen: { host: '127.0.0.1', port: 7001 } }
+    expect(load({ flags }).cluster).toEqual(wanted)
+    const more = { ...flags, cluster: undefined, clusterListen: '0.0.0.0:0', clusterAdvertise: '[fd00::1]:7001' }
+    expect(load({ flags: { ...more, join: ['10.0.0.1:1', '[::1]:2'], joinToken: 'token' } }).cluster).toEqual({
+      ...alone,
+      directory: undefined,
+      node: 'a',
+      listen: { host: '0.0.0.0', port: 0 },
+      advertise: '[fd00::1]:7001',
+      join: ['10.0.0.1:1', '[::1]:2'],
+      joinToken: 'token',
+    })
+  })
+
+  test('every key has a variable', () => {
+    const given: Record<string, string> = {
+      ...{
+        directory: 'dir',
+        node: 'a',
+        listen: '127.0.0.1:7001',
+        advertise: '10.0.0.1:7001',
+        clientAddress: '[::1]:1',
+      },
+      ...{ join: '10.0.0.2:7001, 10.0.0.3:7001', absentOwner: 'fresh' },
+      ...Object.fromEntries(clusterNumberNames.map((name) => [name, '1000'])),
+    }
+    expect([...Object.keys(given), 'joinToken'].sort()).toEqual(Object.keys(fields.cluster).sort())
+    const env = Object.fromEntries(Object.entries(given).map(([name, value]) => [variableOf('cluster', name), value]))
+    expect(load({ env }).cluster).toEqual({
+      directory: 'dir',
+      joinToken: undefined,
+      node: 'a',
+      listen: { host: '127.0.0.1', port: 7001 },
+      advertise: '10.0.0.1:7001',
+      join: ['10.0.0.2:7001', '10.0.0.3:7001'],
+      clientAddress: '[::1]:1',
+      settings: { absentOwner: 'fresh', ...Object.fromEntries(clusterNumberNames.map((name) => [name, 1000])) },
+    })
+    const { directory: _, ...rest } = { ...env, directory: undefined }
+    const token = { ...rest, GODWIT_CLUSTER_DIRECTORY: '', GODWIT_CLUSTER_JOIN_TOKEN: 'token' }
+    expect(load({ env: token }).cluster).toMatchObject({ directory: undefined, joinToken: 'token' })
+  })
+
+  test('flags win over the environment, and that over the file; lists are not merged', () => {
+    const file = 'cluster: { directory: dir, node: f, listen: 127.0.0.1:1, join: [127.0.0.1:9], barrierMs: 1 }'
+    const env = { GODWIT_CLUSTER_NODE: 'e', GODWIT_CLUSTER_JOIN: '127.0.0.1:8', GODWIT_CLUSTER_LISTEN: '127.0.0.1:2' }
+    expect(load({ file, env, flags: { clusterListen: '127.0.0.1:3' } }).cluster).toMatchObject({
+      directory: 'etc/dir',
+      node: 'e',
+      listen: { port: 3 },
+      join: ['127.0.0.1:8'],
+      settings: { ...settings, barrierMs: 1 },
+    })
+    expect(load({ file, flags: { cluster: 'dir' } }).cluster?.directory).toBe('dir')
+  })
+})
+
+describe('the admin listener', () => {
+  const plain = { host: '127.0.0.1', port: 18_083, chosen: false, tokenFile: undefined }
+  const memory = { durability: 'memory' }
+  for (const [name, given, wanted] of [
+    ['by itself', {}, plain],
+    ['a token elsewhere', { env: { GODWIT_ADMIN_TOKEN_FILE: 'token' } }, { ...plain, tokenFile: 'token' }],
+    ['off by flag', { flags: { admin: 'off' } }, undefined],
+    ['off by file', { file: 'admin: { listen: off }' }, undefined],
+    ['a flag turns on what the file has off', { flags: { admin: '[::1]:0' }, file: 'admin: { listen: off }' }, '::1 0'],
+    ['a variable', { env: { GODWIT_ADMIN_LISTEN: 'localhost:1' } }, 'localhost 1'],
+    ['open to others', { flags: { admin: '10.0.0.1:1', allowPublic: true } }, '10.0.0.1 1'],
+    ['nothing is kept on disk', { flags: memory }, undefined],
+    [
+      'nothing but the token',
+      { flags: { ...memory, admin: '127.0.0.1:1' }, env: { GODWIT_ADMIN_TOKEN_FILE: 't' } },
+      '127.0.0.1 1',
+    ],
+  ] as const)
+    test(name, () => {
+      const { admin } = load(given)
+      if (typeof wanted !== 'string') return expect(admin).toEqual(wanted)
+      expect([`${admin?.host} ${admin?.port}`, admin?.chosen]).toEqual([wanted, true])
+    })
+})
+
+test('docs/configuration.md names every setting of the cluster, with its variable', () => {
+  const doc = readFileSync('docs/configuration.md', 'utf8')
+  const rows = [...doc.matchAll(/^\| `(\w+)` +\|.*\| `(GODWIT_CLUSTER_\w+)`.*\| (.*?) +\|/gm)]
+  const names = Object.keys(fields.cluster)
+  expect(rows.map(([, name, variable]) => [name, variable])).toEqual(
+    names.map((name) => [name, variableOf('cluster', name)]),
+  )
 })
 
 test('docs/configuration.md names every setting of the store, with its variable and its default', () => {

@@ -1,0 +1,202 @@
+import findMyWay from 'find-my-way'
+import { z } from 'zod'
+import type { Bytes, Log } from '../host.ts'
+import { type ClusterControl, Refusal, type RefusalCode } from './control.ts'
+
+/** Version of the JSON's fields: it rises when one of them goes, or changes its meaning. */
+const schemaVersion = 1
+
+/** Largest body that a request may have. */
+export const bodyBytes = 65_536
+
+export interface Request {
+  readonly method: string
+  /** Path and query. */
+  readonly target: string
+  readonly header: (name: 'host' | 'authorization' | 'content-type') => string | undefined
+  readonly body: Bytes
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+export interface ApiOptions {
+  readonly control: ClusterControl
+  readonly token: string
+  readonly sameSecret: (a: string, b: string) => boolean
+  /** The host that it was told to listen on. */
+  readonly host: string
+  readonly log: Log
+}
+
+/** Said no: the status, a word for programs, and a sentence for people. */
+class Denied extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    super(message)
+  }
+}
+
+type Handler = (asked: { readonly query: URLSearchParams; readonly body: Bytes }) => object | Promise<object>
+
+const statusOf: Record<RefusalCode, number> = {
+  'no-cluster': 409,
+  'no-such-node': 404,
+  'not-possible': 409,
+  'would-lose': 409,
+}
+
+/** What a request body may say. */
+const bodies = {
+  leave: z.strictObject({ force: z.boolean().default(false) }),
+  drain: z.strictObject({ clientsPerSecond: z.number().min(0.1).max(1_000_000).default(100) }),
+  evict: z.strictObject({ node: z.string().min(1).max(255) }),
+}
+
+/**
+ * The admin API: JSON over HTTP, for whoever has the token.
+ *
+ *   GET  /v1/cluster                   who is in it, and what waits for whom
+ *   GET  /v1/cluster/routes[?verify]   the tables of filters; compared with those of the others
+ *   POST /v1/cluster/leave             { force }: true, although sessions stay behind
+ *   POST /v1/cluster/drain             { clientsPerSecond }: answers when it is done
+ *   POST /v1/cluster/evict             { node }
+ *
+ * An error is { error: a word for programs, reason: a sentence for people }.
+ */
+export class AdminApi {
+  readonly #options: ApiOptions
+  readonly #router = findMyWay()
+  readonly #handlers = new Map<string, Handler>()
+  #intruders = 0
+
+  constructor(options: ApiOptions) {
+    this.#options = options
+    const { control } = options
+    this.#on('GET', '/v1/cluster', () => control.status())
+    this.#on('GET', '/v1/cluster/routes', async ({ query }) => {
+      const tables = control.routes()
+      return query.has('verify') ? { tables, verified: await control.verify() } : { tables }
+    })
+    this.#on('POST', '/v1/cluster/leave', async ({ body }) => {
+      const { force } = parse(bodies.leave, body)
+      const lost = control.leftBehind()
+      if (lost.sessions > 0 && !force)
+        throw new Refusal(
+          'would-lose',
+          `${lost.sessions} sessions with ${lost.messages} messages are on this node, and nobody would serve them; drain hands them over`,
+        )
+      await control.leave()
+      return { left: true, lost }
+    })
+    this.#on('POST', '/v1/cluster/drain', ({ body }) => control.drain(parse(bodies.drain, body).clientsPerSecond))
+    this.#on('POST', '/v1/cluster/evict', ({ body }) => {
+      const { node } = parse(bodies.evict, body)
+      return { node, lost: control.evict(node) }
+    })
+  }
+
+  /** Answers a request; never rejects. */
+  async answer(request: Request): Promise<Answer> {
+    try {
+      this.#admit(request)
+      return answerOf(200, await this.#handle(request))
+    } catch (fault) {
+      if (fault instanceof Denied) return errorAnswer(fault.status, fault.code, fault.message, fault.headers)
+      if (fault instanceof Refusal) return errorAnswer(statusOf[fault.code], fault.code, fault.message)
+      this.#options.log.error({ err: fault, method: request.method, target: request.target }, 'an admin request failed')
+      return errorAnswer(500, 'failed', 'this is a bug in godwit; its log says more')
+    }
+  }
+
+  #on(method: 'GET' | 'POST', path: string, handler: Handler): void {
+    // The router only finds the name of the handler: its own way of calling one wants Node's requests.
+    const name = `${method} ${path}`
+    this.#handlers.set(name, handler)
+    this.#router.on(method, path, () => {}, name)
+  }
+
+  #admit({ header }: Request): void {
+    const { host, token, sameSecret, log } = this.#options
+    // A page in somebody's browser may point a name of its own at this address: what it then sends comes under that name.
+    if (!isOurs(header('host'), host))
+      throw new Denied(403, 'host', 'the Host header is not an address of this listener, nor localhost')
+    const [scheme, given = ''] = (header('authorization') ?? '').split(' ')
+    if (scheme?.toLowerCase() === 'bearer' && sameSecret(given, token)) return
+    this.#intruders++
+    // Each doubling once, so that nobody can fill the log.
+    if ((this.#intruders & (this.#intruders - 1)) === 0)
+      log.warn({ times: this.#intruders }, 'somebody asked the admin listener for something without its token')
+    throw new Denied(401, 'unauthorized', 'the token is missing or wrong; it is in admin-token in the data folder', {
+      'www-authenticate': 'Bearer',
+    })
+  }
+
+  #handle({ method, target, header, body }: Request): object | Promise<object> {
+    const cut = target.indexOf('?')
+    const path = cut < 0 ? target : target.slice(0, cut)
+    const found = this.#named(method, path)
+    if (!found) {
+      const allowed = ['GET', 'POST'].filter((other) => this.#named(other, path))
+      if (allowed.length === 0) throw new Denied(404, 'not-found', 'there is nothing at this path')
+      const allow = allowed.join(', ')
+      throw new Denied(405, 'method', `this path takes ${allow}`, { allow })
+    }
+    // A form of a web page cannot send JSON.
+    if (body.length > 0 && header('content-type')?.split(';')[0]?.trim().toLowerCase() !== 'application/json')
+      throw new Denied(415, 'content-type', 'a body must be application/json')
+    return found({ query: new URLSearchParams(cut < 0 ? '' : target.slice(cut)), body })
+  }
+
+  #named(method: string, path: string): Handler | undefined {
+    // As to a proxy, with a host of its own, nothing is asked of us.
+    if ((method !== 'GET' && method !== 'POST') || !path.startsWith('/')) return undefined
+    const name = this.#router.find(method, path)?.store as string | undefined
+    return name === undefined ? undefined : this.#handlers.get(name)
+  }
+}
+
+/** Says no in the API's own words; also to what is no request. */
+export function errorAnswer(status: number, error: string, reason: string, headers: Answer['headers'] = {}): Answer {
+  return answerOf(status, { error, reason }, headers)
+}
+
+function answerOf(status: number, fields: object, more: Answer['headers'] = {}): Answer {
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...more,
+  }
+  return { status, headers, body: `${JSON.stringify({ schemaVersion, ...fields })}\n` }
+}
+
+function parse<T>(schema: z.ZodType<T>, body: Bytes): T {
+  let value: unknown
+  try {
+    value = body.length === 0 ? {} : JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    throw new Denied(400, 'malformed', 'the body is no JSON')
+  }
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const [issue] = result.error.issues
+  throw new Denied(400, 'malformed', [issue?.path.join('.'), issue?.message].filter(Boolean).join(': '))
+}
+
+const loopbackNames = new Set(['localhost', 'localhost.'])
+
+/** Is this Host header one that a page of somebody else's cannot have made? An address can be no name that was pointed here. */
+function isOurs(header: string | undefined, host: string): boolean {
+  const name = /^(\[[0-9a-f:.]+\]|[^:]+)(:[0-9]{1,5})?$/i.exec(header ?? '')?.[1]?.toLowerCase()
+  if (name === undefined) return false
+  const isAddress = name.startsWith('[') || /^[0-9]{1,3}(\.[0-9]{1,3}){3}$/.test(name)
+  return isAddress || loopbackNames.has(name) || name === host.toLowerCase()
+}

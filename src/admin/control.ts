@@ -1,0 +1,92 @@
+import type { NodeStatus } from '../cluster/cluster.ts'
+
+/** What the admin API asks of a node's cluster. `cluster-control.ts` answers for a `ClusterNode`, `alone.ts` for a node without one. */
+export interface ClusterControl {
+  status(): ClusterStatus
+  /** What `leave` would leave behind. */
+  leftBehind(): Volume
+  /** The node is gone for good: the others forget it, and nobody serves the sessions that are still here. @throws Refusal */
+  leave(): Promise<void>
+  /**
+   * Not ready any more; sends the clients away, at most so many a second, hands the sessions over, and leaves when none is
+   * left behind. Asked again, it gives the answer of the drain that is under way. @throws Refusal
+   */
+  drain(clientsPerSecond: number): Promise<DrainReport>
+  /** Gives up what waits here for a node that will not come back. @throws Refusal */
+  evict(node: string): Evicted
+  /** The tables that this node has, its own first. */
+  routes(): readonly Table[]
+  /** Compares them with those of every node that it has a link to. @throws Refusal */
+  verify(): Promise<Verified>
+}
+
+export interface ClusterStatus {
+  /** Undefined: a node alone. */
+  readonly clusterId: string | undefined
+  readonly state: 'serving' | 'draining' | 'left'
+  /** Clients that are connected to this node, and its sessions. */
+  readonly clients: number
+  readonly sessions: number
+  /** This node first, and then by name. */
+  readonly nodes: readonly NodeStatus[]
+}
+
+export interface Volume {
+  readonly sessions: number
+  readonly messages: number
+}
+
+export interface DrainReport {
+  /** Sessions that other nodes have now. */
+  readonly moved: number
+  /** Sessions that could not be handed over: the node has not left, and still has them. */
+  readonly remaining: number
+}
+
+export interface Evicted {
+  /** What had waited for the node: nobody gets it any more. */
+  readonly messages: number
+  readonly bytes: number
+}
+
+/** What a node wants, as this node knows it. */
+export interface Table {
+  readonly node: string
+  readonly incarnation: number
+  readonly version: number
+  /** Filters, groups and claims in it. */
+  readonly entries: number
+  /** Set hash of the entries: the same entries have the same. */
+  readonly hash: string
+}
+
+export interface Verified {
+  /** Nodes that answered. */
+  readonly asked: readonly string[]
+  /** Nodes that are alive and did not. */
+  readonly silent: readonly string[]
+  /** The tables on which such a node does not agree with us. */
+  readonly differences: readonly Difference[]
+}
+
+export interface Difference {
+  /** Whose table. */
+  readonly owner: string
+  /** Who has it otherwise. */
+  readonly peer: string
+  /** The peer has another version: it, or we, will catch up. With the same version it is a fault. */
+  readonly behind: boolean
+}
+
+export type RefusalCode = 'no-cluster' | 'no-such-node' | 'not-possible' | 'would-lose'
+
+/** The node does not do what was asked of it; the message says why, to a person. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  constructor(
+    readonly code: RefusalCode,
+    message: string,
+  ) {
+    super(message)
+  }
+}
