@@ -97,6 +97,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<GodwitB
     },
     env: {},
     readFile: readText,
+    adminByDefault: false,
   })
   const events = new Events(log)
   const node = await startNode({ ...config, limits: { ...config.limits, ...limits } }, log, options, events.observer)

@@ -1,10 +1,15 @@
 import type { Hooks } from './access/hooks.ts'
+import { aloneControl } from './admin/alone.ts'
+import { openAdmin, type OpenAdmin } from './admin/listener.ts'
+import type { ClusterControl } from './admin/control.ts'
 import { Broker } from './broker/broker.ts'
 import { DurabilityRules } from './broker/durability.ts'
 import type { Observer } from './broker/observer.ts'
 import type { Keeping } from './broker/publishing.ts'
 import { alone } from './cluster/alone.ts'
+import type { AdminConfig } from './config/admin.ts'
 import type { Config } from './config/config.ts'
+import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
 import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
@@ -21,10 +26,17 @@ import { version } from './version.ts'
 export interface RunningNode {
   readonly listeners: readonly { readonly url: string }[]
   readonly broker: Broker
+  /** URL of the admin listener; undefined: there is none. */
+  readonly admin: string | undefined
+  /** Undefined: it is alone. */
+  readonly cluster:
+    { readonly node: string; readonly address: string; readonly directory: string | undefined } | undefined
   /** Where it keeps what outlives the process; undefined: nowhere. */
   readonly data: string | undefined
   /** Resolves when the disk has failed: nothing is promised any more, nobody is served, and the process had better end. */
   readonly failed: Promise<DiskFault>
+  /** Resolves when it has left its cluster for good, and had better end. */
+  readonly left: Promise<void>
   /** Clients with an accepted CONNECT. */
   readonly clients: number
   /** Applies what can change while running: limits and TLS certificates. @throws and keeps all as it was on an error. */
@@ -91,11 +103,13 @@ export async function startNode(
       }
     })
   }
+  let admin: OpenAdmin | undefined
   const finish = async () => {
     for (const stream of streams) stream.destroy()
     // What it means for a session that its client is gone is kept, too.
     await empty(1000)
     broker.stop()
+    await admin?.close()
     await closeStore()
   }
   try {
@@ -112,6 +126,13 @@ export async function startNode(
       })
       open.push({ listener, url: addressUrl({ ...listener, port: server.port }), server })
     }
+    const data = config.store && config.data
+    const control = aloneControl({
+      incarnation: host.clock.wall(),
+      clients: () => broker.sessions.online,
+      sessions: () => broker.sessions.size,
+    })
+    if (config.admin) admin = await openAdminListener(config.admin, { data, control, log })
   } catch (fault) {
     await Promise.all([closeListeners(), finish()])
     throw fault
@@ -134,8 +155,11 @@ export async function startNode(
   return {
     listeners: open.map(({ url }) => ({ url })),
     broker,
+    admin: admin?.url,
+    cluster: undefined,
     data: config.store && config.data,
     failed,
+    left: new Promise(() => {}),
     get clients() {
       return broker.sessions.online
     },
@@ -154,6 +178,8 @@ export async function startNode(
       for (const { server, certificates } of fresh) server.setCertificates(certificates)
       if (next.data !== config.data || JSON.stringify(next.store) !== JSON.stringify(config.store))
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
+      if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
+        log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
       broker.relimit(next.limits, keepingOf(next))
       return Promise.resolve()
     },
@@ -199,6 +225,20 @@ async function openStore(
   } catch (fault) {
     await folder.close()
     throw fault
+  }
+}
+
+/** @throws ListenError, AdminTokenError */
+async function openAdminListener(
+  config: AdminConfig,
+  rest: { data: string | undefined; control: ClusterControl; log: Log },
+): Promise<OpenAdmin> {
+  try {
+    return await openAdmin({ ...config, ...rest })
+  } catch (fault) {
+    const system =
+      (fault as { syscall?: string }).syscall === 'listen' || (fault as { code?: string }).code === 'ENOTFOUND'
+    throw system ? new ListenError(`http://${hostPortText(config)}`, fault) : fault
   }
 }
 

@@ -7,14 +7,25 @@ export interface Started {
   readonly urls: readonly string[]
   /** Folder of what outlives the process; undefined: nothing does. */
   readonly data: string | undefined
+  /** URL of the admin listener. */
+  readonly admin: string | undefined
+  readonly cluster: StartedInCluster | undefined
   /** Certificate of the first TLS listener, for clients that do not know its authority. */
   readonly certificate: string | undefined
   /** The words that start us. */
   readonly invocation: string
 }
 
+export interface StartedInCluster {
+  readonly node: string
+  /** Where other nodes dial us. */
+  readonly address: string
+  /** The identity's directory; undefined: we have only a certificate of our own. */
+  readonly directory: string | undefined
+}
+
 /** What a person sees when a node has started: where it listens, what it keeps, and two lines to paste. */
-export function startScreen({ urls, data, certificate, invocation }: Started): string {
+export function startScreen({ urls, data, admin, cluster, certificate, invocation }: Started): string {
   const addresses = urls.map(parseAddress).filter((address) => typeof address !== 'string')
   const target = brokerFlags(addresses, certificate)
   const lines = [
@@ -22,6 +33,8 @@ export function startScreen({ urls, data, certificate, invocation }: Started): s
     '',
     ...urls.map((url) => `  ${url}`),
     data === undefined ? '  data: in memory, nothing survives a restart' : `  data: ${data}`,
+    ...(admin === undefined ? [] : [`  admin: ${admin}`]),
+    ...(cluster ? [`  cluster: node ${cluster.node} at ${cluster.address}`] : []),
     '',
     'Try it, in two other terminals:',
     `  ${invocation} sub ${target} -t 'demo/#' -v`,
@@ -35,7 +48,21 @@ export function startScreen({ urls, data, certificate, invocation }: Started): s
       `  ${invocation} start --listen tcp://0.0.0.0:${port} --allow-public`,
     )
   }
+  if (cluster) lines.push('', ...joining(cluster, invocation))
   return `${lines.join('\n')}\n\n`
+}
+
+/** What to type for the next node. */
+function joining({ address, directory }: StartedInCluster, invocation: string): string[] {
+  const rest = '--node NAME --cluster-listen HOST:PORT --listen URL --data DIR'
+  const join = `--join ${shellWord(address)}`
+  if (directory === undefined) return [`Another node joins with ${join}; tokens are made where the cluster was.`]
+  return [
+    'Another node, on this machine:',
+    `  ${invocation} start --cluster ${shellWord(directory)} ${join} ${rest}`,
+    `On another one, with a token of "${invocation} cluster token --cluster ${shellWord(directory)}":`,
+    `  ${invocation} start --join-token TOKEN ${join} ${rest}`,
+  ]
 }
 
 const preferred = ['tcp', 'ws', 'tls', 'wss'] as const

@@ -27,6 +27,13 @@ export function startCommand(io: Io): Command {
     .option('--data <directory>', 'where everything is kept that must outlive the process')
     .option('--durability <class>', 'what an acknowledgement waits for, where nothing else is set: fsync, os, memory')
     .option('--config <file>', 'configuration file (YAML)')
+    .option('--cluster <directory>', 'take part in the cluster that godwit cluster init has made there')
+    .option('--node <name>', 'our name in it: our own, and the same at each start')
+    .option('--cluster-listen <host:port>', 'where links of other nodes come in')
+    .option('--cluster-advertise <host:port>', 'where other nodes dial us, if not there')
+    .option('--join <host:port>', 'a node of the cluster; may be repeated', gathered)
+    .option('--join-token <token>', 'of godwit cluster token, for a machine that has no such directory')
+    .option('--admin <host:port>', 'where godwit cluster finds us, or off')
     .option('--log-level <level>', logLevels.join(', '))
     .option('--allow-public', 'let other machines connect, although nobody has to say who they are')
     .addHelpText('after', startHelp)
@@ -51,14 +58,15 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {
-    throw dataFault(config.data, fault) ?? listenFault(fault, config, io.invocation)
+    throw dataFault(config.data, fault) ?? adminFault(fault) ?? listenFault(fault, config, io.invocation)
   })
   const stopped = untilSignal(io, log)
   const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
   const urls = node.listeners.map(({ url }) => url)
+  const { admin, cluster } = node
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
-  io.stdout.write(startScreen({ urls, data: node.data, certificate, invocation: io.invocation }))
-  await Promise.race([stopped.first, node.failed])
+  io.stdout.write(startScreen({ urls, data: node.data, admin, cluster, certificate, invocation: io.invocation }))
+  await Promise.race([stopped.first, node.failed, node.left])
   const unkept = await node.drain().then(
     () => undefined,
     (fault: unknown) => fault,
@@ -110,6 +118,11 @@ async function reload(read: () => Config, node: RunningNode, log: Logger): Promi
   }
 }
 
+function adminFault(fault: unknown): CliError | undefined {
+  const { name, message } = fault as Error
+  return name === 'AdminTokenError' ? new CliError(Exit.data, message) : undefined
+}
+
 const listenCauses = new Map([
   ['EACCES', 'ports below 1024 need the right to bind them: choose a higher one'],
   ['EADDRNOTAVAIL', 'this machine has no such address'],
@@ -122,6 +135,11 @@ function listenFault(fault: unknown, config: Config, invocation: string): unknow
   const { url, code, cause } = fault as { url?: string; code?: string; cause?: unknown }
   if (url === undefined) return fault
   const known = listenCauses.get(code ?? '')
+  if (code === 'EADDRINUSE' && url.startsWith('http:'))
+    return new CliError(
+      Exit.failure,
+      `cannot listen on ${url}: another program has this port; choose another with --admin HOST:PORT`,
+    )
   const why = code === 'EADDRINUSE' ? portTaken(url, config, invocation) : (known ?? (cause as Error).message)
   return new CliError(Exit.failure, `cannot listen on ${url}: ${why}`)
 }
