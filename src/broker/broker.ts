@@ -14,6 +14,7 @@ import {
 import { MqttError, Reason } from '../mqtt/reason.ts'
 import { parseFilter, type QoS, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
+import { clearing } from '../retain/tombstones.ts'
 import { unpackGrant } from '../routing/delivery.ts'
 import { SubscriptionTree } from '../routing/tree.ts'
 import { Ledger } from '../sessions/ledger.ts'
@@ -144,7 +145,10 @@ export class Broker implements ConnectionEvents<Session> {
     const { sessions } = this
     store.serve({
       session: (number) => sessions.session(number) ?? cluster.state(number),
-      retained: (topic) => this.retained.get(topic),
+      retained: (topic) => {
+        const tombstone = this.retained.tombstone(topic)
+        return tombstone ? clearing(topics.named(topic), tombstone.stamp) : this.retained.get(topic)
+      },
       moved: (number, seq, lsn) => {
         sessions.moved(number, seq, lsn)
         cluster.moved(number, seq, lsn)

@@ -87,6 +87,13 @@ export interface Cluster {
   /** What a SUBACK waits for, so that what is published elsewhere from then on comes; undefined: nothing. */
   barrier(): Wait | undefined
 
+  /**
+   * A retained message is about to be set or, by an empty one, cleared: stamps `message` if it comes from here (one that
+   * another node stamped says so in its `stamp`), and gives what is to be kept of it. Undefined: nothing, as a newer one is
+   * known. What is not kept for want of room loses its stamp.
+   */
+  retains(message: Message): Message | undefined
+
   /** Why a message for other nodes can be taken by nobody; undefined: it can. Asked before anybody gets it. */
   refusal(message: Message, durability: Durability, local: Match<Session>): string | undefined
   /**

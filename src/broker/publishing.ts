@@ -277,12 +277,15 @@ export class Publishing {
     return store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability)
   }
 
-  /** False when it is not retained, as there is no room. */
+  /** False when it is not retained, as there is no room, or a newer one from another node. */
   #retain(message: Message, publisher: Session | undefined): boolean {
-    const { retained, ledger } = this.#parts
+    const { retained, ledger, cluster } = this.#parts
+    const kept = this.#clustered ? cluster.retains(message) : message
+    if (kept === undefined) return false
     // An empty payload clears, and is never kept itself [MQTT-3.3.1-6, -7].
-    if (message.payloadLength === 0) return retained.clear(message.topic)
-    if (retained.set(message.keep())) return true
+    if (message.payloadLength === 0) return retained.clear(message.topic, message.stamp)
+    if (retained.set(kept.keep())) return true
+    message.stamp = undefined
     ledger.notRetained++
     ledger.listener?.('retained-full', publisher?.clientId ?? '', message)
     return false

@@ -12,6 +12,7 @@ export const alone: Cluster = {
   interest() {},
   persistence() {},
   barrier: () => undefined,
+  retains: (message) => message,
   refusal: () => undefined,
   forward: () => nobody,
   move: () => false,

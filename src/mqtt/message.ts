@@ -1,4 +1,5 @@
 import { copyBytes, copyInto } from './bytes.ts'
+import type { Stamp } from './stamp.ts'
 import type { QoS, Topic } from './topic.ts'
 
 /** What a message costs in memory beside its bytes; part of every byte limit, so that tiny messages are bounded too. */
@@ -16,6 +17,11 @@ export class Message {
   idOffset = 0
   /** The store keeps it for sessions that outlive their connections. */
   lasting = false
+  /** In a cluster, of a change of what is retained. */
+  stamp: Stamp | undefined = undefined
+  /** In a cluster: where it was published (undefined: here), and which one of that node's it is. */
+  origin: string | undefined = undefined
+  serial = 0
   #kept = false
 
   constructor(

@@ -18,8 +18,15 @@ import { indexFile, openIndex } from './lmdb.ts'
 import { DamagedIndexError } from './lmdb-file.ts'
 import { FolderLock, LockedError } from './lock.ts'
 
-/** The format of the folder that this version writes, and the newest that it reads. */
-export const dataFormat = 1
+/** The format of the folder that this version writes, and the newest that it reads. 2: see `format` of the store's index. */
+const dataFormat = 2
+
+/** What makes a folder ours. */
+export interface Identity {
+  readonly format: number
+  /** 32 bits that no other folder has. */
+  readonly id: number
+}
 
 /** Everything of one broker that outlives it, held for this process alone. */
 export interface DataFolder {
@@ -85,9 +92,12 @@ async function open(root: string, create: boolean): Promise<DataFolder> {
   const lock = await FolderLock.take(join(root, 'lock'), randomBytes(8).toString('hex'))
   try {
     // Once more, for somebody may have been here before the lock.
-    const storeId = identityOf(root) ?? (await makeStore(root))
+    const found = identityOf(root)
+    const storeId = found?.id ?? (await makeStore(root))
     const disk = new NodeDisk(root)
     const index = openIndexOf(root, disk)
+    // Before anything is written that an older version would misread.
+    if (found && found.format < dataFormat) writeIdentity(root, storeId)
     return {
       disk,
       index,
@@ -105,8 +115,8 @@ const identityName = 'store.json'
 /** What may stand in a folder that is not a store yet: from a start that was cut short, or from the file system. */
 const harmless = new Set(['lock', 'index.new', `${identityName}.new`, 'lost+found'])
 
-/** The store's id; undefined where no store is, but one may be made. Changes nothing. @throws DataFolderError */
-export function identityOf(root: string): number | undefined {
+/** Undefined where no store is, but one may be made. Changes nothing. @throws DataFolderError */
+export function identityOf(root: string): Identity | undefined {
   const names = namesIn(root)
   if (names.includes(identityName)) return parseIdentity(root, readFileSync(join(root, identityName), 'utf8'))
   const strange = names.find((name) => !harmless.has(name))
@@ -126,7 +136,7 @@ function namesIn(root: string): string[] {
   }
 }
 
-function parseIdentity(root: string, text: string): number {
+function parseIdentity(root: string, text: string): Identity {
   const { store, format, id } = fieldsOf(text)
   // Before anything else, for a newer version may write anything else.
   if (store === 'godwit' && typeof format === 'number' && format > dataFormat)
@@ -134,13 +144,13 @@ function parseIdentity(root: string, text: string): number {
       'newer',
       `${root} was written by a newer version (format ${format}; this one reads up to ${dataFormat}); use that version`,
     )
-  const valid = store === 'godwit' && format === dataFormat && typeof id === 'number' && id === id >>> 0
-  if (!valid)
+  const known = store === 'godwit' && typeof format === 'number' && format >= 1 && format === Math.floor(format)
+  if (!known || typeof id !== 'number' || id !== id >>> 0)
     throw new DataFolderError(
       'damaged',
       `${join(root, identityName)} is damaged, or not by godwit; restore it from a backup`,
     )
-  return id
+  return { format, id }
 }
 
 function fieldsOf(text: string): { readonly [name in 'store' | 'format' | 'id']?: unknown } {
@@ -163,11 +173,16 @@ async function makeStore(root: string): Promise<number> {
   sync(join(index, indexFile))
   sync(index)
   const id = randomBytes(4).readUInt32LE()
+  writeIdentity(root, id)
+  return id
+}
+
+/** Whole or not at all, and durable. */
+function writeIdentity(root: string, id: number): void {
   const draft = join(root, `${identityName}.new`)
   writeFileSync(draft, `${JSON.stringify({ store: 'godwit', format: dataFormat, id })}\n`, { mode: 0o600, flush: true })
   renameSync(draft, join(root, identityName))
   sync(root)
-  return id
 }
 
 function openIndexOf(root: string, disk: Disk): Index {

@@ -12,6 +12,7 @@ export interface ReadableFolder {
   /** Its writes end in a fault. */
   readonly disk: Disk
   readonly storeId: number
+  readonly format: number
   /** Or what is wrong with it. */
   readonly index: ReadableIndex | Error
   /** @throws DataFolderError when a broker has begun to use the folder meanwhile: what was read is not of one moment */
@@ -25,8 +26,8 @@ export interface ReadableFolder {
 export async function readDataFolder(path: string): Promise<ReadableFolder> {
   const root = resolve(path)
   try {
-    const storeId = identityOf(root)
-    if (storeId === undefined) throw new DataFolderError('missing', `${root} holds no store; is the name right?`)
+    const identity = identityOf(root)
+    if (identity === undefined) throw new DataFolderError('missing', `${root} holds no store; is the name right?`)
     await FolderLock.ask(join(root, 'lock'))
     const index = openIndex(join(root, 'index'))
     const close = async (): Promise<void> => {
@@ -35,7 +36,7 @@ export async function readDataFolder(path: string): Promise<ReadableFolder> {
         throw reasonOf(root, error)
       })
     }
-    return { path: root, disk: new NodeDisk(root, 'r'), storeId, index, close }
+    return { path: root, disk: new NodeDisk(root, 'r'), storeId: identity.id, format: identity.format, index, close }
   } catch (error) {
     throw reasonOf(root, error)
   }

@@ -58,6 +58,11 @@ export class Ordered<T extends { readonly name: string }> {
     this.#bounds.splice(right, 1)
   }
 
+  /** All of them, in order. Nothing may be inserted or removed meanwhile. */
+  *all(): Generator<T, void, void> {
+    for (const leaf of this.#leaves) yield* leaf
+  }
+
   /** Goes to the first item whose name is not below `name`. */
   seek(place: Place, name: string): T | undefined {
     const leaf = this.#leaves[place.leaf]

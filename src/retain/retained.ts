@@ -1,7 +1,9 @@
+import { isNewer, type Stamp } from '../mqtt/stamp.ts'
 import type { Topic, TopicFilter } from '../mqtt/topic.ts'
 import { ExpiryHeap, type Heaped } from './expiry.ts'
 import { Ordered, type Place } from './ordered.ts'
 import { Scan } from './scan.ts'
+import { Tombstone, Tombstones } from './tombstones.ts'
 
 /** What the store asks of a message. */
 export interface Retainable {
@@ -10,12 +12,25 @@ export interface Retainable {
   readonly bytes: number
   /** Monotonic milliseconds; Infinity when it never expires. */
   readonly expiresAtMs: number
+  /** 0: it clears its topic. */
+  readonly payloadLength: number
+  /** Undefined for a node alone, and for what is its own affair. */
+  readonly stamp: Stamp | undefined
 }
 
 export interface RetainedLimits {
   readonly messages: number
   readonly bytes: number
 }
+
+/** Hears of what has a stamp: a message, or a tombstone, which then comes with it. */
+export interface RetainedWatcher {
+  came(name: string, stamp: Stamp, tombstone: Tombstone | undefined): void
+  went(name: string, stamp: Stamp, tombstone: Tombstone | undefined): void
+}
+
+/** Above it the oldest go: 200 bytes each. */
+const mostTombstones = 1_000_000
 
 class Kept<M extends Retainable> implements Heaped {
   heapAt = -1
@@ -38,16 +53,42 @@ const missesBeforeLeap = 8
  *
  * A walk remembers a name and no node, so whatever is set, cleared or expires between two steps, it goes on from there,
  * and one that is dropped half-way leaves nothing behind. That is why this is an ordered list and not a trie.
+ *
+ * In a cluster a change has a stamp, and whoever makes one asks `admits` first: the last writer wins. A topic that was
+ * cleared by a stamp keeps it, as a tombstone, so that an older message which comes late does not come back.
  */
 export class RetainedStore<M extends Retainable> {
   readonly #messages = new Ordered<Kept<M>>()
   readonly #expiry = new ExpiryHeap<Kept<M>>()
   readonly #limits: RetainedLimits
+  readonly #tombstones = new Tombstones()
+  readonly #mostTombstones: number
+  #watcher: RetainedWatcher | undefined = undefined
+  /** Tombstones that went as there were too many. */
+  droppedTombstones = 0
   #bytes = 0
   #sets = 0
 
-  constructor(limits: RetainedLimits) {
+  constructor(limits: RetainedLimits, tombstones = mostTombstones) {
     this.#limits = limits
+    this.#mostTombstones = tombstones
+  }
+
+  /** Tells `watcher` of what is there, and then of all changes. */
+  watch(watcher: RetainedWatcher): void {
+    this.#watcher = watcher
+    for (const { name, message } of this.#messages.all())
+      if (message.stamp !== undefined) watcher.came(name, message.stamp, undefined)
+    for (const tombstone of this.#tombstones.all()) watcher.came(tombstone.name, tombstone.stamp, tombstone)
+  }
+
+  /** All messages, ordered by name. Nothing may be changed meanwhile. */
+  *all(): Generator<M, void, void> {
+    for (const { message } of this.#messages.all()) yield message
+  }
+
+  get tombstones(): number {
+    return this.#tombstones.size
   }
 
   /** Messages, with those that have expired and were not met since. */
@@ -61,23 +102,29 @@ export class RetainedStore<M extends Retainable> {
   }
 
   /**
-   * Keeps a message in place of its topic's last one. False when it would go above a limit: then nothing changes. One
-   * that is no larger than the one it replaces is always taken, even above a limit that has been lowered.
+   * Keeps a message in place of its topic's last one; an empty one clears. False when it would go above a limit: then
+   * nothing changes. One that is no larger than the one it replaces is always taken, even above a limit that has been
+   * lowered.
    */
   set(message: M): boolean {
+    if (message.payloadLength === 0) return this.clear(message.topic, message.stamp)
     const { name } = message.topic
     const kept = this.#messages.find(name)
     const bytes = this.#bytes + message.bytes - (kept?.message.bytes ?? 0)
     if (kept === undefined && this.size >= this.#limits.messages) return false
     if (bytes > this.#limits.bytes && bytes > this.#bytes) return false
     this.#bytes = bytes
+    if (this.#tombstones.size > 0) this.unbury(name)
     if (kept === undefined) {
       const added = new Kept(name, message, ++this.#sets)
+      this.#came(name, message.stamp)
       this.#messages.insert(added)
       this.#expiry.add(added, message.expiresAtMs)
       return true
     }
     this.#expiry.remove(kept)
+    this.#went(name, kept.message.stamp)
+    this.#came(name, message.stamp)
     kept.name = name
     kept.message = message
     kept.serial = ++this.#sets
@@ -85,12 +132,48 @@ export class RetainedStore<M extends Retainable> {
     return true
   }
 
-  /** Forgets the topic's message; false when it had none. */
-  clear(topic: Topic): boolean {
-    const kept = this.#messages.find(topic.name)
-    if (kept === undefined) return false
-    this.#remove(kept)
+  /** Forgets the topic's message, and keeps a tombstone if there is a stamp; false when nothing has changed. */
+  clear(topic: Topic, stamp?: Stamp): boolean {
+    const { name } = topic
+    const kept = this.#messages.find(name)
+    if (kept !== undefined) this.#remove(kept)
+    if (this.#tombstones.size > 0) this.unbury(name)
+    if (stamp === undefined) return kept !== undefined
+    const tombstone = new Tombstone(name, stamp)
+    this.#tombstones.add(tombstone)
+    this.#watcher?.came(name, stamp, tombstone)
+    if (this.#tombstones.size > this.#mostTombstones) {
+      this.droppedTombstones++
+      this.unbury(this.#tombstones.oldest()!.name)
+    }
     return true
+  }
+
+  /** May a change with this stamp be made, or is there a newer one? */
+  admits(name: string, stamp: Stamp): boolean {
+    return isNewer(stamp, this.stampOf(name))
+  }
+
+  /** Of the topic's message, or of its tombstone. */
+  stampOf(name: string): Stamp | undefined {
+    return this.#messages.find(name)?.message.stamp ?? this.#tombstones.find(name)?.stamp
+  }
+
+  tombstone(name: string): Tombstone | undefined {
+    return this.#tombstones.find(name)
+  }
+
+  /** Up to `most` tombstones behind `name`, ordered by name. */
+  tombstonesBehind(name: string, most: number): Tombstone[] {
+    return this.#tombstones.behind(name, most)
+  }
+
+  /** Forgets that the topic was cleared. */
+  unbury(name: string): void {
+    const tombstone = this.#tombstones.find(name)
+    if (tombstone === undefined) return
+    this.#tombstones.remove(tombstone)
+    this.#watcher?.went(name, tombstone.stamp, tombstone)
   }
 
   /** The topic's message, whether it has expired or not. */
@@ -147,7 +230,16 @@ export class RetainedStore<M extends Retainable> {
     }
   }
 
+  #came(name: string, stamp: Stamp | undefined): void {
+    if (stamp !== undefined) this.#watcher?.came(name, stamp, undefined)
+  }
+
+  #went(name: string, stamp: Stamp | undefined): void {
+    if (stamp !== undefined) this.#watcher?.went(name, stamp, undefined)
+  }
+
   #remove(kept: Kept<M>): void {
+    this.#went(kept.name, kept.message.stamp)
     this.#messages.remove(kept)
     this.#expiry.remove(kept)
     this.#bytes -= kept.message.bytes

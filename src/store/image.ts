@@ -16,8 +16,11 @@ import { CorruptRecordError, type RecordReader, RecordWriter } from './writer.ts
 //
 // An lsn says when the session was looked at: what the log has from before it is in there already.
 
-/** The layout of the index and of the log's records. One that is larger is from a newer version. */
-export const format = 1
+/**
+ * The layout of the index and of the log's records, as this version writes them; older ones are read. One that is larger is
+ * from a newer version. 2: retained messages may have a stamp, and empty ones stand where a topic was cleared by one.
+ */
+export const format = 2
 
 export const metaKey = '#meta'
 export const retainedPrefix = 'r'
@@ -170,17 +173,17 @@ export class ImageWriter {
   }
 }
 
-/** @throws CorruptRecordError; only `format` is read when that is not ours */
+/** @throws CorruptRecordError; only `format` is read when that is newer than ours */
 export function readMeta(reader: RecordReader): Meta {
   const itsFormat = reader.varint()
-  if (itsFormat !== format)
+  if (itsFormat > format)
     return { format: itsFormat, replayFrom: 0, nextNumber: 1, wallMs: 0, references: new Map<Lsn, number>() }
   const replayFrom = reader.varint()
   const nextNumber = reader.varint()
   const wallMs = reader.f64()
   const references = new Map<Lsn, number>()
   for (let left = reader.varint(); left > 0; left--) references.set(reader.varint(), reader.varint())
-  return { format, replayFrom, nextNumber, wallMs, references }
+  return { format: itsFormat, replayFrom, nextNumber, wallMs, references }
 }
 
 /** @throws CorruptRecordError */

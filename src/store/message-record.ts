@@ -1,4 +1,5 @@
 import { Message } from '../mqtt/message.ts'
+import type { Stamp } from '../mqtt/stamp.ts'
 import type { QoS, Topic, TopicTable } from '../mqtt/topic.ts'
 import { copyBytes } from '../mqtt/bytes.ts'
 import { publisherOf, recipientFlags } from './records.ts'
@@ -6,7 +7,8 @@ import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts
 
 // A message as it stands in the log, and (its body alone) retained in the index:
 //
-//   body        flags u8 · bytes that it counts varint · topic · [expiry f64] · [properties] · [publisher] · payload
+//   body        flags u8 · bytes that it counts varint · topic · [expiry f64] · [properties] · [publisher] · [stamp] · payload
+//   stamp       ms varint · count * 2 + (has a deadline) varint · node · [deadline ms varint]         from format 2 on
 //   recipients  blocks of 64: ( session: zigzag varint from the one before, from 0 at the start of a block · flags u8
 //               · seq u16 · [seq >> 16 varint] · [ids] · [filter] )…
 //   trailer     [where blocks 1 … n begin u32 · n u32] · [publishing session f64 · packet id u16] · flags u8
@@ -15,7 +17,7 @@ import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts
 // bits: the next above what the queue had is meant, and what is missing in between shows what damage took. Blocks are for
 // one of ten thousand recipients, who wants its copy and nobody else's.
 
-const Body = { qos: 3, retain: 4, expires: 8, properties: 16, publisher: 32 } as const
+const Body = { qos: 3, retain: 4, expires: 8, properties: 16, publisher: 32, stamp: 64 } as const
 const Recipient = { ids: 1, filter: 2, wide: 32 } as const
 const Trailer = { retains: 1, publisher: 2, blocks: 4 } as const
 const blockRecipients = 64
@@ -25,19 +27,38 @@ export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: 
   const { properties, expiresAtMs } = message
   const expires = expiresAtMs !== Infinity
   const publisher = message.retain ? publisherOf(message) : undefined
+  const stamp = message.retain ? message.stamp : undefined
   writer.u8(
     message.qos |
       (message.retain ? Body.retain : 0) |
       (expires ? Body.expires : 0) |
       (properties ? Body.properties : 0) |
-      (publisher === undefined ? 0 : Body.publisher),
+      (publisher === undefined ? 0 : Body.publisher) |
+      (stamp === undefined ? 0 : Body.stamp),
   )
   writer.varint(message.bytes)
   writer.block(message.topic.bytes, 0, message.topic.bytes.length)
   if (expires) writer.f64(expiresAtMs + wallOffsetMs)
   if (properties) writer.block(properties, 0, properties.length)
   if (publisher !== undefined) writer.text(publisher)
+  if (stamp !== undefined) writeStamp(writer, stamp)
   writer.block(message.source, message.payloadStart, message.payloadEnd)
+}
+
+export function writeStamp(writer: RecordWriter, { ms, count, node, deadlineMs }: Stamp): void {
+  const expires = deadlineMs !== Infinity
+  writer.varint(ms)
+  writer.varint(count * 2 + (expires ? 1 : 0))
+  writer.text(node)
+  if (expires) writer.varint(deadlineMs)
+}
+
+/** @throws CorruptRecordError */
+export function readStamp(reader: RecordReader): Stamp {
+  const ms = reader.varint()
+  const count = reader.varint()
+  const node = reader.text()
+  return { ms, count: Math.floor(count / 2), node, deadlineMs: count % 2 === 1 ? reader.varint() : Infinity }
 }
 
 /** Writes the recipients of one message after the other, and then the trailer of its record. */
@@ -130,6 +151,9 @@ export class MessageReader {
   #propertiesEnd = 0
   #publisherStart = -1
   #publisherEnd = 0
+  #stampAt = -1
+  /** Nodes that stamps name: a string each, not one for each stamp. */
+  readonly #nodes = new Map<string, string>()
   #start = 0
   #recipientsEnd = 0
   /** Where the trailer says where blocks begin, and how many do. */
@@ -233,7 +257,21 @@ export class MessageReader {
     const { buffer } = this.#reader
     const properties =
       this.#propertiesStart < 0 ? undefined : buffer.subarray(this.#propertiesStart, this.#propertiesEnd)
-    return this.#message(topics, wallOffsetMs, properties, undefined)
+    return this.#message(topics, this.expiryWallMs - wallOffsetMs, properties, undefined)
+  }
+
+  /** The stamp of a change of what is retained. @throws CorruptRecordError */
+  stamp(): Stamp | undefined {
+    if (this.#stampAt < 0) return undefined
+    const reader = this.#reader
+    const back = reader.at
+    reader.at = this.#stampAt
+    const stamp = readStamp(reader)
+    reader.at = back
+    const node = this.#nodes.get(stamp.node)
+    if (node !== undefined) return { ...stamp, node }
+    this.#nodes.set(stamp.node, stamp.node)
+    return stamp
   }
 
   /** The message as it is retained: in bytes of its own, and it knows its publisher's client id. */
@@ -245,7 +283,12 @@ export class MessageReader {
       this.#publisherStart < 0
         ? undefined
         : { clientId: Buffer.from(buffer.subarray(this.#publisherStart, this.#publisherEnd)).toString('utf8') }
-    return this.#message(topics, wallOffsetMs, properties, publisher).keep()
+    const stamp = this.stamp()
+    // What nodes have in common ends at the same moment on each.
+    const expiryWallMs = stamp === undefined ? this.expiryWallMs : stamp.deadlineMs
+    const message = this.#message(topics, expiryWallMs - wallOffsetMs, properties, publisher).keep()
+    message.stamp = stamp
+    return message
   }
 
   /** Copies the body as it stands. */
@@ -255,13 +298,12 @@ export class MessageReader {
 
   #message(
     topics: TopicTable,
-    wallOffsetMs: number,
+    expiresAtMs: number,
     properties: Uint8Array | undefined,
     publisher: object | undefined,
   ): Message {
     const { qos, retain, payloadStart, payloadEnd } = this
     const source = this.#reader.buffer
-    const expiresAtMs = this.expiryWallMs - wallOffsetMs
     const topic = this.topic(topics)
     return new Message(topic, qos, retain, source, payloadStart, payloadEnd, properties, expiresAtMs, publisher, 5)
   }
@@ -316,9 +358,20 @@ export class MessageReader {
     this.#propertiesEnd = reader.at
     this.#publisherStart = flags & Body.publisher ? this.#skipBlock() : -1
     this.#publisherEnd = reader.at
+    this.#stampAt = flags & Body.stamp ? this.#skipStamp() : -1
     this.payloadStart = this.#skipBlock()
     this.payloadEnd = reader.at
     this.session = this.#inBlock = 0
+  }
+
+  #skipStamp(): number {
+    const reader = this.#reader
+    const start = reader.at
+    reader.varint()
+    const expires = reader.varint() % 2 === 1
+    this.#skipBlock()
+    if (expires) reader.varint()
+    return start
   }
 
   /** Steps over a block without making a view of it; gives where its content begins. */

@@ -84,6 +84,7 @@ export interface RecoveredSession extends Omit<SessionHead, 'online'> {
 
 export interface Recovered {
   readonly sessions: readonly RecoveredSession[]
+  /** With those that clear their topic: empty, and stamped. */
   readonly retained: readonly Message[]
 }
 
@@ -91,6 +92,7 @@ export interface Recovered {
 export interface StateSource {
   /** Undefined when the session has ended. */
   session(number: number): SessionState | undefined
+  /** Empty where the topic was cleared and a stamp must say since when. */
   retained(topic: string): Message | undefined
   /** Message `seq` stands at another place from now on. Nothing happens if it has come to its end. */
   moved(session: number, seq: number, lsn: Lsn): void

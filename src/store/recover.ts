@@ -50,7 +50,8 @@ export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened
   for (const ended of restore.ended) tracks.soil(ended)
   tracks.dirtyTopics = restore.dirtyTopics
   restore.losses.report()
-  return { log, restore, tracks, recovered: { sessions, retained: [...restore.retained.values()] } }
+  const { retained, tombstones } = restore
+  return { log, restore, tracks, recovered: { sessions, retained: [...retained.values(), ...tombstones.values()] } }
 }
 
 /** Is there a file for an lsn? */

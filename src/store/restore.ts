@@ -71,6 +71,8 @@ const none: ReadonlySet<number> = new Set<number>()
 export class Restore implements LogVisitor {
   readonly sessions = new Map<number, Restored>()
   readonly retained = new Map<string, Message>()
+  /** What was cleared, and since when, for the other nodes of a cluster. */
+  readonly tombstones = new Map<string, Message>()
   /** Topics whose retained message the index does not have as it is now. */
   readonly dirtyTopics = new Set<string>()
   readonly retainedKeys = new RetainedKeys()
@@ -143,8 +145,8 @@ export class Restore implements LogVisitor {
   }
 
   #loadMeta(meta: Meta): void {
-    if (meta.format !== format)
-      throw new StoreFormatError(`the store has format ${meta.format}, and this version reads format ${format}`)
+    if (meta.format > format)
+      throw new StoreFormatError(`the store has format ${meta.format}, and this version reads up to ${format}`)
     this.replayFrom = meta.replayFrom
     this.floor = Math.max(this.floor, meta.replayFrom)
     this.nextNumber = Math.max(this.nextNumber, meta.nextNumber)
@@ -184,7 +186,7 @@ export class Restore implements LogVisitor {
     const message = this.#message.overBody(value, 0, value.length).retained(this.#topics, this.#wallOffsetMs)
     const { name } = message.topic
     if (key.startsWith(longRetainedPrefix)) this.retainedKeys.known(key, name)
-    this.retained.set(name, message)
+    this.#keep(name, message)
   }
 
   #apply(lsn: Lsn, type: number, bytes: Uint8Array, start: number, end: number): void {
@@ -257,9 +259,15 @@ export class Restore implements LogVisitor {
 
   #retain(message: MessageReader): void {
     const { name } = message.topic(this.#topics)
-    if (message.payloadStart === message.payloadEnd) this.retained.delete(name)
-    else this.retained.set(name, message.retained(this.#topics, this.#wallOffsetMs))
+    this.#keep(name, message.retained(this.#topics, this.#wallOffsetMs))
     this.dirtyTopics.add(name)
+  }
+
+  #keep(name: string, message: Message): void {
+    this.retained.delete(name)
+    this.tombstones.delete(name)
+    if (message.payloadLength > 0) this.retained.set(name, message)
+    else if (message.stamp !== undefined) this.tombstones.set(name, message)
   }
 
   #moved(lsn: Lsn, bytes: Uint8Array, start: number, end: number): void {

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseFilter, type Topic, type TopicFilter, TopicTable } from '../../src/mqtt/topic.ts'
+import type { Stamp } from '../../src/mqtt/stamp.ts'
 import { RetainedStore } from '../../src/retain/retained.ts'
 import { filters, naiveMatches, topicNames } from '../routing/naive.ts'
 
@@ -8,9 +9,13 @@ interface Fake {
   readonly topic: Topic
   readonly bytes: number
   readonly expiresAtMs: number
+  readonly payloadLength: number
+  readonly stamp: Stamp | undefined
 }
 const table = new TopicTable()
-const fake = (name: string, bytes = 1, expiresAtMs = Infinity): Fake => ({
+const fake = (name: string, bytes = 1, expiresAtMs = Infinity, stamp?: Stamp, payloadLength = 1): Fake => ({
+  payloadLength,
+  stamp,
   topic: table.named(name),
   bytes,
   expiresAtMs,

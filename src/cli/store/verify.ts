@@ -1,5 +1,4 @@
 import { audit } from '../../store/audit.ts'
-import { format } from '../../store/image.ts'
 import type { Io } from '../io.ts'
 import { inert } from '../terminal.ts'
 import { damageText, type PlainDamage, plainDamage } from './damages.ts'
@@ -40,7 +39,7 @@ export async function verify(directory: string, json: boolean, io: Io): Promise<
     return {
       directory: path,
       lastHeardOf: timeOf(store.wallMs),
-      format,
+      format: folder.format,
       storeId: folder.storeId,
       log: {
         segments: segments.length,
@@ -67,7 +66,7 @@ function asJson({ log, ...report }: Report, sound: boolean): string {
 }
 
 function asText(
-  { directory, storeId, log, index, sessions, queued, retained, ...rest }: Report,
+  { directory, format, storeId, log, index, sessions, queued, retained, ...rest }: Report,
   sound: boolean,
 ): string {
   const { lastHeardOf, quarantine, damage } = rest

@@ -1,0 +1,69 @@
+import { Message } from '../mqtt/message.ts'
+import type { Stamp } from '../mqtt/stamp.ts'
+import type { Topic } from '../mqtt/topic.ts'
+import { ExpiryHeap, type Heaped } from './expiry.ts'
+import { Ordered, type Place } from './ordered.ts'
+
+/** Says that a topic was cleared, and when. */
+export class Tombstone implements Heaped {
+  heapAt = -1
+  /** For who collects them: when it came, and since when it is no longer told, in a count of its own. 0: not yet. */
+  cameAt = 0
+  retiredAt = 0
+
+  constructor(
+    readonly name: string,
+    readonly stamp: Stamp,
+  ) {}
+}
+
+/** The empty message that clears a topic: as it came, or as it is written down. Without a stamp it leaves no tombstone. */
+export function clearing(topic: Topic, stamp: Stamp | undefined): Message {
+  const message = new Message(topic, 0, true, nothing, 0, 0, undefined, Infinity, undefined, 5)
+  message.stamp = stamp
+  return message.keep()
+}
+
+const nothing = new Uint8Array(0)
+
+/** At most one for each topic, ordered by name; and it is known which is the oldest. */
+export class Tombstones {
+  readonly #all = new Ordered<Tombstone>()
+  readonly #byAge = new ExpiryHeap<Tombstone>()
+
+  get size(): number {
+    return this.#all.size
+  }
+
+  find(name: string): Tombstone | undefined {
+    return this.#all.find(name)
+  }
+
+  all(): Iterable<Tombstone> {
+    return this.#all.all()
+  }
+
+  oldest(): Tombstone | undefined {
+    return this.#byAge.expired(Infinity)
+  }
+
+  add(tombstone: Tombstone): void {
+    this.#all.insert(tombstone)
+    this.#byAge.add(tombstone, tombstone.stamp.ms)
+  }
+
+  remove(tombstone: Tombstone): void {
+    this.#all.remove(tombstone)
+    this.#byAge.remove(tombstone)
+  }
+
+  /** Up to `most` of them, behind `name`. */
+  behind(name: string, most: number): Tombstone[] {
+    const some: Tombstone[] = []
+    const place: Place = { version: -1, leaf: 0, index: 0 }
+    let next = this.#all.seek(place, name)
+    if (next?.name === name) next = this.#all.after(place, name)
+    for (; next !== undefined && some.length < most; next = this.#all.after(place, next.name)) some.push(next)
+    return some
+  }
+}
