@@ -2,7 +2,7 @@ import { Writable, type Readable } from 'node:stream'
 
 /** What a command may touch of the process, so that a test can stand in for it. */
 export interface Io {
-  readonly stdin: Readable
+  readonly stdin: Readable & { readonly isTTY?: boolean | undefined }
   /** Data. */
   readonly stdout: Screen
   /** Notes, progress and complaints. */
@@ -26,6 +26,7 @@ export const Exit = {
   config: 3,
   /** The data directory cannot be used; its message tells it from `config`, for both are for a person to put right. */
   data: 3,
+  notFound: 4,
   /** The broker answered, and the answer was no. */
   refused: 5,
   timeout: 27,

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problem.ts'
 import { version } from '../version.ts'
 import { benchCommand } from './bench/command.ts'
+import { clusterCommand } from './cluster.ts'
 import { CliError, Exit, note, type Io } from './io.ts'
 import { pubCommand } from './pub.ts'
 import { startCommand } from './start.ts'
@@ -31,6 +32,7 @@ function program(io: Io): Command {
     .addCommand(startCommand(io))
     .addCommand(pubCommand(io))
     .addCommand(subCommand(io))
+    .addCommand(clusterCommand(io))
     .addCommand(storeCommand(io))
     .addCommand(benchCommand(io))
     .addCommand(versionCommand(io))

@@ -1,0 +1,55 @@
+import type { Command } from 'commander'
+import type { ClusterStatus } from '../../admin/control.ts'
+import type { NodeStatus } from '../../cluster/cluster.ts'
+import type { Io } from '../io.ts'
+import { bytesText, countText, many } from '../store/text.ts'
+import { inert } from '../terminal.ts'
+import { AdminClient, adminCommand, type AdminFlags } from './admin-client.ts'
+import { type Column, rowsText, type ShowFlags } from './show.ts'
+
+/** `godwit cluster status`: who is there, and what waits for whom. */
+export function statusCommand(io: Io): Command {
+  return adminCommand('status', 'show the nodes as one of them sees them, and what waits for each')
+    .option('--json', 'as JSON')
+    .option('--no-headers', 'without the names of the columns')
+    .action(async (flags: AdminFlags & ShowFlags) => {
+      const status = await new AdminClient(flags, io.env).get<ClusterStatus>('/v1/cluster')
+      if (flags.json) return void io.stdout.write(`${JSON.stringify(status)}\n`)
+      if (io.stdout.isTTY) io.stdout.write(summary(status))
+      io.stdout.write(rowsText(status.nodes, columns, flags, io))
+    })
+}
+
+function summary({ clusterId, state, clients, sessions }: ClusterStatus): string {
+  const who = clusterId === undefined ? 'a node alone' : `cluster ${inert(clusterId)}`
+  return `${who}, ${inert(state)}; here ${many(clients, 'client')}, ${many(sessions, 'session')}\n\n`
+}
+
+const columns: readonly Column<NodeStatus>[] = [
+  { head: 'NODE', plain: ({ node }) => node },
+  { head: 'STATE', plain: ({ state }) => state },
+  { head: 'ADDRESS', plain: ({ address }) => address },
+  { head: 'INCARNATION', plain: ({ incarnation }) => incarnation, right: true },
+  // The wire version.
+  { head: 'LINK', plain: ({ version }) => version, shown: ({ version }) => (version === 0 ? '-' : `v${version}`) },
+  {
+    head: 'WAITING',
+    plain: ({ queueMessages }) => queueMessages,
+    shown: ({ queueMessages }) => countText(queueMessages),
+    right: true,
+  },
+  {
+    head: 'BYTES',
+    plain: ({ queueBytes }) => queueBytes,
+    shown: ({ queueBytes }) => bytesText(queueBytes),
+    right: true,
+  },
+  { head: 'HANDOFF', plain: ({ handoff }) => handoff, shown: ({ handoff }) => (handoff ? 'yes' : 'no') },
+  {
+    head: 'DROPPED',
+    plain: ({ droppedQos0 }) => droppedQos0,
+    shown: ({ droppedQos0 }) => countText(droppedQos0),
+    right: true,
+  },
+  { head: 'REFUSED', plain: ({ refused }) => refused, shown: ({ refused }) => countText(refused), right: true },
+]
