@@ -42,7 +42,7 @@ class Transcript {
 export interface Given {
   /** Text or bytes of stdin; left open if there are none. */
   readonly input?: string | Buffer
-  /** Are stdout and stderr terminals? */
+  /** Are stdin, stdout and stderr terminals? */
   readonly terminal?: boolean
   readonly env?: Record<string, string>
 }
@@ -63,7 +63,7 @@ export class Godwit {
     this.err = new Transcript(terminal)
     if (input !== undefined) this.stdin.end(input)
     const io: Io = {
-      stdin: this.stdin,
+      stdin: Object.assign(this.stdin, { isTTY: terminal }),
       stdout: this.out.screen,
       stderr: this.err.screen,
       // In memory, unless a test says otherwise: it leaves no folder behind.
