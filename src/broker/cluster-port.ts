@@ -89,11 +89,13 @@ export interface Cluster {
 
   /**
    * A retained message is about to be set or, by an empty one, cleared: stamps `message` if it comes from here (one that
-   * another node stamped says so in its `stamp`), and gives what is to be kept of it. Undefined: nothing, as a newer one is
-   * known. What is not kept for want of room loses its stamp.
+   * another node stamped says so in its `stamp`). False: leave it, for a newer change of this topic is known. What is not
+   * kept for want of room loses its stamp.
    */
-  retains(message: Message): Message | undefined
+  retains(message: Message): boolean
 
+  /** A message is published here: names it on all nodes. */
+  number(message: Message): void
   /** Why a message for other nodes can be taken by nobody; undefined: it can. Asked before anybody gets it. */
   refusal(message: Message, durability: Durability, local: Match<Session>): string | undefined
   /**

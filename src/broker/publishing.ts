@@ -243,6 +243,7 @@ export class Publishing {
   #route(message: Message, publisher: Session | undefined, packetId: number, durability: Durability): Lsn {
     const { tree, ledger, store, cluster } = this.#parts
     ledger.published++
+    if (this.#clustered) cluster.number(message)
     const kept = (message.lasting = this.#stores && durability !== 'memory')
     const retains = message.retain && this.#retain(message, publisher)
     const match = tree.match(message.topic)
@@ -280,11 +281,10 @@ export class Publishing {
   /** False when it is not retained, as there is no room, or a newer one from another node. */
   #retain(message: Message, publisher: Session | undefined): boolean {
     const { retained, ledger, cluster } = this.#parts
-    const kept = this.#clustered ? cluster.retains(message) : message
-    if (kept === undefined) return false
+    if (this.#clustered && !cluster.retains(message)) return false
     // An empty payload clears, and is never kept itself [MQTT-3.3.1-6, -7].
     if (message.payloadLength === 0) return retained.clear(message.topic, message.stamp)
-    if (retained.set(kept.keep())) return true
+    if (retained.set(message.keep())) return true
     message.stamp = undefined
     ledger.notRetained++
     ledger.listener?.('retained-full', publisher?.clientId ?? '', message)

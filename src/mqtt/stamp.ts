@@ -9,8 +9,6 @@ export interface Stamp {
   readonly count: number
   /** Orders what several did. */
   readonly node: string
-  /** Unix milliseconds at which the message expires, the same on every node; Infinity: never. */
-  readonly deadlineMs: number
 }
 
 export function isNewer(stamp: Stamp, than: Stamp | undefined): boolean {

@@ -139,13 +139,7 @@ export class RetainedStore<M extends Retainable> {
     if (kept !== undefined) this.#remove(kept)
     if (this.#tombstones.size > 0) this.unbury(name)
     if (stamp === undefined) return kept !== undefined
-    const tombstone = new Tombstone(name, stamp)
-    this.#tombstones.add(tombstone)
-    this.#watcher?.came(name, stamp, tombstone)
-    if (this.#tombstones.size > this.#mostTombstones) {
-      this.droppedTombstones++
-      this.unbury(this.#tombstones.oldest()!.name)
-    }
+    this.#bury(new Tombstone(name, stamp, false))
     return true
   }
 
@@ -200,7 +194,7 @@ export class RetainedStore<M extends Retainable> {
     for (let removed = 0; removed < most; removed++) {
       const kept = this.#expiry.expired(nowMs)
       if (kept === undefined) return removed
-      this.#remove(kept)
+      this.#expired(kept)
     }
     return most
   }
@@ -215,7 +209,7 @@ export class RetainedStore<M extends Retainable> {
       if (!scan.matches(name)) {
         if (++misses % missesBeforeLeap === 0) leap = scan.leap(name)
         if (leap === undefined) return
-      } else if (message.expiresAtMs <= nowMs) this.#remove(kept)
+      } else if (message.expiresAtMs <= nowMs) this.#expired(kept)
       else if (kept.serial <= lastSet) {
         misses = 0
         passed = 0
@@ -236,6 +230,21 @@ export class RetainedStore<M extends Retainable> {
 
   #went(name: string, stamp: Stamp | undefined): void {
     if (stamp !== undefined) this.#watcher?.went(name, stamp, undefined)
+  }
+
+  /** In a cluster an older message, which this one had replaced, may be somewhere still: it must not come back. */
+  #expired(kept: Kept<M>): void {
+    this.#remove(kept)
+    const { name, message } = kept
+    if (this.#watcher && message.stamp !== undefined) this.#bury(new Tombstone(name, message.stamp, true))
+  }
+
+  #bury(tombstone: Tombstone): void {
+    this.#tombstones.add(tombstone)
+    this.#watcher?.came(tombstone.name, tombstone.stamp, tombstone)
+    if (this.#tombstones.size <= this.#mostTombstones) return
+    this.droppedTombstones++
+    this.unbury(this.#tombstones.oldest()!.name)
   }
 
   #remove(kept: Kept<M>): void {

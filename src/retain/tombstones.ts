@@ -4,7 +4,7 @@ import type { Topic } from '../mqtt/topic.ts'
 import { ExpiryHeap, type Heaped } from './expiry.ts'
 import { Ordered, type Place } from './ordered.ts'
 
-/** Says that a topic was cleared, and when. */
+/** Says that the message of a topic was cleared, or has expired, and what its stamp was. */
 export class Tombstone implements Heaped {
   heapAt = -1
   /** For who collects them: when it came, and since when it is no longer told, in a count of its own. 0: not yet. */
@@ -14,6 +14,7 @@ export class Tombstone implements Heaped {
   constructor(
     readonly name: string,
     readonly stamp: Stamp,
+    readonly expired: boolean,
   ) {}
 }
 

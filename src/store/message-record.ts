@@ -7,8 +7,10 @@ import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts
 
 // A message as it stands in the log, and (its body alone) retained in the index:
 //
-//   body        flags u8 · bytes that it counts varint · topic · [expiry f64] · [properties] · [publisher] · [stamp] · payload
-//   stamp       ms varint · count * 2 + (has a deadline) varint · node · [deadline ms varint]         from format 2 on
+//   body        flags u8 · bytes that it counts varint · topic · [expiry f64] · [properties] · [publisher] · [stamp]
+//               · [origin] · payload
+//   stamp       ms varint · count varint · node         from format 2 on
+//   origin      node ('': this one) · serial varint                                                         from format 2 on
 //   recipients  blocks of 64: ( session: zigzag varint from the one before, from 0 at the start of a block · flags u8
 //               · seq u16 · [seq >> 16 varint] · [ids] · [filter] )…
 //   trailer     [where blocks 1 … n begin u32 · n u32] · [publishing session f64 · packet id u16] · flags u8
@@ -17,7 +19,7 @@ import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts
 // bits: the next above what the queue had is meant, and what is missing in between shows what damage took. Blocks are for
 // one of ten thousand recipients, who wants its copy and nobody else's.
 
-const Body = { qos: 3, retain: 4, expires: 8, properties: 16, publisher: 32, stamp: 64 } as const
+const Body = { qos: 3, retain: 4, expires: 8, properties: 16, publisher: 32, stamp: 64, origin: 128 } as const
 const Recipient = { ids: 1, filter: 2, wide: 32 } as const
 const Trailer = { retains: 1, publisher: 2, blocks: 4 } as const
 const blockRecipients = 64
@@ -34,7 +36,8 @@ export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: 
       (expires ? Body.expires : 0) |
       (properties ? Body.properties : 0) |
       (publisher === undefined ? 0 : Body.publisher) |
-      (stamp === undefined ? 0 : Body.stamp),
+      (stamp === undefined ? 0 : Body.stamp) |
+      (message.serial === 0 ? 0 : Body.origin),
   )
   writer.varint(message.bytes)
   writer.block(message.topic.bytes, 0, message.topic.bytes.length)
@@ -42,23 +45,22 @@ export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: 
   if (properties) writer.block(properties, 0, properties.length)
   if (publisher !== undefined) writer.text(publisher)
   if (stamp !== undefined) writeStamp(writer, stamp)
+  if (message.serial !== 0) {
+    writer.text(message.origin ?? '')
+    writer.varint(message.serial)
+  }
   writer.block(message.source, message.payloadStart, message.payloadEnd)
 }
 
-export function writeStamp(writer: RecordWriter, { ms, count, node, deadlineMs }: Stamp): void {
-  const expires = deadlineMs !== Infinity
+export function writeStamp(writer: RecordWriter, { ms, count, node }: Stamp): void {
   writer.varint(ms)
-  writer.varint(count * 2 + (expires ? 1 : 0))
+  writer.varint(count)
   writer.text(node)
-  if (expires) writer.varint(deadlineMs)
 }
 
 /** @throws CorruptRecordError */
 export function readStamp(reader: RecordReader): Stamp {
-  const ms = reader.varint()
-  const count = reader.varint()
-  const node = reader.text()
-  return { ms, count: Math.floor(count / 2), node, deadlineMs: count % 2 === 1 ? reader.varint() : Infinity }
+  return { ms: reader.varint(), count: reader.varint(), node: reader.text() }
 }
 
 /** Writes the recipients of one message after the other, and then the trailer of its record. */
@@ -152,6 +154,7 @@ export class MessageReader {
   #publisherStart = -1
   #publisherEnd = 0
   #stampAt = -1
+  #originAt = -1
   /** Nodes that stamps name: a string each, not one for each stamp. */
   readonly #nodes = new Map<string, string>()
   #start = 0
@@ -257,7 +260,10 @@ export class MessageReader {
     const { buffer } = this.#reader
     const properties =
       this.#propertiesStart < 0 ? undefined : buffer.subarray(this.#propertiesStart, this.#propertiesEnd)
-    return this.#message(topics, this.expiryWallMs - wallOffsetMs, properties, undefined)
+    const message = this.#message(topics, wallOffsetMs, properties, undefined)
+    message.stamp = this.stamp()
+    if (this.#originAt >= 0) this.#readOrigin(message)
+    return message
   }
 
   /** The stamp of a change of what is retained. @throws CorruptRecordError */
@@ -268,10 +274,7 @@ export class MessageReader {
     reader.at = this.#stampAt
     const stamp = readStamp(reader)
     reader.at = back
-    const node = this.#nodes.get(stamp.node)
-    if (node !== undefined) return { ...stamp, node }
-    this.#nodes.set(stamp.node, stamp.node)
-    return stamp
+    return { ...stamp, node: this.#nodeOf(stamp.node) }
   }
 
   /** The message as it is retained: in bytes of its own, and it knows its publisher's client id. */
@@ -283,11 +286,8 @@ export class MessageReader {
       this.#publisherStart < 0
         ? undefined
         : { clientId: Buffer.from(buffer.subarray(this.#publisherStart, this.#publisherEnd)).toString('utf8') }
-    const stamp = this.stamp()
-    // What nodes have in common ends at the same moment on each.
-    const expiryWallMs = stamp === undefined ? this.expiryWallMs : stamp.deadlineMs
-    const message = this.#message(topics, expiryWallMs - wallOffsetMs, properties, publisher).keep()
-    message.stamp = stamp
+    const message = this.#message(topics, wallOffsetMs, properties, publisher).keep()
+    message.stamp = this.stamp()
     return message
   }
 
@@ -298,12 +298,13 @@ export class MessageReader {
 
   #message(
     topics: TopicTable,
-    expiresAtMs: number,
+    wallOffsetMs: number,
     properties: Uint8Array | undefined,
     publisher: object | undefined,
   ): Message {
     const { qos, retain, payloadStart, payloadEnd } = this
     const source = this.#reader.buffer
+    const expiresAtMs = this.expiryWallMs - wallOffsetMs
     const topic = this.topic(topics)
     return new Message(topic, qos, retain, source, payloadStart, payloadEnd, properties, expiresAtMs, publisher, 5)
   }
@@ -359,18 +360,40 @@ export class MessageReader {
     this.#publisherStart = flags & Body.publisher ? this.#skipBlock() : -1
     this.#publisherEnd = reader.at
     this.#stampAt = flags & Body.stamp ? this.#skipStamp() : -1
+    this.#originAt = flags & Body.origin ? this.#skipOrigin() : -1
     this.payloadStart = this.#skipBlock()
     this.payloadEnd = reader.at
     this.session = this.#inBlock = 0
+  }
+
+  #readOrigin(message: Message): void {
+    const reader = this.#reader
+    const back = reader.at
+    reader.at = this.#originAt
+    const node = reader.text()
+    if (node !== '') message.origin = this.#nodeOf(node)
+    message.serial = reader.varint()
+    reader.at = back
+  }
+
+  #nodeOf(name: string): string {
+    const node = this.#nodes.get(name)
+    if (node === undefined) this.#nodes.set(name, name)
+    return node ?? name
+  }
+
+  #skipOrigin(): number {
+    const start = this.#skipBlock()
+    this.#reader.varint()
+    return start
   }
 
   #skipStamp(): number {
     const reader = this.#reader
     const start = reader.at
     reader.varint()
-    const expires = reader.varint() % 2 === 1
-    this.#skipBlock()
-    if (expires) reader.varint()
+    reader.varint()
+    reader.bytes(reader.varint())
     return start
   }
 
