@@ -1,4 +1,3 @@
-import type { Connection } from '../mqtt/connection.ts'
 import type { Session } from './session.ts'
 import type { Timed, TimingWheel } from './wheel.ts'
 
@@ -7,13 +6,18 @@ const patienceMs = 1000
 /** One that was too slow slows nobody for so long. */
 const distrustMs = 30_000
 
+/** Who published a message, as far as it can be slowed: a session, or another node. */
+export interface Publisher {
+  readonly connection: { hold(): void; release(): void } | undefined
+}
+
 /** A subscriber without room, and the publishers that wait for it. */
 class Episode implements Timed {
   dueMs = Infinity
   tick = -1
   /** It has had its time: from now on what finds no room is dropped. */
   over = false
-  readonly #waiting: Connection<Session>[] = []
+  readonly #waiting: { hold(): void; release(): void }[] = []
   readonly #ended: (episode: Episode) => void
 
   constructor(ended: (episode: Episode) => void) {
@@ -24,7 +28,7 @@ class Episode implements Timed {
     this.#ended(this)
   }
 
-  hold(publisher: Connection<Session>): void {
+  hold(publisher: { hold(): void; release(): void }): void {
     publisher.hold()
     this.#waiting.push(publisher)
   }
@@ -53,7 +57,7 @@ export class Backpressure {
   }
 
   /** `full` has no room for a message of `publisher`. True when the publisher waits now, so that the message is taken. */
-  slow(full: Session, publisher: Session | undefined): boolean {
+  slow(full: Session, publisher: Publisher | undefined): boolean {
     const connection = publisher?.connection
     // One that waits for itself would wait for ever.
     if (connection === undefined || publisher === full || full.connection === undefined) return false

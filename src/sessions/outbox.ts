@@ -13,6 +13,7 @@ export interface Outlet {
     dup: boolean,
     packetId: number,
     subscriptionIds: readonly number[] | undefined,
+    shared?: string,
   ): boolean
   pubrel(packetId: number): void
   readonly congested: boolean
@@ -21,6 +22,8 @@ export interface Outlet {
 /** How a copy goes out; the router's `Delivery` fits. */
 export interface Terms {
   readonly subscriptionIds: readonly number[] | undefined
+  /** Where it is more than the group of a delivery: what the store keeps in place of that group's name. */
+  readonly shared?: string | undefined
 }
 
 /** What happens to a message for a queue that has no room. `reject`: its publisher is told before anybody gets it. */
@@ -56,7 +59,8 @@ export interface OutboxOwner {
 /** What became of a push: it is not for the store, it was refused, or (0 and above) its sequence number for the store. */
 export const Pushed = { kept: -1, refused: -2 } as const
 
-const { stateBits, gone, waiting, sent, released, qos2, retain: retainBit, shared, bytesShift, mostBytes } = Entry
+const { stateBits, gone, waiting, sent, released, qos2, retain: retainBit, shared: sharedBit } = Entry
+const { bytesShift, mostBytes } = Entry
 
 /** Packet ids that can be out at once; one less than the ids there are, so that none is ever used twice. */
 const maximumSpan = 65_534
@@ -219,7 +223,7 @@ export class Outbox implements QueueView {
     outlet: Outlet | undefined,
     overfill = false,
   ): number {
-    const flags = (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? shared : 0)
+    const flags = (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? sharedBit : 0)
     const stored = this.keepsSent && message.lasting
     if (
       outlet !== undefined &&
@@ -303,7 +307,7 @@ export class Outbox implements QueueView {
         break
       }
       const message = copy?.message ?? this.#messages![slot]!
-      const subscriptionIds = copy ? copy.subscriptionIds : this.#terms![slot]!.subscriptionIds
+      const { subscriptionIds, shared } = copy ?? this.#terms![slot]!
       this.#cursor++
       // What has been sent once is owed, even when it expires [MQTT-4.3.3-7].
       if (state === waiting) {
@@ -316,14 +320,15 @@ export class Outbox implements QueueView {
       }
       const seq = this.#head + offset
       const dup = state === sent || seq < this.#perhapsSent
-      if (!outlet.send(message, entry & qos2 ? 2 : 1, (entry & retainBit) !== 0, dup, idOf(seq), subscriptionIds)) {
+      const qos = entry & qos2 ? 2 : 1
+      if (!outlet.send(message, qos, (entry & retainBit) !== 0, dup, idOf(seq), subscriptionIds, shared)) {
         this.#context.ledger.lose('too-large', this.#owner.clientId, message)
         this.#free(slot, offset)
         continue
       }
       this.#entries[slot] = (entry & ~stateBits) | sent
       this.#unacked++
-      if (!this.keepsSent && !(entry & shared)) this.#forget(slot)
+      if (!this.keepsSent && !(entry & sharedBit)) this.#forget(slot)
     }
     this.#trim()
     return missing
@@ -411,6 +416,41 @@ export class Outbox implements QueueView {
     return true
   }
 
+  /** A receiver that takes messages in order has everything up to `seq`, of either QoS. */
+  arrived(seq: number): void {
+    while (this.#length > 0 && this.#head <= seq) {
+      if (this.#state(0) === waiting) this.#waiting--
+      this.#end(0, 0)
+    }
+  }
+
+  /** Message `seq`, when it is held in memory. */
+  heldAt(seq: number): { readonly message: Message; readonly terms: Terms } | undefined {
+    const offset = seq - this.#head
+    const slot = this.#slot(offset)
+    const message = offset >= 0 && offset < this.#length ? this.#messages?.[slot] : undefined
+    return message && { message, terms: this.#terms![slot]! }
+  }
+
+  /** What was held in memory is the store's from now on: it is in the record that is being written. */
+  giveToStore(seq: number): void {
+    const slot = this.#slot(seq - this.#head)
+    ;(this.#lsns ??= new Float64Array(this.#entries.length))[slot] = this.#context.store.next
+    this.#messages![slot] = this.#terms![slot] = undefined
+  }
+
+  /** Message `seq` comes to its end here, whether it was sent or not. */
+  drop(seq: number, loss: Loss): void {
+    const offset = seq - this.#head
+    if (offset < 0 || offset >= this.#length || this.#state(offset) === gone) return
+    if (this.#state(offset) === waiting) this.#waiting--
+    else if (offset < this.#cursor) this.#unacked--
+    const slot = this.#slot(offset)
+    this.#context.ledger.lose(loss, this.#owner.clientId, this.#messages?.[slot])
+    this.#free(slot, offset)
+    this.#trim()
+  }
+
   /**
    * Ends everything: the session is over. What another client could still take is handed to `move` (never a QoS 2
    * message that has been sent [MQTT-4.8.2-5]), with its terms or, if it was read again, the shared subscription that it
@@ -425,7 +465,7 @@ export class Outbox implements QueueView {
       if (state === gone) continue
       const lsn = this.#lsns?.[slot] ?? 0
       const movable = state === waiting || (entry & (stateBits | qos2)) === sent
-      const again = lsn !== 0 && movable && (entry & shared) !== 0
+      const again = lsn !== 0 && movable && (entry & sharedBit) !== 0
       const copy = again ? store.readNow(lsn, this.#owner.number, this.#head + offset) : undefined
       const message = copy?.message ?? this.#messages?.[slot]
       if (lsn !== 0) store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)

@@ -3,7 +3,7 @@ import type { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import type { Delivery } from '../routing/delivery.ts'
 import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
-import type { Backpressure } from './backpressure.ts'
+import type { Backpressure, Publisher } from './backpressure.ts'
 import { Outbox, type OutboxContext, type OutboxLimits, Pushed, type Terms } from './outbox.ts'
 import type { Timed } from './wheel.ts'
 
@@ -319,7 +319,7 @@ export class Session implements Timed, SessionState {
 
   /** It has no room: does the publisher wait for it? */
   #slows(message: Message): boolean {
-    return this.#context.backpressure.slow(this, message.publisher as Session | undefined)
+    return this.#context.backpressure.slow(this, message.publisher as Publisher | undefined)
   }
 
   #pumpSoon(): void {

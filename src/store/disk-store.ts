@@ -251,8 +251,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     const { log } = this
     if (this.#open === 0) this.#begin(message)
     const track = this.tracks.byNumber.get(session)
-    // Numbers that were never in the log leave a gap: too wide a one could not be told from 16 bits.
-    const wide = track !== undefined && seq - track.next > 0xffff
+    // Numbers that were never in the log leave a gap: too wide a one could not be told from 16 bits, nor one behind it.
+    const wide = track !== undefined && (seq - track.next > 0xffff || seq < track.next)
     this.#recipients.write(this.#writer, session, seq, flags, wide, subscriptionIds, shared)
     log.hold(this.#open)
     if ((flags & Entry.qos2) !== 0) this.#exact = true

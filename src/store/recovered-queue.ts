@@ -50,6 +50,13 @@ export class RecoveredQueue {
     this.#set(seq, entry, lsn, expirySeconds)
   }
 
+  /** A message that was in memory only, when later ones were written already. */
+  fill(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
+    if (!this.#has(seq) || (this.#entries[seq - this.#base]! & Entry.stateBits) !== Entry.gone) return
+    this.#set(seq, entry, lsn, expirySeconds)
+    this.#touch(seq)
+  }
+
   /** The queue begins at `head` from now on. */
   trim(head: number): void {
     if (head > this.head) this.head = head

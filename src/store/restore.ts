@@ -245,7 +245,10 @@ export class Restore implements LogVisitor {
       if (restored === undefined) continue
       const { queue } = restored
       const seq = message.wide ? message.seq : queue.numberOf(message.seq)
-      if (seq < queue.next) continue
+      if (seq < queue.next) {
+        if (message.wide) queue.fill(seq, first | message.flags, lsn, expirySeconds)
+        continue
+      }
       if (restored.damagesSeen < this.losses.damages) {
         restored.damagesSeen = this.losses.damages
         this.losses.gap(restored.head.clientId, seq - queue.next)

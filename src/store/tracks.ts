@@ -90,7 +90,7 @@ export class Tracks {
 
   appended(track: Track, seq: number): void {
     if (seq < track.appendedFrom) track.appendedFrom = seq
-    track.next = seq + 1
+    if (seq >= track.next) track.next = seq + 1
     this.queueChanged(track)
   }
 
