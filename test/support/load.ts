@@ -83,24 +83,22 @@ class Subscriber {
 const calm = { protocolVersion: 5, reconnectPeriod: 200, connectTimeout: 5000, reconnectOnConnackError: true } as const
 
 export class Load {
-  readonly #publishers: readonly Publisher[]
+  #publishers: readonly Publisher[] = []
   readonly #subscribers: readonly Subscriber[]
   #changed: () => void = () => {}
 
-  private constructor(doors: readonly Door[], subscribers: readonly Subscriber[]) {
-    const changed = () => this.#changed()
-    this.#subscribers = subscribers
-    this.#publishers = doors.flatMap(({ name, url }) =>
-      ([1, 2] as const).map((qos) => new Publisher(`pub-${name}-${qos}`, url, qos, changed)),
-    )
+  private constructor(doors: readonly Door[]) {
+    this.#subscribers = doors.map(({ name, url }) => new Subscriber(`sub-${name}`, url, () => this.#changed()))
   }
 
   /** Subscribes everywhere, then begins. */
   static async begin(doors: readonly Door[]): Promise<Load> {
-    let load: Load | undefined
-    const subscribers = doors.map(({ name, url }) => new Subscriber(`sub-${name}`, url, () => load?.#changed()))
-    await Promise.all(subscribers.map(({ client }) => client.subscribeAsync('load/#', { qos: 2 })))
-    return (load = new Load(doors, subscribers))
+    const load = new Load(doors)
+    await Promise.all(load.#subscribers.map(({ client }) => client.subscribeAsync('load/#', { qos: 2 })))
+    load.#publishers = doors.flatMap(({ name, url }) =>
+      ([1, 2] as const).map((qos) => new Publisher(`pub-${name}-${qos}`, url, qos, () => load.#changed())),
+    )
+    return load
   }
 
   get acknowledged(): number {
@@ -110,14 +108,20 @@ export class Load {
   /** Done when so many more have been acknowledged. */
   async more(count: number): Promise<void> {
     const goal = this.acknowledged + count
-    await this.#until(() => this.acknowledged >= goal, () => `${this.acknowledged} of ${goal} acknowledged`)
+    await this.#until(
+      () => this.acknowledged >= goal,
+      () => `${this.acknowledged} of ${goal} acknowledged`,
+    )
   }
 
   /** Ends the load, waits for what is owed, and gives what went wrong: nothing, if every promise was kept. */
   async verdict(): Promise<string[]> {
     await Promise.all(this.#publishers.map((publisher) => publisher.stop()))
     const missing = () => this.#findings(true)
-    await this.#until(() => missing().length === 0, () => missing().join('\n')).catch(() => {})
+    await this.#until(
+      () => missing().length === 0,
+      () => missing().join('\n'),
+    ).catch(() => {})
     const findings = [...missing(), ...this.#findings(false)]
     await Promise.all(this.#subscribers.map(({ client }) => client.endAsync()))
     return findings
@@ -137,10 +141,12 @@ export class Load {
         const who = `${id} to ${subscriber.id}`
         if (missing) {
           const lost = acknowledged.filter((sequence) => !once.has(sequence))
-          if (lost.length > 0) findings.push(`${who}: ${lost.length} of ${acknowledged.length} missing, first ${lost[0]}`)
+          if (lost.length > 0)
+            findings.push(`${who}: ${lost.length} of ${acknowledged.length} missing, first ${lost[0]}`)
           continue
         }
-        if (qos === 2 && received.length > once.size) findings.push(`${who}: ${received.length - once.size} came twice with QoS 2`)
+        if (qos === 2 && received.length > once.size)
+          findings.push(`${who}: ${received.length - once.size} came twice with QoS 2`)
         const first = [...once]
         const late = first.findIndex((sequence, at) => at > 0 && sequence < first[at - 1]!)
         if (late > 0) findings.push(`${who}: ${first[late]} came behind ${first[late - 1]}`)
