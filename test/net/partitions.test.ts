@@ -9,8 +9,8 @@ import { Network } from './network.ts'
 interface Trouble {
   readonly name: string
   /** It begins, and later ends. */
-  begin(network: Network): void
-  end(network: Network): void
+  readonly begin: (network: Network) => void
+  readonly end: (network: Network) => void
 }
 
 const troubles: readonly Trouble[] = [
