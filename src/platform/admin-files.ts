@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { FolderLock, LockedError } from './lock.ts'
 
 // How somebody on this machine finds a running node and proves that they may tell it what to do: two files in its data folder.
 //
@@ -61,8 +62,17 @@ export function announceAdmin(data: string, url: string): () => void {
   return () => rmSync(file, { force: true })
 }
 
-/** Where the node of a data folder says that its admin listener is; undefined: nowhere. */
-export function announcedAdmin(data: string): string | undefined {
+/**
+ * Where the admin listener of the node is that has this data folder; undefined: none has. The word of one that was killed counts
+ * for nothing: somebody else may have its port by now, and would be shown the token.
+ */
+export async function announcedAdmin(data: string): Promise<string | undefined> {
+  try {
+    await FolderLock.ask(join(resolve(data), 'lock'))
+    return undefined
+  } catch (fault) {
+    if (!(fault instanceof LockedError)) throw fault
+  }
   try {
     return readFileSync(join(resolve(data), 'admin'), 'utf8').trim()
   } catch (fault) {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openAdmin, type OpenAdmin } from '../../src/admin/listener.ts'
+import { FolderLock } from '../../src/platform/lock.ts'
 import { FakeControl } from '../admin/fake-control.ts'
 import { recordedLog } from '../admin/kit.ts'
 import { freePort } from '../support/program.ts'
@@ -15,15 +16,18 @@ import { Godwit, godwit as run, type Given } from './godwit.ts'
 let data: string
 let control: FakeControl
 let admin: OpenAdmin | undefined
+let lock: FolderLock
 let strangers: Server[] = []
 beforeEach(async () => {
   data = mkdtempSync(join(tmpdir(), 'godwit-cluster-'))
+  lock = await FolderLock.take(join(data, 'lock'), 'test')
   control = new FakeControl()
   const { log } = recordedLog()
   admin = await openAdmin({ host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data, control, log })
 })
 afterEach(async () => {
   await admin?.close()
+  lock.release()
   await Promise.all(strangers.map((server) => new Promise((resolve) => server.close(resolve))))
   strangers = []
   rmSync(data, { recursive: true })
@@ -231,7 +235,17 @@ describe('how the node is found', () => {
     })
   })
 
-  test('a node that is gone without a word: 1', async () => {
+  test('a node that was killed: whoever has its port now is not asked', async () => {
+    lock.release()
+    let asked = 0
+    control.status = () => ({ ...new FakeControl().status(), clients: ++asked })
+    const { code, err } = await cluster(['status'])
+    expect(asked).toBe(0)
+    expect([code, err.includes('no node with an admin listener runs on')]).toEqual([1, true])
+    lock = await FolderLock.take(join(data, 'lock'), 'again')
+  })
+
+  test('nothing at its address: 1', async () => {
     writeFileSync(join(data, 'admin'), `http://127.0.0.1:${await freePort()}\n`)
     const { code, err } = await cluster(['status'])
     expect(code).toBe(1)

@@ -45,13 +45,18 @@ export class AdminClient {
   readonly #url: URL
   readonly #token: string
 
+  private constructor(url: URL, token: string) {
+    this.#url = url
+    this.#token = token
+  }
+
   /** @throws CliError when there is no node, or no token for it, to be found */
-  constructor(flags: AdminFlags, env: Io['env']) {
+  static async of(flags: AdminFlags, env: Io['env']): Promise<AdminClient> {
     const data = flags.data ?? (env['GODWIT_DATA'] || './godwit-data')
     const tokenFile = flags.tokenFile ?? (env['GODWIT_ADMIN_TOKEN_FILE'] || tokenFileOf(data))
-    this.#url = flags.admin === undefined ? announced(data) : named(flags.admin)
+    const url = flags.admin === undefined ? await announced(data) : named(flags.admin)
     try {
-      this.#token = readToken(tokenFile)
+      return new AdminClient(url, readToken(tokenFile))
     } catch (fault) {
       if ((fault as Error).name !== 'AdminTokenError') throw fault
       throw new CliError(Exit.data, (fault as Error).message)
@@ -133,8 +138,8 @@ function failure(origin: string, { code, message }: Error & { code?: string }): 
   return `${origin}: ${message}`
 }
 
-function announced(data: string): URL {
-  const text = announcedAdmin(data)
+async function announced(data: string): Promise<URL> {
+  const text = await announcedAdmin(data)
   const url = text?.startsWith('http://') && URL.canParse(text) ? new URL(text) : undefined
   if (!url)
     throw new CliError(

@@ -16,7 +16,7 @@ export function drainCommand(io: Io): Command {
     .option('--json', 'as JSON')
     .addHelpText('after', help)
     .action(async (flags: AdminFlags & { rate?: number; json?: true }) => {
-      const client = new AdminClient(flags, io.env)
+      const client = await AdminClient.of(flags, io.env)
       const body = { clientsPerSecond: flags.rate ?? 100 }
       const drained = client.post<DrainReport>('/v1/cluster/drain', body, Infinity)
       const watch = progress(client, io)

@@ -17,7 +17,7 @@ export function evictCommand(io: Io): Command {
     .option('--json', 'as JSON')
     .addHelpText('after', help)
     .action(async (node: string, flags: AdminFlags & { yes?: true; json?: true }) => {
-      const client = new AdminClient(flags, io.env)
+      const client = await AdminClient.of(flags, io.env)
       const { nodes } = await client.get<ClusterStatus>('/v1/cluster')
       const found = nodes.find((one) => one.node === node)
       const name = inert(node)

@@ -20,7 +20,7 @@ export function leaveCommand(io: Io): Command {
     .option('--json', 'as JSON')
     .addHelpText('after', help)
     .action(async (flags: AdminFlags & { yes?: true; json?: true }) => {
-      const client = new AdminClient(flags, io.env)
+      const client = await AdminClient.of(flags, io.env)
       const leave = (force: boolean) => client.post<Left>('/v1/cluster/leave', { force })
       const answer = await leave(flags.yes ?? false).catch(async (fault: unknown) => {
         if (!(fault instanceof AdminRefusal) || fault.error !== 'would-lose') throw fault

@@ -24,7 +24,7 @@ export function routesCommand(io: Io): Command {
     .option('--no-headers', 'without the names of the columns')
     .addHelpText('after', help)
     .action(async (verify: string | undefined, flags: AdminFlags & ShowFlags) => {
-      const client = new AdminClient(flags, io.env)
+      const client = await AdminClient.of(flags, io.env)
       const routes = verify === undefined ? await client.get<Routes>('/v1/cluster/routes') : await verified(client)
       io.stdout.write(flags.json ? `${JSON.stringify(routes)}\n` : rowsText(routes.tables, columns, flags, io))
       if (routes.verified) judge(routes.verified, io)

@@ -13,7 +13,8 @@ export function statusCommand(io: Io): Command {
     .option('--json', 'as JSON')
     .option('--no-headers', 'without the names of the columns')
     .action(async (flags: AdminFlags & ShowFlags) => {
-      const status = await new AdminClient(flags, io.env).get<ClusterStatus>('/v1/cluster')
+      const client = await AdminClient.of(flags, io.env)
+      const status = await client.get<ClusterStatus>('/v1/cluster')
       if (flags.json) return void io.stdout.write(`${JSON.stringify(status)}\n`)
       if (io.stdout.isTTY) io.stdout.write(summary(status))
       io.stdout.write(rowsText(status.nodes, columns, flags, io))
