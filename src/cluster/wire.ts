@@ -1,7 +1,9 @@
 // What goes over a link between two nodes, once both know who the other is.
 //
-//   greeting, once, both ways         then frames:   length (u32, of what follows) · type (u8) · body
+//   length (u32, of what follows) · greeting      first, once, both ways: see `greeting.ts`
+//   length (u32, of what follows) · type (u8) · body      then frames: `welcome` first, or `goodbye`
 //
+// Only who has been welcomed by the other may send more: so a peer that is refused never counts as linked, on either side.
 // Numbers stand as in records of the store (`RecordWriter`): little-endian, varints LEB128, texts behind their length.
 // A frame of an unknown type, and what stands behind the fields that a reader knows, is passed over: that is how a newer
 // version adds to them.
@@ -13,6 +15,8 @@ export const wireVersions = { oldest: 1, newest: 2 } as const
 export const FrameType = {
   // links
   credit: 0x01,
+  welcome: 0x02,
+  goodbye: 0x03,
   // members
   ping: 0x10,
   ack: 0x11,
@@ -37,6 +41,7 @@ export const FrameType = {
   retainedDigest: 0x41,
   retainedBucket: 0x42,
   retainedWanted: 0x43,
+  retainedApplied: 0x44,
   // sessions
   take: 0x50,
   offer: 0x51,
