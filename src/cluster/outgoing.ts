@@ -89,6 +89,11 @@ export class Outgoing implements StreamLink {
     return this.#streams.reduce((sum, stream) => sum + stream.messages, 0)
   }
 
+  /** Of the messages, those that have not come to their end. Looks at each. */
+  get pending(): number {
+    return this.#streams.reduce((sum, { outbox }) => sum + outbox.pending, 0)
+  }
+
   get bytes(): number {
     return this.#streams.reduce((sum, { outbox }) => sum + outbox.bytes, 0)
   }

@@ -383,7 +383,8 @@ export class MessageReader {
   }
 
   #skipOrigin(): number {
-    const start = this.#skipBlock()
+    const start = this.#reader.at
+    this.#skipBlock()
     this.#reader.varint()
     return start
   }
