@@ -86,6 +86,15 @@ describe('counts balance', () => {
       expect(json).toMatchObject({ sent, received, expected: received, acked: json.qos === 0 ? 0 : sent })
     })
 
+  test('subscribers at another broker, which knows nothing of this one', async () => {
+    const port = await brokerWith({})
+    const elsewhere = await startBroker({})
+    const args = ['-p', `${port}`, '--sub-port', `${elsewhere.port}`, '-C', '10', '-q', '1', '--settle', '0.2']
+    const { code, json } = await bench('pub', '--json', ...args)
+    elsewhere.close()
+    expect({ code, json }).toMatchObject({ code: 1, json: { acked: 10, received: 0, lost: 10 } })
+  })
+
   test('against the bare lane, in its own process', async () => {
     const port = await freePort()
     const lane = spawn(process.execPath, ['bench/contenders/lane.mjs', `${port}`], { stdio: 'ignore' })

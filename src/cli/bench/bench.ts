@@ -48,10 +48,14 @@ export class Bench {
       ...(username === undefined ? {} : { username }),
       ...(pw === undefined ? {} : { password: pw }),
     }
-    const moved = (client?: Client): void => this.moved(client)
-    this.fleet = new Fleet(login, host.dial(options, moved), this.tally, this.watch)
-    this.fleet.moved = moved
+    this.fleet = new Fleet(login, this.dial(options.port), this.tally, this.watch)
+    this.fleet.moved = (client) => this.moved(client)
     host.begun(() => `${this.fleet.connected} connected, ${this.tally.sent} sent, ${this.tally.received} received`)
+  }
+
+  /** To another port of the same host. */
+  dial(port: number): Dial {
+    return this.host.dial({ host: this.options.host, port }, (client?: Client) => this.moved(client))
   }
 
   role(name: string, persistent = false): ClientRole {

@@ -101,6 +101,7 @@ function publishing(command: Command): Command {
     .addOption(new Option('--mode <mode>', 'who subscribes to whom').choices(modes).default('pairs'))
     .option('-n, --publishers <n>', 'publishing clients', whole(1, mostClients), 1)
     .option('-S, --subscribers <n>', subscribers, whole(0, mostClients))
+    .option('--sub-port <port>', 'port for the subscribers: of another node of a cluster', whole(1, 65_535))
     .option('--sub-qos <qos>', 'QoS to subscribe with (default: as published)', qos)
     .option('--size <bytes>', 'payload', whole(0, 100_000_000), 64)
     .option('--persistent', 'subscribers have persistent sessions')

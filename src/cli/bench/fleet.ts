@@ -29,8 +29,16 @@ export class Fleet implements ClientEvents {
     readonly watch: Watch,
   ) {}
 
-  /** Connects `count` more, `atOnce` at a time, and waits until each is ready, has left if that is its role, or is refused. */
-  async connect(count: number, atOnce: number, role: (index: number) => ClientRole): Promise<Client[]> {
+  /**
+   * Connects `count` more, `atOnce` at a time, and waits until each is ready, has left if that is its role, or is refused.
+   * @param dial how: default as all
+   */
+  async connect(
+    count: number,
+    atOnce: number,
+    role: (index: number) => ClientRole,
+    dial = this.dial,
+  ): Promise<Client[]> {
     const first = this.#dialed
     const clients: Client[] = []
     const settledBefore = this.connected + this.refused
@@ -39,7 +47,7 @@ export class Fleet implements ClientEvents {
     // When the first one is refused, the others would be too.
     const hopeless = (): boolean => this.refused > 0 && this.connected === 0
     this.#dialNext = () => {
-      while (dialed() < count && dialed() - settled() < atOnce && !hopeless()) this.#open(role(dialed()), clients)
+      while (dialed() < count && dialed() - settled() < atOnce && !hopeless()) this.#open(role(dialed()), clients, dial)
     }
     this.#dialNext()
     const isDone = (): boolean => settled() === dialed() && (dialed() === count || hopeless())
@@ -78,8 +86,8 @@ export class Fleet implements ClientEvents {
     this.reasons.set(why, (this.reasons.get(why) ?? 0) + times)
   }
 
-  #open(role: ClientRole, clients: Client[]): void {
-    this.dial(this.#dialed++, (wire) => {
+  #open(role: ClientRole, clients: Client[], dial: Dial): void {
+    dial(this.#dialed++, (wire) => {
       const client = new Client(role, this.login, wire, this.tally, this, this.watch.nowUs)
       clients.push(client)
       if (!role.leaves) this.#clients.push(client)

@@ -31,6 +31,8 @@ export interface PublishOptions extends CommonOptions {
   readonly size: number
   readonly window: number
   readonly order?: boolean
+  /** Where subscribers connect, when that is elsewhere: at another node of a cluster. */
+  readonly subPort?: number
   readonly settle: number
   /** Subscribers have sessions that outlive their connections. */
   readonly persistent?: boolean

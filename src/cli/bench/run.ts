@@ -25,12 +25,13 @@ export async function runPublish(options: PublishOptions, host: Host): Promise<O
     latency || options.order
       ? { inspector: new Inspector(tally, options.order ? publishers : 0, mode !== 'shared', latency) }
       : {}
-  await fleet.connect(subscribers, options.atOnce, (index) => ({
+  const subscriber = (index: number): ClientRole => ({
     ...bench.role(`s${index}`, persistent),
     leaves: offline,
     subscribe: subscribeFrame(filterOf(mode, prefix, index, publishers), options.subQos, options.protocolVersion),
     ...inspector(),
-  }))
+  })
+  await fleet.connect(subscribers, options.atOnce, subscriber, bench.dial(options.subPort ?? options.port))
   const clients = await fleet.connect(publishers, options.atOnce, (index) => bench.role(`p${index}`))
   const connectSeconds = bench.seconds()
   if (fleet.connected < publishers + subscribers) return bench.unconnected()
