@@ -42,6 +42,20 @@ export interface StreamEvents {
   closed(fault?: Error): void
 }
 
+/** Opens streams to other nodes. Both ends have proven who they are before either hears of a stream. */
+export interface Net {
+  /**
+   * Dials `address` (host and port). Exactly one of the two is called, later or at once.
+   * @param opened gets the stream, and the name that the peer's certificate proves
+   * @param failed nobody is there (`ECONNREFUSED`), nobody answers in time, or it could not prove who it is
+   */
+  dial(
+    address: string,
+    opened: (stream: Stream, node: string) => StreamEvents,
+    failed: (fault: Error & { readonly code?: string }) => void,
+  ): void
+}
+
 /** A structured log; `pino` fits. */
 export interface Log {
   debug(fields: object, message: string): void
