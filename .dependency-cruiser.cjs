@@ -9,6 +9,7 @@ const floors = [
   ['cluster'],
   ['admin'],
   ['config'],
+  ['node'],
   ['node.ts'],
   ['cli'],
   ['main.ts', 'index.ts', 'aedes'],

@@ -11,17 +11,16 @@ import type { AdminConfig } from './config/admin.ts'
 import type { Config } from './config/config.ts'
 import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
-import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
+import type { DiskFault, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
-import { checksum } from './platform/checksum.ts'
-import { openDataFolder } from './platform/data-folder.ts'
+import { ListenError } from './node/listen-error.ts'
+import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
 import { type Certificates, checkCertificates, type OpenListener, openListener } from './platform/listener.ts'
 import { heapBytes } from './platform/process.ts'
-import { openDiskStore } from './store/disk-store.ts'
-import { MemoryStore } from './store/memory.ts'
-import type { Recovered, Store } from './store/port.ts'
 import { version } from './version.ts'
+
+export { ListenError }
 
 export interface RunningNode {
   readonly listeners: readonly { readonly url: string }[]
@@ -192,42 +191,6 @@ export async function startNode(
   }
 }
 
-interface OpenStore {
-  readonly store: Store
-  readonly recovered: Recovered
-  readonly failed: Promise<DiskFault>
-  readonly closeStore: () => Promise<void>
-}
-
-/** Opens what the configuration names. @throws DataFolderError */
-async function openStore(
-  { data, store: settings, durability }: Config,
-  host: Host,
-  topics: TopicTable,
-): Promise<OpenStore> {
-  if (settings === undefined) {
-    const store = new MemoryStore()
-    const recovered = { sessions: [], retained: [] }
-    return { store, recovered, failed: new Promise(() => {}), closeStore: () => store.close() }
-  }
-  const folder = await openDataFolder(data, true)
-  try {
-    const { disk, index, storeId } = folder
-    const { clock, log } = host
-    const opened = openDiskStore({ ...settings, disk, index, clock, log, storeId, topics, checksum, durability })
-    const { store, recovered } = opened
-    return {
-      store,
-      recovered,
-      failed: new Promise((resolve) => store.onFailure(resolve)),
-      closeStore: () => store.close().finally(() => folder.close()),
-    }
-  } catch (fault) {
-    await folder.close()
-    throw fault
-  }
-}
-
 /** @throws ListenError, AdminTokenError */
 async function openAdminListener(
   config: AdminConfig,
@@ -244,19 +207,6 @@ async function openAdminListener(
 
 function keepingOf({ durability, durabilityByTopic, overflow }: Config): Keeping {
   return { durability, rules: new DurabilityRules(durabilityByTopic), overflow }
-}
-
-/** A listener that could not be opened. */
-export class ListenError extends Error {
-  override readonly name = 'ListenError'
-  readonly code: string | undefined
-  constructor(
-    readonly url: string,
-    cause: unknown,
-  ) {
-    super(`cannot listen on ${url}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
-    this.code = (cause as { code?: string }).code
-  }
 }
 
 function certificatesOf({ tls }: Listener): Certificates | undefined {

@@ -1,0 +1,79 @@
+import type { ClusterNode, NodeStatus } from '../cluster/cluster.ts'
+import type { Verdict } from '../cluster/verification.ts'
+import type { Session } from '../sessions/session.ts'
+import { type ClusterControl, type Difference, type Evicted, Refusal, type Verified, type Volume } from './control.ts'
+
+export interface Controlled {
+  readonly cluster: ClusterNode
+  readonly clusterId: string
+  readonly sessions: { readonly online: number; readonly size: number; values(): Iterable<Session> }
+  /** The node has left for good. */
+  readonly left: () => void
+}
+
+/** A node of a cluster, for the admin API. */
+export function clusterControl({ cluster, clusterId, sessions, left }: Controlled): ClusterControl {
+  let state: 'serving' | 'draining' | 'left' = 'serving'
+  const leave = (): Promise<void> => {
+    if (state !== 'left') cluster.leave()
+    state = 'left'
+    left()
+    return Promise.resolve()
+  }
+  return {
+    status: () => ({ clusterId, state, clients: sessions.online, sessions: sessions.size, nodes: cluster.status() }),
+    leftBehind: () => leftBehind(sessions.values()),
+    leave,
+    drain: () => {
+      throw new Refusal('not-possible', 'sessions cannot be handed over yet')
+    },
+    evict: (node) => evict(cluster, node),
+    routes: () =>
+      // Ourselves first.
+      cluster.status().flatMap(({ node }) => {
+        const table = node === cluster.node ? cluster.gossip.own : cluster.gossip.owner(node)
+        // Of incarnation 0 nothing has come yet.
+        if (!table || table.incarnation === 0) return []
+        const { incarnation, version, size: entries, hash } = table
+        return [{ node, incarnation, version, entries, hash }]
+      }),
+    verify: () =>
+      new Promise((resolve) =>
+        cluster.gossip.verify((verdicts) => resolve(verified(cluster.node, cluster.status(), verdicts))),
+      ),
+  }
+}
+
+/** Sessions that would wait for their clients in vain. */
+function leftBehind(sessions: Iterable<Session>): Volume {
+  let count = 0
+  let messages = 0
+  for (const session of sessions) {
+    if (!session.persistent) continue
+    count++
+    messages += session.pending
+  }
+  return { sessions: count, messages }
+}
+
+function evict(cluster: ClusterNode, node: string): Evicted {
+  const found = cluster.status().find((other) => other.node === node)
+  if (!found) throw new Refusal('no-such-node', `no node is named ${node}`)
+  const { state } = found
+  if (state === 'self') throw new Refusal('not-possible', 'a node cannot give itself up; leave, or drain, takes it out')
+  if (state === 'alive' || state === 'suspect')
+    throw new Refusal('not-possible', `${node} is ${state}: only a node that is dead, or has left, can be given up`)
+  return cluster.evict(node)
+}
+
+function verified(self: string, nodes: readonly NodeStatus[], verdicts: readonly Verdict[]): Verified {
+  const asked = verdicts.filter(({ answered }) => answered).map(({ node }) => node)
+  const silent = nodes
+    .filter(({ node, state }) => node !== self && (state === 'alive' || state === 'suspect') && !asked.includes(node))
+    .map(({ node }) => node)
+  const differences = verdicts.flatMap(({ node: peer, older, newer, different }): Difference[] => [
+    ...different.map((owner) => ({ owner, peer, behind: false })),
+    ...[...older, ...newer].map((owner) => ({ owner, peer, behind: true })),
+  ])
+  return { asked, silent, differences }
+}
