@@ -12,7 +12,7 @@ import {
   type UnsubscribePacket,
 } from '../mqtt/packets.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
-import { parseFilter, type QoS, TopicTable } from '../mqtt/topic.ts'
+import { parseFilter, type QoS, type Topic, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
 import { clearing } from '../retain/tombstones.ts'
 import { unpackGrant } from '../routing/delivery.ts'
@@ -21,9 +21,9 @@ import { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
-import type { Durability, Recovered, RecoveredSession, Store } from '../store/port.ts'
+import type { Durability, Lsn, Recovered, RecoveredSession, Store } from '../store/port.ts'
 import { Asking } from './asking.ts'
-import type { Cluster } from './cluster-port.ts'
+import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
 import type { Limits } from './limits.ts'
@@ -68,7 +68,7 @@ const defaultKeeping: Keeping = { durability: 'fsync', rules: new DurabilityRule
  *
  *   PUBLISH ─▶ allowed? ─▶ tree.match ─▶ session.deliver … ─▶ store ─▶ acknowledgement, once on disk
  */
-export class Broker implements ConnectionEvents<Session> {
+export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly ledger = new Ledger()
   readonly sessions: Sessions
   readonly retained: RetainedStore<Message>
@@ -190,7 +190,7 @@ export class Broker implements ConnectionEvents<Session> {
       observer,
       now,
     })
-    cluster.serve(this.#publishing)
+    cluster.serve(this)
     this.#gate = gate
     // Behind the gate: a PUBLISH that waited comes after the acknowledgements that did.
     store.onProgress(() => sessions.pumpDurable())
@@ -245,6 +245,20 @@ export class Broker implements ConnectionEvents<Session> {
     const { qos, retain, payload } = own
     const message = new Message(topic, qos, retain, payload, 0, payload.length, undefined, Infinity, undefined, 5)
     this.#publishing.inject(message.keep(), durability)
+  }
+
+  // What the cluster asks.
+
+  arrive(arrival: Arrival, unserved: (group: string) => void): Lsn {
+    return this.#publishing.arrive(arrival, unserved)
+  }
+
+  serve(message: Message, group: string, durability: Durability): Lsn | undefined {
+    return this.#publishing.serve(message, group, durability)
+  }
+
+  durabilityOf(topic: Topic): Durability {
+    return this.#publishing.durabilityOf(topic)
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */

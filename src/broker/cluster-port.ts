@@ -1,7 +1,10 @@
 import type { Message } from '../mqtt/message.ts'
-import type { ParsedFilter } from '../mqtt/topic.ts'
+import type { ParsedFilter, Topic } from '../mqtt/topic.ts'
+import type { RetainedStore } from '../retain/retained.ts'
 import type { Match } from '../routing/delivery.ts'
+import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { Durability, Lsn, RecoveredSession, SessionState } from '../store/port.ts'
 
 /** Whose promise waits. */
@@ -59,6 +62,11 @@ export interface Arrival {
 
 /** What the cluster asks of the broker. */
 export interface BrokerSide {
+  readonly sessions: Sessions
+  readonly tree: SubscriptionTree<Session>
+  readonly retained: RetainedStore<Message>
+  /** The class of what no listener says anything of. */
+  durabilityOf(topic: Topic): Durability
   /**
    * Delivers to sessions of this node.
    * @param unserved called for each group that has no member here

@@ -105,8 +105,7 @@ export class Publishing {
 
   /** A message from nobody's connection: the host program's, a will, or `$SYS`. @param durability default: that of its topic */
   inject(message: Message, durability?: Durability): void {
-    const { keeping } = this.#parts
-    this.#route(message, undefined, 0, durability ?? this.#durability(message.topic, keeping.durability))
+    this.#route(message, undefined, 0, durability ?? this.durabilityOf(message.topic))
   }
 
   /** A message that another node forwards, which goes no further. See `BrokerSide`. */
@@ -193,12 +192,12 @@ export class Publishing {
 
   /** Gives a copy of a session that has ended to another member of its group. False when there is none. */
   move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean {
-    const { tree, now, ledger, store, keeping, cluster } = this.#parts
+    const { tree, now, ledger, store, cluster } = this.#parts
     const group = filter === undefined ? (terms as Delivery<Session>).group : tree.group(parseFilter(filter))
     // To the next member it would be a new delivery, and none begins behind its expiry [MQTT-3.3.2-5].
     if (message.expiresAtMs <= now()) return false
     const next = group?.pick(from)
-    const durability = this.#durability(message.topic, keeping.durability)
+    const durability = this.durabilityOf(message.topic)
     message.lasting = this.#stores && durability !== 'memory'
     const name = filter ?? group?.name
     if (!next && (name === undefined || !cluster.move(message, durability, name))) return false
@@ -232,6 +231,11 @@ export class Publishing {
       return gate.hold(from, lsn, sends[durability][message.qos], packetId, reason, durability, wait)
     if (message.qos === 1) from.puback(packetId, reason, undefined, durability)
     else from.pubrec(packetId, reason, undefined, durability)
+  }
+
+  /** The class of what comes through no listener. */
+  durabilityOf(topic: Topic): Durability {
+    return this.#durability(topic, this.#parts.keeping.durability)
   }
 
   #durability(topic: Topic, otherwise: Durability): Durability {

@@ -1,8 +1,22 @@
-import type { Cluster } from '../broker/cluster-port.ts'
+import { type BrokerSide, type Cluster, type Forwarded, Wait } from '../broker/cluster-port.ts'
 import type { Host, Net, Stream, StreamEvents } from '../host.ts'
-import type { TopicTable } from '../mqtt/topic.ts'
-import type { Recovered, Store } from '../store/port.ts'
-import type { NodeId } from './peers.ts'
+import type { Message } from '../mqtt/message.ts'
+import { MqttError } from '../mqtt/reason.ts'
+import type { ParsedFilter, TopicTable } from '../mqtt/topic.ts'
+import type { Match } from '../routing/delivery.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Durability, Lsn, Recovered, RecoveredSession, SessionState, Store } from '../store/port.ts'
+import { OwnSession } from './archive.ts'
+import { Forwarding } from './forwarding.ts'
+import { Gossip } from './gossip.ts'
+import { OwnInterest, RemoteInterest } from './interest.ts'
+import { type LinkLimits, Links } from './links.ts'
+import { Members, type MembersSettings } from './members.ts'
+import type { Outgoing } from './outgoing.ts'
+import type { NodeId, Part } from './peers.ts'
+import { Remembered } from './remembered.ts'
+import { RetainedReplication } from './retained.ts'
+import { wireVersions } from './wire.ts'
 
 /** What the configuration says of the cluster. */
 export interface ClusterSettings {
@@ -45,12 +59,12 @@ export interface ClusterOptions {
   /** Shared with the broker and the store. */
   readonly topics: TopicTable
   readonly settings?: ClusterSettings
-  /** Largest packet that the broker takes. */
-  readonly packetBytes?: number
   /** Wire versions to speak; default: all that there are. */
   readonly wire?: { readonly oldest: number; readonly newest: number }
   /** Host name and port of our own for clients, for those that others send to us. */
   readonly clientAddress?: string
+  readonly limits?: Partial<LinkLimits>
+  readonly members?: MembersSettings
 }
 
 /** What `godwit cluster status` shows of one node. */
@@ -72,26 +86,318 @@ export interface NodeStatus {
   readonly refused: number
 }
 
+const tickMs = 100
+/** Other nodes are waited for at a start, before clients come. */
+const readyMs = 5000
+/** Our own place in the store: its epoch is our incarnation. */
+const selfName = '\0node'
+
+class Self extends OwnSession {
+  override readonly epoch: number
+
+  constructor(number: number, incarnation: number) {
+    super(number, selfName)
+    this.epoch = incarnation
+  }
+}
+
 /**
- * One node of a cluster, beside its broker:
+ * One node of a cluster, beside its broker: joins the parts, and is the broker's port to the other nodes.
  *
  *   const cluster = new ClusterNode({ … store, recovered })
  *   const broker = new Broker({ … store, cluster })
  *   broker.restore(recovered)
  *   cluster.start()                        dials; incoming streams: `cluster.accept(stream, node)`
+ *   cluster.whenReady(() => …)             now clients may come: what the others want is known
  *   … cluster.stop(), broker.stop()
+ *
+ *   Links ─ frames ─▶ Members · Gossip · Forwarding · Retained          who is alive · who wants what · messages · last values
+ *                        └──────────────▶ what can be reached ◀─┘
  */
-export declare class ClusterNode implements Pick<Cluster, 'alone'> {
-  constructor(options: ClusterOptions)
-  readonly alone: boolean
+export class ClusterNode implements Cluster {
+  readonly alone = false
   readonly node: NodeId
+  /** Greater at each start. */
   readonly incarnation: number
-  start(): void
+  readonly links: Links
+  readonly members: Members
+  readonly gossip: Gossip
+  readonly forwarding: Forwarding
+  readonly remembered: Remembered
+  broker!: BrokerSide
+  retained!: RetainedReplication
+  readonly #options: ClusterOptions
+  readonly #settings: ClusterSettings
+  readonly #parts: Part[]
+  readonly #own: OwnInterest
+  readonly #interest: RemoteInterest<Outgoing>
+  #startedMs = Infinity
+  #ready: (() => void)[] | undefined = []
+  #stopTicking = () => {}
+
+  constructor(options: ClusterOptions) {
+    const { node, host, store, recovered, settings = defaultClusterSettings } = options
+    const { clock, random } = host
+    this.#options = options
+    this.#settings = settings
+    this.node = node
+    const self = recovered.sessions.find(({ clientId }) => clientId === selfName)
+    this.incarnation = Math.max(Math.floor(clock.wall()), (self?.epoch ?? 0) + 1)
+    const { incarnation } = this
+    this.#parts = []
+    this.links = new Links({
+      self: node,
+      incarnation,
+      address: options.address,
+      clusterId: options.clusterId,
+      features: [],
+      wire: options.wire ?? wireVersions,
+      host,
+      net: options.net,
+      parts: this.#parts,
+      ...(options.limits && { limits: options.limits }),
+    })
+    const peers = this.links
+    this.members = new Members({
+      ...{ self: node, incarnation, address: options.address, clock, random, peers },
+      ...(options.members && { settings: options.members }),
+    })
+    this.gossip = new Gossip({ self: node, incarnation, clock, random, peers, key: options.clusterId })
+    this.#own = new OwnInterest(this.gossip.own)
+    this.#interest = new RemoteInterest<Outgoing>([random.below(0x1_0000_0000), random.below(0x1_0000_0000)])
+    this.forwarding = new Forwarding({
+      ...{ peers, clock, store, incarnation, settings },
+      topics: options.topics,
+      interest: this.#interest,
+    })
+    this.remembered = new Remembered(store, this.forwarding.archive)
+    const me = new Self(self?.number ?? store.number(), incarnation)
+    this.forwarding.archive.add(me)
+    if (me.number !== 0) store.session(me)
+
+    this.links.onRefused((other) => this.members.refused(other))
+    this.members.on({
+      learned: (other, address) => this.links.reach(other, address),
+      alive: (other) => this.forwarding.living(other, true),
+      dead: (other, left) => {
+        this.forwarding.living(other, false)
+        if (left) this.#forget(other)
+      },
+      evicted: (other) => {
+        if (other !== node) return this.#forget(other)
+        host.log.error({ node }, 'the cluster has given this node up: start it again, and it comes back as a new one')
+      },
+    })
+    this.gossip.on({ changed: (other, key, value) => this.#learned(other, key, value) })
+  }
+
+  /** Dials the others. Once the broker was restored. */
+  start(): void {
+    const { host, join } = this.#options
+    this.#startedMs = host.clock.now()
+    this.retained.start()
+    for (const address of join) this.links.join(address)
+    this.#stopTicking = host.clock.every(tickMs, () => this.#tick())
+  }
+
+  /** Calls `then` when it is known what the other nodes want, or nobody answers: now, or in some seconds at most. */
+  whenReady(then: () => void): void {
+    if (this.#ready) this.#ready.push(then)
+    else then()
+  }
+
   /** Takes a stream that a peer has opened; its certificate has proven that it is `node`. */
-  accept(stream: Stream, node: NodeId): StreamEvents
+  accept(stream: Stream, node: NodeId): StreamEvents {
+    return this.links.accept(stream, node)
+  }
+
   /** Stops clocks and links. */
-  stop(): void
-  /** Gives up what waits for a node that will not come back, and forgets it. */
-  evict(node: NodeId): void
-  status(): NodeStatus[]
+  stop(): void {
+    this.#stopTicking()
+    this.members.stop()
+    this.gossip.stop()
+    this.forwarding.stop()
+    this.retained.stop()
+    this.links.stop()
+  }
+
+  /** Gone for good: the others give up what they have for us. */
+  leave(): void {
+    this.members.leave()
+    this.stop()
+  }
+
+  /** Gives up what waits for a node that will not come back, and forgets it, here and with everybody. */
+  evict(node: NodeId): { messages: number; bytes: number } {
+    const { messages = 0, bytes = 0 } = this.forwarding.known(node) ?? {}
+    this.members.evict(node)
+    this.#forget(node)
+    return { messages, bytes }
+  }
+
+  /** Ourselves first, then by name. */
+  status(): NodeStatus[] {
+    const { node, incarnation } = this
+    const all: NodeStatus[] = [
+      { ...nothing, node, incarnation, address: this.#options.address, state: 'self', version: this.#newest },
+    ]
+    for (const member of this.members.all()) {
+      const to = this.forwarding.known(member.node)
+      all.push({
+        ...{ node: member.node, address: member.address, state: member.state, incarnation: member.incarnation },
+        version: this.links.version(member.node),
+        queueMessages: to?.messages ?? 0,
+        queueBytes: to?.bytes ?? 0,
+        handoff: to?.storing === true && to.messages > 0,
+        droppedQos0: to?.droppedQos0 ?? 0,
+        refused: to?.refused ?? 0,
+      })
+    }
+    const [self, ...others] = all
+    return [self!, ...others.sort((a, b) => (a.node < b.node ? -1 : 1))]
+  }
+
+  /** Nodes that are linked and alive: those who can answer now. */
+  *live(): Iterable<NodeId> {
+    for (const node of this.links.linked()) {
+      const state = this.members.state(node)
+      if (state === undefined || state === 'alive' || state === 'suspect') yield node
+    }
+  }
+
+  // ── the broker's port ──────────────────────────────────────────────────────────────────────────────────────────
+
+  serve(broker: BrokerSide): void {
+    const { host, store, topics } = this.#options
+    this.broker = this.forwarding.broker = broker
+    this.retained = new RetainedReplication({
+      ...{ self: this.node, clock: host.clock, random: host.random, log: host.log, peers: this.links, store, topics },
+      retained: broker.retained,
+      durability: (topic) => broker.durabilityOf(topic),
+      members: () => this.#others(),
+      tombstoneSeconds: this.#settings.tombstoneSeconds,
+    })
+    this.#parts.push(this.members, this.gossip, this.forwarding, this.retained)
+  }
+
+  restore(sessions: readonly RecoveredSession[]): void {
+    this.forwarding.restore(sessions)
+    this.remembered.restore(sessions, (node, key, value) => this.#wants(node, key, value))
+  }
+
+  state(number: number): SessionState | undefined {
+    return this.forwarding.archive.get(number)
+  }
+
+  moved(number: number, seq: number, lsn: Lsn): void {
+    this.forwarding.archive.get(number)?.moved(seq, lsn)
+  }
+
+  interest(session: Session, filter: ParsedFilter, present: boolean): void {
+    this.#own.changed(filter, session.persistent, present)
+  }
+
+  persistence(session: Session): void {
+    this.#own.persistence(session)
+  }
+
+  barrier(): Wait | undefined {
+    const nodes = [...this.live()]
+    if (this.gossip.confirmed(nodes)) return undefined
+    const wait = new Wait()
+    wait.hold()
+    this.gossip.whenConfirmed(nodes, this.#settings.barrierMs, () => wait.release())
+    return wait
+  }
+
+  retains(message: Message): boolean {
+    return this.retained.retains(message)
+  }
+
+  number(message: Message): void {
+    this.forwarding.number(message)
+  }
+
+  refusal(message: Message, durability: Durability, local: Match<Session>): string | undefined {
+    return this.forwarding.refusal(message, durability, local)
+  }
+
+  forward(message: Message, durability: Durability, local: Match<Session>): Forwarded {
+    const forwarded = this.forwarding.forward(message, durability, local)
+    if (message.stamp !== undefined) this.retained.spread(message, (node) => this.forwarding.served(node, message))
+    return forwarded
+  }
+
+  move(message: Message, durability: Durability, group: string): boolean {
+    return this.forwarding.move(message, durability, group)
+  }
+
+  // ── what others tell ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #learned(node: NodeId, key: string, value: number): void {
+    this.remembered.note(node, key, value)
+    this.#wants(node, key, value)
+  }
+
+  #wants(node: NodeId, key: string, value: number): void {
+    const kind = key[0]
+    if (kind !== 'f' && kind !== 'g' && kind !== 'p') return
+    try {
+      this.#interest.changed(this.forwarding.to(node), key, value)
+    } catch (fault) {
+      // Somebody who allows other filters than we do: nothing that we publish can match one.
+      if (!(fault instanceof MqttError)) throw fault
+      this.#options.host.log.warn({ node, key, fault: fault.message }, 'a node wants what is no filter here')
+    }
+  }
+
+  /** A node will not be back. */
+  #forget(node: NodeId): void {
+    const { messages } = this.forwarding.evict(node)
+    if (messages > 0) this.#options.host.log.warn({ node, messages }, 'what waited for a node was given up')
+    this.links.forget(node)
+    this.gossip.forget(node)
+    this.remembered.forget(node, (key) => this.#wants(node, key, 0))
+    this.retained.forget(node)
+  }
+
+  /** Everybody who belongs to the cluster, there or not. */
+  *#others(): Iterable<NodeId> {
+    const seen = new Set<NodeId>()
+    for (const { node, state } of this.members.all()) {
+      seen.add(node)
+      if (state !== 'left') yield node
+    }
+    for (const node of this.remembered.nodes()) if (!seen.has(node)) yield node
+  }
+
+  #tick(): void {
+    for (const node of this.remembered.unproven()) {
+      const table = this.gossip.owner(node)
+      if (table && table.incarnation > 0 && table.complete)
+        this.remembered.prove(node, table, (key) => this.#wants(node, key, 0))
+    }
+    if (this.#ready && this.#isReady()) {
+      const told = this.#ready
+      this.#ready = undefined
+      for (const then of told) then()
+    }
+  }
+
+  /** Do we know what every node that can be reached wants? */
+  #isReady(): boolean {
+    if (this.#options.host.clock.now() - this.#startedMs >= readyMs) return true
+    const nodes = [...this.live()]
+    if (nodes.length === 0 && this.#options.join.length > 0) return false
+    return nodes.every((node) => {
+      const table = this.gossip.owner(node)
+      return table !== undefined && table.incarnation > 0 && table.complete
+    })
+  }
+
+  get #newest(): number {
+    return (this.#options.wire ?? wireVersions).newest
+  }
 }
+
+const nothing = { queueMessages: 0, queueBytes: 0, handoff: false, droppedQos0: 0, refused: 0 } as const

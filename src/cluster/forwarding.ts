@@ -122,7 +122,10 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
       const name = parseStreamName(session.clientId)
       if (name) streams.set(name.node, [...(streams.get(name.node) ?? []), session])
     }
-    for (const [node, kept] of streams) this.#outgoing.set(node, new Outgoing(node, this, kept))
+    for (const [node, kept] of streams) {
+      if (kept.some(({ head, next }) => next > head)) this.#outgoing.set(node, new Outgoing(node, this, kept))
+      else for (const { number } of kept) this.store.ended(number)
+    }
   }
 
   /** The queue to a node; it is made when the node is first heard of, and never while a message is being recorded. */
@@ -141,12 +144,20 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     return this.#outgoing.values()
   }
 
-  /** Gives up all for a node that will not come back. */
-  evict(node: NodeId): void {
-    this.evicted += this.#outgoing.get(node)?.end() ?? 0
-    this.#outgoing.delete(node)
+  /** Gives up all for a node that will not come back. Gives what that was. */
+  evict(node: NodeId): { messages: number; bytes: number } {
+    const outgoing = this.#outgoing.get(node)
+    const given = { messages: outgoing?.pending ?? 0, bytes: outgoing?.bytes ?? 0 }
+    outgoing?.giveUp()
     this.#incoming.get(node)?.end()
     this.#incoming.delete(node)
+    this.evicted += given.messages
+    return given
+  }
+
+  /** Does the node get the message that was given to the nodes last? */
+  served(node: NodeId, message: Message): boolean {
+    return this.#outgoing.get(node)?.lastSerial === message.serial
   }
 
   /** Calls `then` when all that `node` had sent to us has arrived here for good; false when its link broke before. */
@@ -173,7 +184,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     if (deliveries.length === 0 && groups.length === 0) return undefined
     const lasting = durability !== 'memory' && this.store.next !== 0
     const refuses = (to: Outgoing, persistent: boolean): string | undefined => {
-      if (!to.reachable && !persistent) return undefined
+      if (to.gone || (!to.reachable && !persistent)) return undefined
       if (lasting && this.store.full && (to.storing || message.qos === 2)) return 'the disk is full'
       if (!to.full) return undefined
       to.refused++
@@ -228,6 +239,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
 
   #give(to: Outgoing, message: Message, terms: StreamTerms): void {
     const forwarded = this.#forwarded
+    if (to.gone) return
     if (message.qos === 0) {
       forwarded.nodes++
       return to.sendNow(message, terms)
@@ -269,7 +281,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   #member(group: RemoteGroup<Outgoing>, tried: readonly NodeId[], peek: boolean): Outgoing | undefined {
     return (
       group.pick((to, { any }) => (to.reachable && !tried.includes(to.node) ? any : 0), peek) ??
-      group.pick((to, { persistent }) => (to.reachable || tried.includes(to.node) ? 0 : persistent), peek)
+      group.pick((to, { persistent }) => (to.reachable || to.gone || tried.includes(to.node) ? 0 : persistent), peek)
     )
   }
 

@@ -48,6 +48,10 @@ export class Outgoing implements StreamLink {
   reachable = false
   /** What is for it is written down, and sent from there. */
   storing = true
+  /** It was given up: nothing is kept for it. */
+  gone = false
+  /** The last message that it gets, by its number. */
+  lastSerial = 0
   /** QoS 0 messages that it did not get. */
   droppedQos0 = 0
   /** Publishes that were refused, as too much waits for it. */
@@ -109,8 +113,9 @@ export class Outgoing implements StreamLink {
   /** QoS 0: at once or never. */
   sendNow(message: Message, share: Share): void {
     const { peers } = this.#context
-    if (this.linked && !peers.congested(this.node)) this.write(message, 0, false, undefined, share)
-    else this.droppedQos0++
+    if (!this.linked || peers.congested(this.node)) return void this.droppedQos0++
+    this.lastSerial = message.serial
+    this.write(message, 0, false, undefined, share)
   }
 
   /**
@@ -119,6 +124,7 @@ export class Outgoing implements StreamLink {
    * @returns whether the store was told of it, in the record that is being written
    */
   push(message: Message, terms: StreamTerms, wait: Wait | undefined): boolean {
+    this.lastSerial = message.serial
     const stored = message.lasting && (this.storing || message.qos === 2)
     return this.#current.push(message, terms, stored, this.linked && !this.storing, wait)
   }
@@ -159,7 +165,7 @@ export class Outgoing implements StreamLink {
   linkUp(): void {
     const { peers } = this.#context
     this.#frames = new PublishWriter(peers.version(this.node))
-    this.#dead = false
+    this.#dead = this.gone = false
     const writer = peers.begin(this.node, FrameType.streams)
     if (writer) {
       writer.varint(this.#streams.length)
@@ -194,7 +200,7 @@ export class Outgoing implements StreamLink {
   /** Can it be reached? Called again while time goes on. */
   judge(): void {
     const graceMs = this.#context.settings.handoffAfterMs
-    const reachable = !this.#dead && (this.linked || this.#context.now() - this.#unlinkedMs < graceMs)
+    const reachable = !this.#dead && !this.gone && (this.linked || this.#context.now() - this.#unlinkedMs < graceMs)
     if (reachable === this.reachable) return
     this.reachable = reachable
     if (reachable) return
@@ -216,19 +222,13 @@ export class Outgoing implements StreamLink {
     this.#settle()
   }
 
-  /** Gives up all that waits for the node. Gives how many messages that were. */
-  end(): number {
-    const { store, archive } = this.#context
-    let count = 0
-    for (const stream of this.#streams.splice(0)) {
-      count += stream.end()
-      archive.remove(stream)
-      store.ended(stream.number)
-    }
-    this.#frames = undefined
+  /** The node will not come back, unless it does: gives up all that waits for it, and takes nothing more. */
+  giveUp(): void {
+    this.gone = true
     this.reachable = false
-    this.#release()
-    return count
+    this.storing = true
+    for (const stream of this.#streams) stream.giveUp()
+    this.#settle()
   }
 
   // What a stream asks.
@@ -286,7 +286,7 @@ export class Outgoing implements StreamLink {
 
   /** Writes down what is in memory, some in a turn, until the node can be reached again. */
   #layDown(from: number): void {
-    if (this.reachable || this.#streams.length === 0) return
+    if (this.reachable) return
     const next = this.#current.layDown(from, (message, terms, wasSent) =>
       this.#context.stays(this, message, terms, wasSent),
     )

@@ -241,12 +241,11 @@ export class OutStream extends OwnSession implements Outlet {
     return copy && { message: copy.message, terms: StreamTerms.of(copy.subscriptionIds, copy.shared), wait }
   }
 
-  /** Gives up all that it holds. Gives how many messages that were. */
-  end(): number {
-    const before = this.outbox.pending
-    this.outbox.end(() => false)
-    while (this.#firstWait < this.#waits.length) this.#release(0)
-    return before
+  /** Gives up all that it holds. */
+  giveUp(): void {
+    const { outbox } = this
+    for (let seq = outbox.head; seq < outbox.next; seq++) outbox.drop(seq, 'session-ended')
+    this.settle()
   }
 
   // What the outbox asks.

@@ -46,7 +46,7 @@ export class TestClient {
   constructor(
     readonly id: string,
     broker: Broker,
-    { later }: Ways,
+    ways: Ways,
     { clean = true, expirySeconds = 0, version = 5, acks = true }: SessionWish = {},
   ) {
     this.#version = version
@@ -57,14 +57,14 @@ export class TestClient {
       remote: id,
       write: (bytes, written) => {
         const copy = Buffer.from(bytes)
-        later(() => {
+        ways.later(() => {
           written()
           if (this.state !== 'closed') this.#parser.parse(copy)
         })
       },
       pause: () => {},
-      end: () => later(() => this.#over()),
-      destroy: () => later(() => this.#over()),
+      end: () => ways.later(() => this.#over()),
+      destroy: () => ways.later(() => this.#over()),
     })
     this.#send({
       cmd: 'connect',
@@ -133,27 +133,27 @@ export class TestClient {
     const id = packet.messageId as number
     switch (packet.cmd) {
       case 'connack':
-        this.reason = (packet.reasonCode ?? packet.returnCode ?? 0) as number
+        this.reason = (packet.reasonCode ?? packet.returnCode ?? 0)
         this.present = packet.sessionPresent === true
         if (this.reason === 0) this.state = 'connected'
         return
       case 'publish':
         this.came.push({
-          topic: packet.topic as string,
+          topic: packet.topic,
           text: String(packet.payload),
-          qos: packet.qos as number,
+          qos: packet.qos,
           retain: packet.retain === true,
           dup: packet.dup === true,
         })
         if (!this.acks || packet.qos === 0) return
-        return this.#send({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId: id } as Packet)
+        return this.#send({ cmd: packet.qos === 1 ? 'puback' : 'pubrec', messageId: id })
       case 'pubrel':
-        return this.#send({ cmd: 'pubcomp', messageId: id } as Packet)
+        return this.#send({ cmd: 'pubcomp', messageId: id })
       case 'pubrec':
-        this.acked.push({ id, reason: (packet.reasonCode ?? 0) as number })
-        return this.#send({ cmd: 'pubrel', messageId: id } as Packet)
+        this.acked.push({ id, reason: (packet.reasonCode ?? 0) })
+        return this.#send({ cmd: 'pubrel', messageId: id })
       case 'puback':
-        return void this.acked.push({ id, reason: (packet.reasonCode ?? 0) as number })
+        return void this.acked.push({ id, reason: (packet.reasonCode ?? 0) })
       case 'suback':
         return void this.subacks.push(id)
       case 'disconnect':
