@@ -12,10 +12,12 @@ export interface MembersSettings {
   readonly tickMs: number
   /** A tick that is later than this: our process stood still. */
   readonly lateMs: number
-  /** One member is probed in each of these; the next is due when it has failed. */
-  readonly probeMs: number
+  /** One member is probed in each of these. */
+  readonly roundMs: number
   /** An ack has this long, before others are asked to ping. */
   readonly ackMs: number
+  /** And so long in all. */
+  readonly probeMs: number
   /** So many others are asked. */
   readonly helpers: number
   /** News that are not told yet go out so often, to `fanout` members. */
@@ -45,8 +47,9 @@ export interface MembersSettings {
 export const defaultMembersSettings: MembersSettings = {
   tickMs: 100,
   lateMs: 250,
-  probeMs: 500,
+  roundMs: 300,
   ackMs: 200,
+  probeMs: 500,
   helpers: 3,
   gossipMs: 200,
   fanout: 3,
@@ -112,15 +115,26 @@ interface Errand {
   readonly endMs: number
 }
 
+/** What a frame holds beside the news. */
+interface Content {
+  /** An ack: the pinged node answers. */
+  readonly answers?: boolean
+  readonly about?: Known | undefined
+  /** All that we know. */
+  readonly whole?: boolean
+}
+
 const mostProbes = 16
 const mostErrands = 1024
-/** Of members that hear of a suspicion, about so many look for themselves. */
+/** A list of no more entries is sent without a thought. */
+const shortList = 32
+/** Of all members, about so many do what not all have to. */
 const volunteers = 10
 
 /**
  * Who is alive: SWIM, with Lifeguard's doubt in oneself.
  *
- *   every 500 ms the next member of a shuffled ring:   ping ─▶ ack
+ *   every 300 ms the next member of a shuffled ring:   ping ─▶ ack
  *                      no ack, or no link:             pingRequest ─▶ three others ─▶ ping ─▶ ack, or "it does not answer"
  *                      nothing:                        suspect ─▶ (refuted) alive
  *                                                              └▶ (time is up, for each of us by itself) dead
@@ -168,7 +182,7 @@ export class Members implements Part {
   #seq = 0
   readonly #probes = new Map<number, Probe>()
   readonly #errands = new Map<number, Errand>()
-  #probeMs = 0
+  #roundMs = 0
   #gossipMs = 0
 
   constructor({ self, incarnation, address, clock, random, peers, settings = defaultMembersSettings }: MembersOptions) {
@@ -237,8 +251,12 @@ export class Members implements Part {
   linked(node: NodeId): void {
     if (!this.#linked.includes(node)) this.#linked.push(node)
     this.#strangers.add(node)
-    // It may know nothing of us, and we may think wrong of it.
-    this.#say(node, FrameType.ping, ++this.#seq, [this.#me])
+    this.#introduce(node)
+  }
+
+  /** It may know nothing of us, and we may think wrong of it. */
+  #introduce(node: NodeId): void {
+    this.#say(node, FrameType.ping, ++this.#seq, { about: this.#me })
   }
 
   unlinked(node: NodeId): void {
@@ -256,27 +274,32 @@ export class Members implements Part {
     const incarnation = reader.varint()
     const refutation = reader.varint()
     const hash = reader.u32()
+    const size = reader.varint()
     const answers = type === FrameType.ack && reader.u8() === 1
     const target = type === FrameType.pingRequest ? reader.text() : ''
+    const whole = reader.u8() === 1
     const claims = readClaims(reader)
-    this.#hear({ node: from, address: '', incarnation, refutation, standing: 'alive', by: [], agoSeconds: 0 }, from)
-    for (const claim of claims) this.#hear(claim, from)
+    this.#hear(
+      { node: from, address: '', incarnation, refutation, standing: 'alive', by: [], agoSeconds: 0 },
+      from,
+      false,
+    )
+    for (const claim of claims) this.#hear(claim, from, whole)
     // Only now, as what it told may have made the lists equal.
-    const list = this.#lacks(from, hash) ? this.#list() : []
-    const answering = type === FrameType.ping && seq > 0
-    if (answering) this.#say(from, FrameType.ack, seq, list, true)
-    else if (list.length > 0) this.#say(from, FrameType.ping, 0, list)
+    const lacks = this.#lacks(from, hash, size)
+    if (type === FrameType.ping && seq > 0) this.#say(from, FrameType.ack, seq, { answers: true, whole: lacks })
+    else if (lacks) this.#say(from, FrameType.ping, 0, { whole: true })
     if (type === FrameType.ack) this.#acked(from, seq, answers)
     if (type === FrameType.pingRequest) this.#run(from, seq, target)
   }
 
   // What we hear of others
 
-  /** @param teller who says so */
-  #hear(claim: Claim, teller: NodeId): void {
+  /** @param teller who says so; `whole`: as one entry of its list */
+  #hear(claim: Claim, teller: NodeId, whole: boolean): void {
     if (claim.node === this.#me.node) return this.#accused(claim)
     const known = this.#members.get(claim.node)
-    if (!known) return this.#meet(claim)
+    if (!known) return this.#meet(claim, whole || teller === claim.node)
     // The death of somebody who is alive for us is the teller's judgement, not ours.
     const said: Claim = claim.standing === 'dead' && known.up ? { ...claim, standing: 'suspect', by: [teller] } : claim
     const order = known.compare(said)
@@ -305,8 +328,8 @@ export class Members implements Part {
     this.#mark(this.#me)
   }
 
-  /** A node that is new to us. */
-  #meet(claim: Claim): void {
+  /** A node that is new to us; `told`: most others will hear of it as we did. */
+  #meet(claim: Claim, told: boolean): void {
     const { forgetSeconds, members } = this.#settings
     // Frames speak of their sender without an address: whoever it is, its list says more.
     if (claim.address === '' || claim.agoSeconds >= forgetSeconds || this.#members.size >= members) return
@@ -315,6 +338,8 @@ export class Members implements Part {
     this.#members.set(claim.node, known)
     this.#gone.add(known)
     this.#become(known, claim)
+    // Others get the same list, or a link from it, as we do: a few who tell it are enough.
+    if (told && claim.standing === 'alive' && !this.#volunteers()) this.#rumours.delete(known)
     this.#ring.splice(this.#random.below(this.#ring.length + 1), 0, known)
   }
 
@@ -363,7 +388,11 @@ export class Members implements Part {
     known.suspicion = new Suspicion(this.#time.nowMs)
     for (const accuser of claim.by) known.suspicion.accusedBy(accuser)
     // A few more look for themselves, which also tells the suspect.
-    if (this.#random.below(this.#members.size) < volunteers) this.#soon.add(known)
+    if (this.#volunteers()) this.#soon.add(known)
+  }
+
+  #volunteers(): boolean {
+    return this.#random.below(this.#members.size) < volunteers
   }
 
   #remember(known: Known, claim: Claim): void {
@@ -391,7 +420,7 @@ export class Members implements Part {
     this.#endProbes(nowMs)
     this.#endErrands(nowMs)
     this.#judge(nowMs)
-    if (nowMs >= this.#probeMs) this.#nextRound(nowMs)
+    if (nowMs >= this.#roundMs) this.#nextRound(nowMs)
     for (const known of this.#soon) if (!this.#probe(known, nowMs)) break
     if (nowMs >= this.#gossipMs) this.#gossip(nowMs)
   }
@@ -404,13 +433,25 @@ export class Members implements Part {
   }
 
   #nextRound(nowMs: number): void {
-    this.#probeMs = nowMs + this.#settings.probeMs * this.#health.factor
+    this.#roundMs = nowMs + this.#settings.roundMs * this.#health.factor
     this.#forget()
+    this.#meetAgain()
     for (let tries = this.#ring.length; tries > 0; tries--) {
       const known = this.#nextOfRing()
       if (known.up && !known.probed) return void this.#soon.add(known)
       // A death that was none, while the link stayed up: nobody but we would find out.
       if (known.standing === 'dead' && this.#say(known.node, FrameType.ping, ++this.#seq)) return
+    }
+  }
+
+  /** The first words to some strangers may have been in vain. They take turns. */
+  #meetAgain(): void {
+    let left = Math.min(this.#settings.fanout, this.#strangers.size)
+    for (const node of this.#strangers) {
+      if (left-- === 0) break
+      this.#strangers.delete(node)
+      this.#strangers.add(node)
+      this.#introduce(node)
     }
   }
 
@@ -491,8 +532,8 @@ export class Members implements Part {
       const writer = this.#begin(node, FrameType.pingRequest, seq)
       if (!writer) continue
       writer.text(known.node)
-      // What it has to refute, it should hear.
-      this.#close(node, writer, known.standing === 'alive' ? [] : [known])
+      // What it has to refute, it should hear, and its answer may be news to us.
+      this.#close(node, writer, { about: known })
       probe.asked++
     }
   }
@@ -555,17 +596,17 @@ export class Members implements Part {
 
   #report({ origin, seq, target }: Errand, answers: boolean): void {
     const known = this.#members.get(target)
-    this.#say(origin, FrameType.ack, seq, known && answers ? [known] : [], answers)
+    this.#say(origin, FrameType.ack, seq, { answers, about: known })
   }
 
   // Frames
 
-  /** Sends a frame with `about` and whatever is new. False without a link. */
-  #say(to: NodeId, type: FrameType, seq: number, about: readonly Known[] = [], answers = false): boolean {
+  /** Sends a frame, and in it whatever is new. False without a link. */
+  #say(to: NodeId, type: FrameType, seq: number, content: Content = {}): boolean {
     const writer = this.#begin(to, type, seq)
     if (!writer) return false
-    if (type === FrameType.ack) writer.u8(answers ? 1 : 0)
-    this.#close(to, writer, about)
+    if (type === FrameType.ack) writer.u8(content.answers ? 1 : 0)
+    this.#close(to, writer, content)
     return true
   }
 
@@ -576,39 +617,46 @@ export class Members implements Part {
     writer.varint(this.#me.incarnation)
     writer.varint(this.#me.refutation)
     writer.u32(this.#hash)
+    writer.varint(this.#size)
     return writer
   }
 
-  #close(to: NodeId, writer: RecordWriter, about: readonly Known[]): void {
+  #close(to: NodeId, writer: RecordWriter, { about, whole = false }: Content): void {
     const { rumours, retellings } = this.#settings
     const times = Math.ceil(retellings * Math.log10(this.#members.size + 2))
-    const claims = new Set(about)
-    for (const known of this.#rumours.take(rumours, times)) claims.add(known)
+    const claims = new Set(whole ? [this.#me, ...this.#members.values()] : this.#rumours.take(rumours, times))
+    if (about) claims.add(about)
     const known = this.#members.get(to)
     // Whom we doubt, we tell so (Lifeguard: "buddy system").
     if (known && known.standing !== 'alive') claims.add(known)
     if (this.#me.gone) claims.add(this.#me)
     const nowMs = this.#clock.now()
+    writer.u8(whole ? 1 : 0)
     writer.varint(claims.size)
     for (const claim of claims) writeClaim(writer, claim.claim(nowMs))
     this.#peers.end()
   }
 
-  #list(): Known[] {
-    return [this.#me, ...this.#members.values()]
+  /** Entries in the hash. */
+  get #size(): number {
+    return this.#members.size - this.#gone.size + 1
   }
 
-  /** Should `node`, whose list has this hash, get the whole of ours? At once when it is new here; else only if no news explain it. */
-  #lacks(node: NodeId, hash: number): boolean {
+  /**
+   * Should `node`, whose list has this hash and size, get the whole of ours? At once when it is new here and knows little, or
+   * lists are short; else only what no news on their way explain.
+   */
+  #lacks(node: NodeId, hash: number, size: number): boolean {
     if (hash === this.#hash) {
       this.#strangers.delete(node)
       return false
     }
     const { nowMs } = this.#time
-    const { settleMs } = this.#settings
+    const { roundMs, settleMs } = this.#settings
     const stranger = this.#strangers.has(node)
-    const quiet = nowMs - Math.max(this.#changedMs, this.#listed.get(node) ?? -Infinity) >= settleMs
-    if ((!stranger && !quiet) || this.#listRoom <= 0) return false
+    const atOnce = stranger && (this.#size <= shortList || size * 2 <= this.#size)
+    const quietMs = nowMs - Math.max(this.#changedMs, this.#listed.get(node) ?? -Infinity)
+    if ((!atOnce && quietMs < (stranger ? roundMs : settleMs)) || this.#listRoom <= 0) return false
     this.#strangers.delete(node)
     this.#listRoom -= this.#members.size
     this.#listed.set(node, nowMs)
