@@ -29,13 +29,11 @@ export function clusterControl({ cluster, clusterId, sessions, left }: Controlle
     },
     evict: (node) => evict(cluster, node),
     routes: () =>
-      // Ourselves first.
-      cluster.status().flatMap(({ node }) => {
+      // Ourselves first. Where nobody has wanted anything yet, there is no table to tell of.
+      cluster.status().map(({ node, incarnation }) => {
         const table = node === cluster.node ? cluster.gossip.own : cluster.gossip.owner(node)
-        // Of incarnation 0 nothing has come yet.
-        if (!table || table.incarnation === 0) return []
-        const { incarnation, version, size: entries, hash } = table
-        return [{ node, incarnation, version, entries, hash }]
+        const { version = 0, size: entries = 0, hash = nothing } = table ?? {}
+        return { node, incarnation: table?.incarnation || incarnation, version, entries, hash }
       }),
     verify: () =>
       new Promise((resolve) =>
@@ -43,6 +41,9 @@ export function clusterControl({ cluster, clusterId, sessions, left }: Controlle
       ),
   }
 }
+
+/** Set hash of an empty table. */
+const nothing = '0'.repeat(16)
 
 /** Sessions that would wait for their clients in vain. */
 function leftBehind(sessions: Iterable<Session>): Volume {
