@@ -1,56 +1,28 @@
 import { bucketCount } from './buckets.ts'
 import type { NodeId } from './peers.ts'
 
-/** What a node is known to have on its disk, by bucket, as a number of our own changes. */
-class Known {
-  /** It had all that we had then, or newer. */
-  readonly has = new Float64Array(bucketCount)
-  /** It had the same as we had, and nothing else. */
-  readonly same = new Float64Array(bucketCount)
-  constructor() {
-    this.has.fill(-1)
-    this.same.fill(-1)
-  }
-}
-
-/** Who is known to know what of our retained messages. */
+/** Which nodes are known to have had on disk, by bucket, just what we had: at which of our changes. */
 export class Agreements {
-  readonly #nodes = new Map<NodeId, Known>()
+  readonly #nodes = new Map<NodeId, Float64Array>()
 
-  hasAll(node: NodeId, bucket: number, change: number): void {
-    const { has } = this.#of(node)
-    if (change > has[bucket]!) has[bucket] = change
+  /** @param change the number of the last change before the node was asked */
+  agreed(node: NodeId, bucket: number, change: number): void {
+    let changes = this.#nodes.get(node)
+    if (changes === undefined) this.#nodes.set(node, (changes = new Float64Array(bucketCount).fill(-1)))
+    if (change > changes[bucket]!) changes[bucket] = change
   }
 
-  theSame(node: NodeId, bucket: number, change: number): void {
-    const { has, same } = this.#of(node)
-    if (change > has[bucket]!) has[bucket] = change
-    if (change > same[bucket]!) same[bucket] = change
+  allAgreed(node: NodeId, change: number): void {
+    for (let bucket = 0; bucket < bucketCount; bucket++) this.agreed(node, bucket, change)
   }
 
-  allTheSame(node: NodeId, change: number): void {
-    for (let bucket = 0; bucket < bucketCount; bucket++) this.theSame(node, bucket, change)
-  }
-
-  /** Does the node have our change, or a newer one? */
-  has(node: NodeId, bucket: number, change: number): boolean {
-    const known = this.#nodes.get(node)
-    return known !== undefined && known.has[bucket]! >= change
-  }
-
-  /** Has the node been without what we went without by our change? */
-  isSame(node: NodeId, bucket: number, change: number): boolean {
-    const known = this.#nodes.get(node)
-    return known !== undefined && known.same[bucket]! >= change
+  /** Has the node agreed since this change? */
+  since(node: NodeId, bucket: number, change: number): boolean {
+    const changes = this.#nodes.get(node)
+    return changes !== undefined && changes[bucket]! >= change
   }
 
   forget(node: NodeId): void {
     this.#nodes.delete(node)
-  }
-
-  #of(node: NodeId): Known {
-    let known = this.#nodes.get(node)
-    if (known === undefined) this.#nodes.set(node, (known = new Known()))
-    return known
   }
 }

@@ -40,11 +40,10 @@ export class Buckets implements RetainedWatcher {
     return this.#names[bucket] ?? none
   }
 
-  came(name: string, stamp: Stamp, tombstone: Tombstone | undefined): void {
+  came(name: string, stamp: Stamp): void {
     const bucket = this.#add(name, stamp, 1)
     ;(this.#names[bucket] ??= new Set()).add(name)
     this.#size++
-    if (tombstone) tombstone.cameAt = this.#changes
   }
 
   went(name: string, stamp: Stamp, tombstone: Tombstone | undefined): void {
@@ -53,7 +52,7 @@ export class Buckets implements RetainedWatcher {
     this.#size--
   }
 
-  /** Everybody knows of it: it is not told any more, and still kept. */
+  /** It is not told any more, and still kept. */
   retire(tombstone: Tombstone): void {
     this.went(tombstone.name, tombstone.stamp, tombstone)
     tombstone.retiredAt = this.#changes

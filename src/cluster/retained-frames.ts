@@ -1,4 +1,4 @@
-import { isNewer, type Stamp } from '../mqtt/stamp.ts'
+import type { Stamp } from '../mqtt/stamp.ts'
 import { readStamp, writeStamp } from '../store/message-record.ts'
 import type { RecordReader, RecordWriter } from '../store/writer.ts'
 import { bucketCount } from './buckets.ts'
@@ -9,7 +9,7 @@ import { WireError } from './wire.ts'
 //
 //   digest    flags u8 · topics varint · root (2 × u32) · [hashes of all buckets]
 //   bucket    bucket u16 · last u8 · ( topic · stamp )…
-//   wanted    bucket u16 · complete u8 · topics…
+//   wanted    bucket u16 · topics…
 //   applied   bytes of `retained` on this link that were handled, varint
 
 const Flags = { ask: 1, durable: 2, give: 4, buckets: 8 } as const
@@ -79,12 +79,6 @@ export class Listed {
   read(reader: RecordReader): void {
     while (reader.left > 0) this.stamps.set(reader.text(), readStamp(reader))
     if (this.stamps.size > mostListed) throw new WireError('a bucket without an end')
-  }
-
-  /** Is it certain that the peer has this change, or a newer one? */
-  has(name: string, stamp: Stamp): boolean {
-    const listed = this.stamps.get(name)
-    return listed !== undefined && !isNewer(stamp, listed)
   }
 }
 

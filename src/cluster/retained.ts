@@ -62,6 +62,8 @@ const sweptTombstones = 5000
 /** A digest that waits for the disk for longer goes without saying that all of it is there. */
 const settleMs = 1000
 const mostJobs = 64
+/** Topics, and more than half. */
+const farLess = 10_000
 
 /** Messages to send to a node, and what follows behind them. */
 interface Job {
@@ -83,6 +85,8 @@ class Remote {
   missed = false
   readonly jobs: Job[] = []
   pumping = false
+  /** Our changes when we asked what it has, and have no answer yet; -1: we have not. */
+  askedAt = -1
   /** What it has in a bucket, as far as that has come. */
   list: Listed | undefined = undefined
 
@@ -96,8 +100,8 @@ interface Comparison {
   readonly node: NodeId
   readonly buckets: readonly number[]
   at: number
-  /** Listed, and not answered: how far our changes had come, and how many topics. */
-  readonly open: Map<number, { readonly change: number; readonly topics: number }>
+  /** Buckets that were listed and not answered, and how many topics they had. */
+  readonly open: Map<number, number>
   openTopics: number
   activeMs: number
 }
@@ -116,7 +120,7 @@ interface Unsettled {
  *   published here ─ retains ─▶ stamp ─▶ with the publish frame (to nodes that want it) ─▶ retains ─▶ kept if newer
  *                                  └──▶ spread: `retained` (to the others)              ─▶ kept if newer, written down
  *
- *   every few seconds, and with a new link:     (who has fewer topics leads)
+ *   every few seconds, and with a new link:     (who has far fewer topics leads, else either)
  *
  *       digest: root ──▶ the same? done
  *              ◀── hashes of 1,024 buckets
@@ -129,9 +133,10 @@ interface Unsettled {
  * handled it (`applied`).
  *
  * A topic that was cleared, or whose message has expired, keeps a tombstone, so that no node that was away brings an older
- * message back. It goes in two steps: once every member is known to have it on disk (and it is old enough) it is retired,
- * that is, told to nobody; once no member tells of it either, all have retired it and it is forgotten. Between the two a
- * node that has forgotten it could be told again; that costs a round and nothing else.
+ * message back. Once it is old enough it is retired: it counts no more in comparisons, but still answers who lists that
+ * older message. It is forgotten once every member was asked since, and had on disk just what we had. That is enough: who
+ * passes the older message on before it learns better has a tombstone, too, from then on, and keeps it until it has asked
+ * the one that it has passed it on to.
  *
  * What the cluster node does (`ClusterNode`): `start` once the broker is restored; hands the frames over (it is a `Part`);
  * asks `retains` for the port's `retains`; calls `spread` for what was published here and has a stamp.
@@ -259,7 +264,7 @@ export class RetainedReplication implements Part {
       case FrameType.retained:
         return this.#retained(from, remote, reader)
       case FrameType.retainedDigest:
-        return this.#digest(from, readDigest(reader))
+        return this.#digest(from, remote, readDigest(reader))
       case FrameType.retainedBucket:
         return this.#listed(from, remote, reader)
       case FrameType.retainedWanted:
@@ -398,6 +403,8 @@ export class RetainedReplication implements Part {
   // ── comparing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #ask(node: NodeId, give: boolean): void {
+    const remote = this.#remotes.get(node)
+    if (remote?.askedAt === -1) remote.askedAt = this.#buckets.changes
     this.#tellDigest(node, true, give, false)
   }
 
@@ -412,31 +419,42 @@ export class RetainedReplication implements Part {
     })
   }
 
-  #digest(from: NodeId, digest: Digest): void {
-    const { ask, give, durable, topics, root, buckets } = digest
+  #digest(from: NodeId, remote: Remote, { ask, give, durable, topics, root, buckets }: Digest): void {
     const ours = this.#buckets
-    if (root[0] === ours.root[0] && root[1] === ours.root[1]) {
-      if (durable) this.#agreements.allTheSame(from, ours.changes)
-      if (ask) this.#tellDigest(from, false, false, false)
-    } else if (buckets) this.#compare(from, buckets, durable)
-    else if (ask) {
-      // Who has less says what it has: a node that joins has nothing to list.
-      if (give || topics <= ours.size) this.#tellDigest(from, false, false, true)
+    const isSame = root[0] === ours.root[0] && root[1] === ours.root[1]
+    if (!ask) {
+      // What is not on disk proves nothing, and neither does what we have not asked for: it may be older than what we sent.
+      const askedAt = durable ? remote.askedAt : -1
+      remote.askedAt = -1
+      if (isSame) this.#agreements.allAgreed(from, askedAt)
+      else if (buckets) this.#compare(from, buckets, askedAt)
+    } else if (isSame) this.#tellDigest(from, false, false, false)
+    else {
+      if (give || this.#shouldLead(topics, ours.size)) this.#tellDigest(from, false, false, true)
       else if (this.#comparison === undefined) this.#ask(from, true)
       else this.#waiting.add(from)
     }
   }
 
+  /**
+   * Should a node lead that has so many topics, or should we? Who has far less: a node that joins has nothing to list. Else
+   * the dice say, for who leads learns more.
+   */
+  #shouldLead(theirs: number, ours: number): boolean {
+    if (Math.abs(theirs - ours) > farLess && Math.abs(theirs - ours) > Math.max(theirs, ours) / 2) return theirs < ours
+    return this.#options.random.below(2) === 0
+  }
+
   /** Leads a comparison of the buckets that differ. */
-  #compare(node: NodeId, theirs: ArrayLike<number>, durable: boolean): void {
+  #compare(node: NodeId, theirs: ArrayLike<number>, askedAt: number): void {
     const { random, clock } = this.#options
-    const { hashes, changes } = this.#buckets
+    const { hashes } = this.#buckets
     if (this.#comparison !== undefined) return void this.#waiting.add(node)
     const differing: number[] = []
     for (let bucket = 0; bucket < hashes.length / 2; bucket++) {
       const same = hashes[2 * bucket] === theirs[2 * bucket] && hashes[2 * bucket + 1] === theirs[2 * bucket + 1]
-      if (!same) differing.push(bucket)
-      else if (durable) this.#agreements.theSame(node, bucket, changes)
+      if (same) this.#agreements.agreed(node, bucket, askedAt)
+      else differing.push(bucket)
     }
     // Who compares with us at the same time begins elsewhere.
     const first = random.below(differing.length + 1)
@@ -455,7 +473,7 @@ export class RetainedReplication implements Part {
       if (open.size >= openBuckets || (open.size > 0 && comparison.openTopics + topics > openTopics)) return
       comparison.at++
       comparison.openTopics += topics
-      open.set(bucket, { change: this.#buckets.changes, topics })
+      open.set(bucket, topics)
       this.#list(node, bucket)
     }
     if (open.size === 0) this.#finish()
@@ -501,50 +519,34 @@ export class RetainedReplication implements Part {
     const isFull = clock.now() < this.#fullUntilMs
     const wanted: string[] = []
     const newer: string[] = []
-    let complete = true
     for (const [name, stamp] of stamps) {
       const ours = retained.stampOf(name)
       if (ours !== undefined && isNewer(ours, stamp)) newer.push(name)
-      else if (ours === undefined || isNewer(stamp, ours)) {
-        complete = false
-        if (!this.#stamps.isAhead(stamp.ms) && !(isFull && ours === undefined)) wanted.push(name)
-      }
+      else if (ours === undefined ? !isFull : isNewer(stamp, ours))
+        if (!this.#stamps.isAhead(stamp.ms)) wanted.push(name)
     }
     for (const name of this.#buckets.names(bucket)) if (!stamps.has(name)) newer.push(name)
-    const reply = (durable: boolean) => {
-      const writer = this.#options.peers.begin(node, FrameType.retainedWanted)
+    this.#enqueue(node, remote, newer, () => {
+      const { peers } = this.#options
+      const writer = peers.begin(node, FrameType.retainedWanted)
       if (writer === undefined) return
       writer.u16(bucket)
-      writer.u8(complete && durable ? 1 : 0)
       for (const name of wanted) writer.text(name)
-      this.#options.peers.end()
-    }
-    // What was found here must be on disk before anybody counts on it; what comes meanwhile has no part in that.
-    let settled: boolean | undefined = undefined
-    let sent = false
-    this.#whenSettled((durable) => {
-      settled = durable
-      if (sent) reply(durable)
-    })
-    this.#enqueue(node, remote, newer, () => {
-      sent = true
-      if (settled !== undefined) reply(settled)
+      peers.end()
     })
   }
 
   /** The node that we compare with wants these of a bucket, and has told us what is newer there. */
   #wanted(from: NodeId, remote: Remote, reader: RecordReader): void {
     const bucket = readBucket(reader)
-    const complete = reader.u8() !== 0
     const names = readNames(reader)
     const comparison = this.#comparison
-    const open = comparison?.node === from ? comparison.open.get(bucket) : undefined
-    if (comparison === undefined || open === undefined) return
-    if (complete) this.#agreements.hasAll(from, bucket, open.change)
+    const topics = comparison?.node === from ? comparison.open.get(bucket) : undefined
+    if (comparison === undefined || topics === undefined) return
     this.#enqueue(from, remote, names, () => {
       if (this.#comparison !== comparison) return
       comparison.open.delete(bucket)
-      comparison.openTopics -= open.topics
+      comparison.openTopics -= topics
       this.#goOn(comparison)
     })
   }
@@ -598,7 +600,7 @@ export class RetainedReplication implements Part {
     this.#sweep()
   }
 
-  /** Retires the tombstones that everybody has, and forgets those that everybody has retired. */
+  /** Retires tombstones that are old enough, and forgets those that nobody needs. */
   #sweep(): void {
     const { retained, members, store } = this.#options
     if (retained.tombstones === 0 || store.full) return
@@ -610,16 +612,13 @@ export class RetainedReplication implements Part {
 
   #consider(tombstone: Tombstone, members: readonly NodeId[]): void {
     const { clock, tombstoneSeconds } = this.#options
-    const { name, stamp, expired, cameAt, retiredAt } = tombstone
+    const { name, stamp, expired, retiredAt } = tombstone
+    if (retiredAt === 0) {
+      if (expired || clock.wall() - stamp.ms >= tombstoneSeconds * 1000) this.#buckets.retire(tombstone)
+      return
+    }
     const bucket = bucketOf(name)
-    const agreements = this.#agreements
-    const isOld = clock.wall() - stamp.ms >= tombstoneSeconds * 1000
-    if (retiredAt > 0) {
-      if (members.every((node) => agreements.isSame(node, bucket, retiredAt))) this.#collect(name)
-    } else if (!isOld && !expired) return
-    else if (members.every((node) => agreements.has(node, bucket, cameAt))) this.#buckets.retire(tombstone)
-    // A message that has expired was not cleared: what it had replaced may come back from who was away for so long.
-    else if (isOld && expired) this.#collect(name)
+    if (members.every((node) => this.#agreements.since(node, bucket, retiredAt))) this.#collect(name)
   }
 
   #collect(name: string): void {

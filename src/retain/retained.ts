@@ -29,7 +29,7 @@ export interface RetainedWatcher {
   went(name: string, stamp: Stamp, tombstone: Tombstone | undefined): void
 }
 
-/** Above it the oldest go: 200 bytes each. */
+/** Above it some go, the oldest first: 200 bytes each. */
 const mostTombstones = 1_000_000
 
 class Kept<M extends Retainable> implements Heaped {
@@ -244,7 +244,7 @@ export class RetainedStore<M extends Retainable> {
     this.#watcher?.came(tombstone.name, tombstone.stamp, tombstone)
     if (this.#tombstones.size <= this.#mostTombstones) return
     this.droppedTombstones++
-    this.unbury(this.#tombstones.oldest()!.name)
+    this.unbury(this.#tombstones.least()!.name)
   }
 
   #remove(kept: Kept<M>): void {

@@ -7,8 +7,7 @@ import { Ordered, type Place } from './ordered.ts'
 /** Says that the message of a topic was cleared, or has expired, and what its stamp was. */
 export class Tombstone implements Heaped {
   heapAt = -1
-  /** For who collects them: when it came, and since when it is no longer told, in a count of its own. 0: not yet. */
-  cameAt = 0
+  /** For who collects them: since when it is no longer told, in a count of its own. 0: it is. */
   retiredAt = 0
 
   constructor(
@@ -27,10 +26,11 @@ export function clearing(topic: Topic, stamp: Stamp | undefined): Message {
 
 const nothing = new Uint8Array(0)
 
-/** At most one for each topic, ordered by name; and it is known which is the oldest. */
+/** At most one for each topic, ordered by name; and it is known which one is missed the least. */
 export class Tombstones {
   readonly #all = new Ordered<Tombstone>()
-  readonly #byAge = new ExpiryHeap<Tombstone>()
+  readonly #cleared = new ExpiryHeap<Tombstone>()
+  readonly #expired = new ExpiryHeap<Tombstone>()
 
   get size(): number {
     return this.#all.size
@@ -44,18 +44,23 @@ export class Tombstones {
     return this.#all.all()
   }
 
-  oldest(): Tombstone | undefined {
-    return this.#byAge.expired(Infinity)
+  /** The oldest, of those whose message has expired if there are any. */
+  least(): Tombstone | undefined {
+    return this.#expired.expired(Infinity) ?? this.#cleared.expired(Infinity)
   }
 
   add(tombstone: Tombstone): void {
     this.#all.insert(tombstone)
-    this.#byAge.add(tombstone, tombstone.stamp.ms)
+    this.#heapOf(tombstone).add(tombstone, tombstone.stamp.ms)
   }
 
   remove(tombstone: Tombstone): void {
     this.#all.remove(tombstone)
-    this.#byAge.remove(tombstone)
+    this.#heapOf(tombstone).remove(tombstone)
+  }
+
+  #heapOf({ expired }: Tombstone): ExpiryHeap<Tombstone> {
+    return expired ? this.#expired : this.#cleared
   }
 
   /** Up to `most` of them, behind `name`. */
