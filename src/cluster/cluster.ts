@@ -89,6 +89,9 @@ export interface NodeStatus {
 const tickMs = 100
 /** Other nodes are waited for at a start, before clients come. */
 const readyMs = 5000
+const settledTicks = 3
+/** In every node's table: it is there. */
+const presentKey = 'n'
 /** Our own place in the store: its epoch is our incarnation. */
 const selfName = '\0node'
 
@@ -133,6 +136,7 @@ export class ClusterNode implements Cluster {
   readonly #interest: RemoteInterest<Outgoing>
   #startedMs = Infinity
   #ready: (() => void)[] | undefined = []
+  #knownTicks = 0
   #stopTicking = () => {}
 
   constructor(options: ClusterOptions) {
@@ -163,6 +167,8 @@ export class ClusterNode implements Cluster {
       ...(options.members && { settings: options.members }),
     })
     this.gossip = new Gossip({ self: node, incarnation, clock, random, peers, key: options.clusterId })
+    // A table that holds nothing is told to nobody, and would be waited for.
+    this.gossip.own.set(presentKey, 1)
     this.#own = new OwnInterest(this.gossip.own)
     this.#interest = new RemoteInterest<Outgoing>([random.below(0x1_0000_0000), random.below(0x1_0000_0000)])
     this.forwarding = new Forwarding({
@@ -372,27 +378,34 @@ export class ClusterNode implements Cluster {
   }
 
   #tick(): void {
+    const { host } = this.#options
     for (const node of this.remembered.unproven()) {
-      const table = this.gossip.owner(node)
-      if (table && table.incarnation > 0 && table.complete)
-        this.remembered.prove(node, table, (key) => this.#wants(node, key, 0))
+      if (this.#isComplete(node))
+        this.remembered.prove(node, this.gossip.owner(node)!, (key) => this.#wants(node, key, 0))
     }
     if (this.#ready && this.#isReady()) {
+      host.log.debug({ afterMs: host.clock.now() - this.#startedMs }, 'what the other nodes want is known')
       const told = this.#ready
       this.#ready = undefined
       for (const then of told) then()
     }
   }
 
-  /** Do we know what every node that can be reached wants? */
+  /** Do we know what every node that is alive wants, and do so for some time, in which we would have heard of others? */
   #isReady(): boolean {
     if (this.#options.host.clock.now() - this.#startedMs >= readyMs) return true
-    const nodes = [...this.live()]
-    if (nodes.length === 0 && this.#options.join.length > 0) return false
-    return nodes.every((node) => {
-      const table = this.gossip.owner(node)
-      return table !== undefined && table.incarnation > 0 && table.complete
-    })
+    const linked = [...this.links.linked()]
+    const known =
+      (linked.length > 0 || this.#options.join.length === 0) &&
+      linked.every((node) => this.members.state(node) !== undefined) &&
+      [...this.members.alive()].every((node) => this.#isComplete(node))
+    this.#knownTicks = known ? this.#knownTicks + 1 : 0
+    return this.#knownTicks >= settledTicks
+  }
+
+  #isComplete(node: NodeId): boolean {
+    const table = this.gossip.owner(node)
+    return table !== undefined && table.incarnation > 0 && table.complete
   }
 
   get #newest(): number {

@@ -1,0 +1,220 @@
+import { describe, expect, test } from 'vitest'
+import { City, type CityOptions } from './cluster-kit.ts'
+
+const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => String(from + i))
+const ways: readonly CityOptions[] = [{ stores: 'disk' }, { stores: 'memory' }, { wire: { oldest: 1, newest: 1 } }]
+
+describe.each(ways)('a cluster of three, %o', (options) => {
+  test('subscribe here, publish there: who has SUBACK misses nothing', () => {
+    const city = new City(['a', 'b', 'c'], options)
+    const publishers = ['a', 'b', 'c'].map((node) => city.client(node, `p${node}`))
+    const subscriber = city.client('c', 's')
+    for (const text of numbers(30)) {
+      city.subscribe(subscriber, `t/${text}`)
+      for (const publisher of publishers) publisher.publish(`t/${text}`, text, 1)
+    }
+    city.run(500)
+    expect(subscriber.texts).toEqual(numbers(30).flatMap((text) => [text, text, text]))
+    city.audit()
+  })
+
+  test('every QoS, groups and plain, from everywhere to everywhere', () => {
+    const city = new City(['a', 'b', 'c'], options)
+    const plain = ['a', 'b', 'c'].map((node) => city.client(node, `s${node}`))
+    const members = ['b', 'c'].map((node) => city.client(node, `m${node}`))
+    for (const client of plain) city.subscribe(client, 't/#')
+    for (const client of members) city.subscribe(client, '$share/g/t/#')
+    city.run(50)
+    for (const node of ['a', 'b', 'c'])
+      for (const qos of [0, 1, 2] as const)
+        for (const text of numbers(10)) city.client(node, `p${node}${qos}`).publish('t', `${node}${qos}${text}`, qos)
+    city.run(1000)
+    for (const { came } of plain) expect(came.length).toBe(90)
+    expect(members.map(({ came }) => came.length).reduce((a, b) => a + b)).toBe(90)
+    city.audit()
+  })
+
+  test('retained messages reach every node, also one that joins later', () => {
+    const city = new City(['a', 'b'], options)
+    city.publish(city.client('a', 'p'), 'unretained', ['x'])
+    const publisher = city.client('a', 'q')
+    publisher.publish('r', 'first', 1, { retain: true })
+    publisher.publish('r', 'last', 1, { retain: true })
+    city.run(100)
+    city.add('c')
+    city.run(6000)
+    for (const node of ['a', 'b', 'c']) {
+      const client = city.client(node, `s${node}`)
+      city.subscribe(client, '#')
+      city.run(10)
+      expect(client.came.map(({ text, retain }) => [text, retain])).toEqual([['last', true]])
+    }
+  })
+})
+
+test('a node falls: its share waits here, and comes once and in order when it is back', () => {
+  const city = new City(['a', 'b', 'c'])
+  city.keeper('b', 's', 't').disconnect()
+  const other = city.keeper('c', 'o', 't')
+  const publisher = city.client('a', 'p')
+  city.publish(publisher, 't', numbers(10))
+  city.fall('b')
+  // Nobody is stopped for longer than it takes to see it.
+  const startMs = city.time.now()
+  city.publish(publisher, 't', ['10'])
+  expect(city.time.now() - startMs).toBeLessThan(2500)
+  city.publish(publisher, 't', numbers(50, 11))
+  city.publish(publisher, 't', numbers(20, 61), 2)
+  expect(
+    city
+      .node('a')
+      .status()
+      .find(({ node }) => node === 'b'),
+  ).toMatchObject({ state: 'dead', queueMessages: 71, handoff: true })
+  city.rise('b')
+  city.until(
+    () =>
+      city
+        .node('a')
+        .status()
+        .find(({ node }) => node === 'b')?.queueMessages === 0,
+  )
+  const keeper = city.client('b', 's', { clean: false, expirySeconds: 1000 })
+  city.publish(publisher, 't', numbers(10, 81))
+  city.run(200)
+  expect(keeper.texts).toEqual(numbers(91))
+  expect(other.texts).toEqual(numbers(91))
+  city.audit()
+})
+
+test('a node that starts while another is away knows what to keep for that one', () => {
+  const city = new City(['a', 'b'])
+  city.keeper('b', 's', 't').disconnect()
+  city.keeper('b', 'g', '$share/g/u').disconnect()
+  city.keeper('b', 'x', 'ended').disconnect()
+  city.subscribe(city.client('b', 'x', { clean: true }), 'gone')
+  city.run(500)
+  city.fall('b')
+  city.fall('a')
+  city.rise('a')
+  city.until(() => city.machine('a').ready)
+  const publisher = city.client('a', 'p')
+  city.publish(publisher, 't', numbers(5))
+  city.publish(publisher, 'u', numbers(5))
+  city.publish(publisher, 'ended', ['x'])
+  city.publish(publisher, 'gone', ['x'])
+  expect(publisher.acked.map(({ reason }) => reason)).toEqual([...numbers(10).map(() => 0), 0x10, 0x10])
+  city.rise('b')
+  city.run(3000)
+  for (const id of ['s', 'g']) {
+    const keeper = city.client('b', id, { clean: false, expirySeconds: 1000 })
+    city.run(100)
+    expect(keeper.texts).toEqual(numbers(5))
+  }
+  city.audit()
+})
+
+test('a partition: both sides go on, and catch up when it is over', () => {
+  const city = new City(['a', 'b', 'c', 'd'])
+  const keepers = ['a', 'b', 'c', 'd'].map((node) => city.keeper(node, `s${node}`, 't'))
+  city.part(['a', 'b'], ['c', 'd'])
+  const [left, right] = [city.client('a', 'l'), city.client('c', 'r')]
+  city.publish(
+    left,
+    't',
+    numbers(20).map((text) => `l${text}`),
+  )
+  city.publish(
+    right,
+    't',
+    numbers(20).map((text) => `r${text}`),
+    2,
+  )
+  city.subscribe(city.client('b', 'new'), 'later')
+  city.run(10_000)
+  city.heal()
+  city.run(10_000)
+  for (const { texts } of keepers)
+    for (const side of ['l', 'r'])
+      expect(texts.filter((text) => text.startsWith(side))).toEqual(numbers(20).map((text) => side + text))
+  city.audit()
+})
+
+test('a cut that is over before anybody is dead: what was under way goes on', () => {
+  const city = new City(['a', 'b'])
+  const keeper = city.keeper('b', 's', 't')
+  const publisher = city.client('a', 'p')
+  city.part(['a'], ['b'])
+  const waits = publisher.publish('t', 'x')
+  city.run(1000)
+  expect(publisher.hasAck(waits)).toBe(false)
+  city.heal()
+  city.until(() => publisher.hasAck(waits), 100)
+  expect(keeper.texts).toEqual(['x'])
+  city.audit()
+})
+
+test('a node is given up: what waits for it is gone, and it comes back as a new one', () => {
+  const city = new City(['a', 'b', 'c'])
+  city.keeper('b', 's', 't').disconnect()
+  city.fall('b')
+  city.run(3000)
+  const publisher = city.client('a', 'p')
+  city.publish(publisher, 't', numbers(3))
+  expect(city.node('a').evict('b').messages).toBe(3)
+  city.run(2000)
+  for (const node of ['a', 'c'])
+    expect(
+      city
+        .node(node)
+        .status()
+        .map(({ node }) => node),
+    ).toEqual([node, node === 'a' ? 'c' : 'a'])
+  city.publish(publisher, 't', ['nobody'])
+  expect(publisher.acked.at(-1)?.reason).toBe(0x10)
+  city.rise('b')
+  city.until(() => [...city.node('a').live()].includes('b'))
+  city.run(500)
+  city.publish(publisher, 't', ['again'])
+  const keeper = city.client('b', 's', { clean: false, expirySeconds: 1000 })
+  city.run(100)
+  expect(keeper.texts).toEqual(['again'])
+  city.audit()
+})
+
+test('clients come when it is known what the others want', () => {
+  const city = new City(['a', 'b'])
+  city.keeper('b', 's', 't').disconnect()
+  const joins = city.add('c')
+  expect(joins.ready).toBe(false)
+  city.until(() => joins.ready, 1000)
+  const publisher = city.client('c', 'p')
+  city.publish(publisher, 't', ['x'])
+  expect(publisher.acked[0]?.reason).toBe(0)
+  // Nobody is there: it serves all the same.
+  city.fall('a')
+  city.fall('b')
+  city.fall('c')
+  city.rise('c')
+  expect(joins.ready).toBe(false)
+  city.until(() => joins.ready, 5500)
+})
+
+test('a session that becomes persistent, or is no longer, is told', () => {
+  const city = new City(['a', 'b'])
+  const client = city.client('b', 's', { clean: true, expirySeconds: 0 })
+  city.subscribe(client, 't')
+  city.subscribe(client, '$share/g/t')
+  city.run(100)
+  const bits = () => ['ft', 'gg/t', 'pg/t'].map((key) => city.node('a').gossip.owner('b')?.get(key))
+  expect(bits()).toEqual([1, 1, 0])
+  client.drop()
+  city.run(100)
+  expect(bits()).toEqual([0, 0, 0])
+  city.keeper('b', 's', 't').disconnect()
+  city.run(100)
+  expect(bits()).toEqual([3, 0, 0])
+  city.client('b', 's', { clean: false, expirySeconds: 0 })
+  city.run(100)
+  expect(bits()).toEqual([1, 0, 0])
+})
