@@ -1,6 +1,7 @@
 import type { Hooks } from './access/hooks.ts'
 import { aloneControl } from './admin/alone.ts'
 import { openAdmin, type OpenAdmin } from './admin/listener.ts'
+import { clusterControl } from './admin/cluster-control.ts'
 import type { ClusterControl } from './admin/control.ts'
 import { Broker } from './broker/broker.ts'
 import { DurabilityRules } from './broker/durability.ts'
@@ -13,6 +14,7 @@ import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
 import type { DiskFault, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
+import { openCluster } from './node/cluster.ts'
 import { ListenError } from './node/listen-error.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
@@ -48,7 +50,8 @@ export interface RunningNode {
 
 /**
  * Joins the rooms into one running node.
- * @throws DataFolderError when the data folder cannot be used, ListenError when a listener cannot be opened; nothing runs then
+ * @throws DataFolderError when the data folder cannot be used, ClusterIdentityError or JoinError when there is no certificate for
+ * the cluster, ListenError when a listener cannot be opened; nothing runs then
  */
 export async function startNode(
   config: Config,
@@ -59,13 +62,20 @@ export async function startNode(
   const host = nodeHost(log)
   const topics = new TopicTable(host.random.below(0x1_0000_0000))
   const { store, recovered, closeStore, failed } = await openStore(config, host, topics)
+  const data = config.store && config.data
+  const cluster =
+    config.cluster &&
+    (await openCluster(config.cluster, { host, data, store, recovered, topics }).catch(async (fault: unknown) => {
+      await closeStore()
+      throw fault
+    }))
   const broker = new Broker({
     host,
     limits: config.limits,
     keeping: keepingOf(config),
     store,
     topics,
-    cluster: alone,
+    cluster: cluster?.node ?? alone,
     hooks,
     observer,
     version,
@@ -103,15 +113,19 @@ export async function startNode(
     })
   }
   let admin: OpenAdmin | undefined
+  let leave = () => {}
+  const left = new Promise<void>((resolve) => (leave = resolve))
   const finish = async () => {
     for (const stream of streams) stream.destroy()
     // What it means for a session that its client is gone is kept, too.
     await empty(1000)
+    await cluster?.close()
     broker.stop()
     await admin?.close()
     await closeStore()
   }
   try {
+    await cluster?.start()
     for (const listener of config.listeners) {
       const server = await openListener({
         ...listener,
@@ -125,12 +139,14 @@ export async function startNode(
       })
       open.push({ listener, url: addressUrl({ ...listener, port: server.port }), server })
     }
-    const data = config.store && config.data
-    const control = aloneControl({
-      incarnation: host.clock.wall(),
-      clients: () => broker.sessions.online,
-      sessions: () => broker.sessions.size,
-    })
+    const { sessions } = broker
+    const control = cluster
+      ? clusterControl({ cluster: cluster.node, clusterId: cluster.clusterId, sessions, left: () => leave() })
+      : aloneControl({
+          incarnation: host.clock.wall(),
+          clients: () => sessions.online,
+          sessions: () => sessions.size,
+        })
     if (config.admin) admin = await openAdminListener(config.admin, { data, control, log })
   } catch (fault) {
     await Promise.all([closeListeners(), finish()])
@@ -155,10 +171,11 @@ export async function startNode(
     listeners: open.map(({ url }) => ({ url })),
     broker,
     admin: admin?.url,
-    cluster: undefined,
-    data: config.store && config.data,
+    cluster: config.cluster &&
+      cluster && { node: config.cluster.node, address: cluster.address, directory: config.cluster.directory },
+    data,
     failed,
-    left: new Promise(() => {}),
+    left,
     get clients() {
       return broker.sessions.online
     },

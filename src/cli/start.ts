@@ -58,7 +58,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {
-    throw dataFault(config.data, fault) ?? adminFault(fault) ?? listenFault(fault, config, io.invocation)
+    throw dataFault(config.data, fault) ?? identityFault(fault) ?? listenFault(fault, config, io.invocation)
   })
   const stopped = untilSignal(io, log)
   const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
@@ -118,9 +118,11 @@ async function reload(read: () => Config, node: RunningNode, log: Logger): Promi
   }
 }
 
-function adminFault(fault: unknown): CliError | undefined {
+/** Secrets and certificates, by their names, as `dataFault` has it. */
+function identityFault(fault: unknown): CliError | undefined {
   const { name, message } = fault as Error
-  return name === 'AdminTokenError' ? new CliError(Exit.data, message) : undefined
+  if (name === 'AdminTokenError' || name === 'ClusterIdentityError') return new CliError(Exit.data, message)
+  return name === 'JoinError' ? new CliError(Exit.refused, message) : undefined
 }
 
 const listenCauses = new Map([
@@ -135,10 +137,11 @@ function listenFault(fault: unknown, config: Config, invocation: string): unknow
   const { url, code, cause } = fault as { url?: string; code?: string; cause?: unknown }
   if (url === undefined) return fault
   const known = listenCauses.get(code ?? '')
-  if (code === 'EADDRINUSE' && url.startsWith('http:'))
+  const flag = url.startsWith('http:') ? '--admin' : url.startsWith('cluster:') ? '--cluster-listen' : undefined
+  if (code === 'EADDRINUSE' && flag !== undefined)
     return new CliError(
       Exit.failure,
-      `cannot listen on ${url}: another program has this port; choose another with --admin HOST:PORT`,
+      `cannot listen on ${url}: another program has this port; choose another with ${flag} HOST:PORT`,
     )
   const why = code === 'EADDRINUSE' ? portTaken(url, config, invocation) : (known ?? (cause as Error).message)
   return new CliError(Exit.failure, `cannot listen on ${url}: ${why}`)
