@@ -41,9 +41,8 @@ export async function openCluster(config: ClusterConfig, context: ClusterHost): 
   const { host, data, store, recovered, topics } = context
   const { log } = host
   const directory = config.directory === undefined ? undefined : new ClusterDirectory(config.directory)
-  const open = (token: string | undefined) =>
-    openNodeIdentity({ node: config.node, directory, joinToken: token, join, data, log })
-  const identity = await open(joinToken)
+  const identityOptions = { node: config.node, directory, joinToken, join, data, log }
+  let identity = await openNodeIdentity(identityOptions)
   const net = new TlsNet({ identity, directory, log })
   const port = await net
     .listen(listen, (stream, peer) => node.accept(stream, peer))
@@ -57,13 +56,12 @@ export async function openCluster(config: ClusterConfig, context: ClusterHost): 
     ...{ host, net, store, recovered, topics },
     ...(clientAddress !== undefined && { clientAddress }),
   })
-  let certificate = identity.certificate
   // A process may outlive the certificate that it was started with.
   const stopRenewing = host.clock.every(renewMs, () => {
-    void open(undefined).then(
+    void openNodeIdentity(identityOptions, identity).then(
       (fresh) => {
-        if (fresh.certificate !== certificate) net.renew(fresh)
-        certificate = fresh.certificate
+        if (fresh !== identity) net.renew(fresh)
+        identity = fresh
       },
       (err: unknown) => log.error({ err }, 'the certificate of this node could not be renewed'),
     )
