@@ -12,9 +12,10 @@ import { checksum } from './platform/checksum.ts'
 import { openDataFolder } from './platform/data-folder.ts'
 import { nodeHost } from './platform/host.ts'
 import { type Certificates, checkCertificates, type OpenListener, openListener } from './platform/listener.ts'
-import { heapBytes } from './platform/process.ts'
+import { collectGarbage, heapBytes } from './platform/process.ts'
 import { openDiskStore } from './store/disk-store.ts'
 import { MemoryStore } from './store/memory.ts'
+import { Places } from './store/places.ts'
 import type { Recovered, Store } from './store/port.ts'
 import { version } from './version.ts'
 
@@ -35,6 +36,9 @@ export interface RunningNode {
   close(): Promise<void>
 }
 
+/** So many are read back that what is left over of it is worth a pause, before anybody is served. */
+const manySessions = 10_000
+
 /**
  * Joins the rooms into one running node.
  * @throws DataFolderError when the data folder cannot be used, ListenError when a listener cannot be opened; nothing runs then
@@ -47,13 +51,15 @@ export async function startNode(
 ): Promise<RunningNode> {
   const host = nodeHost(log)
   const topics = new TopicTable(host.random.below(0x1_0000_0000))
-  const { store, recovered, closeStore, failed } = await openStore(config, host, topics)
+  const places = new Places()
+  const { store, recovered, closeStore, failed } = await openStore(config, host, topics, places)
   const broker = new Broker({
     host,
     limits: config.limits,
     keeping: keepingOf(config),
     store,
     topics,
+    places,
     cluster: alone,
     hooks,
     observer,
@@ -61,6 +67,7 @@ export async function startNode(
     heapBytes,
   })
   broker.restore(recovered)
+  if (broker.sessions.size >= manySessions) collectGarbage()
   const streams = new Set<Stream>()
   let emptied: (() => void) | undefined
 
@@ -178,6 +185,7 @@ async function openStore(
   { data, store: settings, durability }: Config,
   host: Host,
   topics: TopicTable,
+  places: Places,
 ): Promise<OpenStore> {
   if (settings === undefined) {
     const store = new MemoryStore()
@@ -188,7 +196,18 @@ async function openStore(
   try {
     const { disk, index, storeId } = folder
     const { clock, log } = host
-    const opened = openDiskStore({ ...settings, disk, index, clock, log, storeId, topics, checksum, durability })
+    const opened = openDiskStore({
+      ...settings,
+      disk,
+      index,
+      clock,
+      log,
+      storeId,
+      topics,
+      places,
+      checksum,
+      durability,
+    })
     const { store, recovered } = opened
     return {
       store,

@@ -20,6 +20,7 @@ import { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
+import type { Places } from '../store/places.ts'
 import type { Durability, Recovered, Store } from '../store/port.ts'
 import { Asking } from './asking.ts'
 import type { Cluster } from './cluster-port.ts'
@@ -43,6 +44,8 @@ export interface BrokerOptions {
   readonly store: Store
   /** Shared with the store, so that a topic is one object. Default: its own. */
   readonly topics?: TopicTable
+  /** Shared with the store, so that what it has read is not in memory twice. Default: its own. */
+  readonly places?: Places
   readonly cluster: Cluster
   readonly hooks: Hooks
   readonly observer: Observer
@@ -133,11 +136,20 @@ export class Broker implements ConnectionEvents<Session> {
       },
     })
     const now = () => host.clock.now()
-    this.sessions = new Sessions(this.ledger, this.#slab, store, limits, host.clock, this.#wheel, {
-      publishWill: (session, will) => this.#publishing.publishWill(session, will),
-      ended: (session) => this.#ended(session),
-      move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
-    })
+    this.sessions = new Sessions(
+      this.ledger,
+      this.#slab,
+      store,
+      limits,
+      host.clock,
+      this.#wheel,
+      {
+        publishWill: (session, will) => this.#publishing.publishWill(session, will),
+        ended: (session) => this.#ended(session),
+        move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
+      },
+      options.places,
+    )
     const { sessions } = this
     store.serve({
       session: (number) => sessions.session(number),
@@ -197,10 +209,8 @@ export class Broker implements ConnectionEvents<Session> {
   restore(recovered: Recovered): void {
     for (const kept of recovered.sessions) {
       const session = this.sessions.restore(kept)
-      for (const [filter, packed] of kept.subscriptions) {
-        session.subscriptions.set(filter, packed)
+      for (const [filter, packed] of session.subscriptions)
         this.tree.subscribe(session, parseFilter(filter), unpackGrant(packed))
-      }
     }
     for (const message of recovered.retained) this.retained.set(message)
   }
