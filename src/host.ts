@@ -98,8 +98,11 @@ export interface Disk {
 export interface DiskFile {
   /** Bytes in the file, when it was opened or as far as was written since. */
   readonly size: number
-  /** Writes `bytes[0, length)` at `position`, all of it or a fault; nothing is durable before `sync`. `bytes` must not change until then. */
-  write(bytes: Uint8Array, length: number, position: number, done: (fault: DiskFault | undefined) => void): void
+  /**
+   * Writes `pieces`, one behind the other, at `position`: all of it or a fault; nothing is durable before `sync`. The pieces
+   * must not change until it is done.
+   */
+  write(pieces: readonly Uint8Array[], position: number, done: (fault: DiskFault | undefined) => void): void
   /** Makes everything written before this call durable (fdatasync). */
   sync(done: (fault: DiskFault | undefined) => void): void
   /** Reads up to `into.length` bytes from `position`; fewer only at the end of the file. */

@@ -19,7 +19,8 @@ import { ListenError } from './node/listen-error.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
 import { type Certificates, checkCertificates, type OpenListener, openListener } from './platform/listener.ts'
-import { heapBytes } from './platform/process.ts'
+import { collectGarbage, heapBytes } from './platform/process.ts'
+import { Places } from './store/places.ts'
 import { version } from './version.ts'
 
 export { ListenError }
@@ -48,6 +49,9 @@ export interface RunningNode {
   close(): Promise<void>
 }
 
+/** So many are read back that what is left over of it is worth a pause, before anybody is served. */
+const manySessions = 10_000
+
 /**
  * Joins the rooms into one running node.
  * @throws DataFolderError when the data folder cannot be used, ClusterIdentityError or JoinError when there is no certificate for
@@ -61,27 +65,34 @@ export async function startNode(
 ): Promise<RunningNode> {
   const host = nodeHost(log)
   const topics = new TopicTable(host.random.below(0x1_0000_0000))
-  const { store, recovered, closeStore, failed } = await openStore(config, host, topics)
+  const places = new Places()
+  const { store, recovered, closeStore, failed } = await openStore(config, host, topics, places)
+  // A cluster looks for its own first; alone, nobody has all sessions twice.
+  const sessions = config.cluster ? [...recovered.sessions] : []
   const data = config.store && config.data
   const cluster =
     config.cluster &&
-    (await openCluster(config.cluster, { host, data, store, recovered, topics }).catch(async (fault: unknown) => {
-      await closeStore()
-      throw fault
-    }))
+    (await openCluster(config.cluster, { host, data, store, topics, recovered: { sessions } }).catch(
+      async (fault: unknown) => {
+        await closeStore()
+        throw fault
+      },
+    ))
   const broker = new Broker({
     host,
     limits: config.limits,
     keeping: keepingOf(config),
     store,
     topics,
+    places,
     cluster: cluster?.node ?? alone,
     hooks,
     observer,
     version,
     heapBytes,
   })
-  broker.restore(recovered)
+  broker.restore(cluster ? { ...recovered, sessions } : recovered)
+  if (broker.sessions.size >= manySessions) collectGarbage()
   const streams = new Set<Stream>()
   let emptied: (() => void) | undefined
 

@@ -2,7 +2,7 @@ import type { TopicTable } from '../mqtt/topic.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import { type AedesPacket, messageOf, packetOf, queuedPacket } from './packet.ts'
 import type { Item } from './queue.ts'
-import { readMessage } from './reading.ts'
+import { readPacket } from './reading.ts'
 import { NoSuchPacketError } from './outgoing.ts'
 import { entryOf, flagsOf, type KeptSession, type Sessions } from './sessions.ts'
 
@@ -52,9 +52,9 @@ export class Incoming {
   /** The packet. @throws NoSuchPacketError */
   async get(clientId: string, messageId: number | undefined): Promise<AedesPacket> {
     const { session, item } = this.#find(clientId, messageId)
-    const message = await readMessage(this.#store, session, item)
-    if (message === undefined) throw new NoSuchPacketError()
-    return packetOf(message)
+    const packet = await readPacket(this.#store, session, item)
+    if (packet === undefined) throw new NoSuchPacketError()
+    return packet
   }
 
   /** Gives the place behind which its id may be used anew. @throws NoSuchPacketError */

@@ -1,8 +1,8 @@
 import type { TopicTable } from '../mqtt/topic.ts'
 import { Entry, type Lsn, type Store } from '../store/port.ts'
-import { type AedesPacket, type AedesPubrel, identityOf, messageOf, packetOf, queuedPacket } from './packet.ts'
+import { type AedesPacket, type AedesPubrel, identityOf, messageOf, queuedPacket } from './packet.ts'
 import type { Item } from './queue.ts'
-import { readMessage } from './reading.ts'
+import { readPacket } from './reading.ts'
 import { entryOf, flagsOf, type KeptSession, type Sessions } from './sessions.ts'
 
 /** Aedes asks for a packet that it has not stored, or that has come to its end. */
@@ -150,9 +150,8 @@ export class Outgoing {
   /** What goes out for an item; undefined when it is damaged. */
   async #packet(session: KeptSession, item: Item): Promise<AedesPacket | AedesPubrel | undefined> {
     if (isReleased(item)) return { cmd: 'pubrel', messageId: item.messageId! }
-    const message = await readMessage(this.#store, session, item)
-    if (message === undefined) return undefined
-    const packet = packetOf(message)
+    const packet = await readPacket(this.#store, session, item)
+    if (packet === undefined) return undefined
     if (!item.leaving) session.queue.identify(item, identityOf(packet))
     packet.messageId = item.messageId
     return packet

@@ -1,4 +1,4 @@
-import { Entry, type Lsn, type QueueView, type RecoveredSession } from '../store/port.ts'
+import { Entry, type Lsn, type QueueView } from '../store/port.ts'
 
 /** A message in a queue: what is known of it without reading it. */
 export interface Item {
@@ -29,13 +29,14 @@ export class Queue implements QueueView {
   readonly #sent = new Map<number, Item[]>()
 
   /** Takes over what was read back. */
-  restore({ head, next, lsns, entries }: RecoveredSession): void {
+  restore(kept: QueueView): void {
+    const { head, next } = kept
     this.#head = head
     this.#next = next
     for (let seq = head; seq < next; seq++) {
-      const entry = entries[seq - head]!
+      const entry = kept.entryOf(seq)
       if ((entry & Entry.stateBits) === Entry.gone) continue
-      const lsn = lsns[seq - head]!
+      const lsn = kept.lsnOf(seq)
       this.#items.set(seq, { seq, entry, lsn, identity: undefined, messageId: undefined, leaving: false })
     }
     this.#trim()

@@ -25,12 +25,12 @@ export class KeptSession implements SessionState {
     readonly clientId: string,
     recovered?: RecoveredSession,
   ) {
-    this.subscriptions = recovered?.subscriptions ?? new Map<string, number>()
+    this.subscriptions = new Map(recovered?.subscriptions)
     this.arrived = new Set(recovered?.incoming)
     if (recovered === undefined) return
     this.epoch = recovered.epoch
     this.will = recovered.will
-    this.queue.restore(recovered)
+    this.queue.restore(recovered.queue)
   }
 
   incoming(): Iterable<number> {
@@ -58,7 +58,7 @@ export class Sessions {
   readonly #byNumber = new Map<number, KeptSession>()
   readonly #byName = new Map<string, KeptSession>()
 
-  constructor(store: Store, recovered: readonly RecoveredSession[]) {
+  constructor(store: Store, recovered: Iterable<RecoveredSession>) {
     this.#store = store
     for (const found of recovered) {
       const session = new KeptSession(found.number, found.clientId, found)

@@ -54,6 +54,8 @@ export interface PublishingParts {
  */
 export class Publishing {
   readonly #parts: PublishingParts
+  /** What was read ahead adds up to: nothing, but nobody may leave it out. */
+  #touched = 0
   /** Publishers that are not read while the store is behind. */
   #slowed: Client[] = []
   /** The store keeps what it is told. */
@@ -214,7 +216,9 @@ export class Publishing {
   #accept(from: Client, message: Message, packetId: number): void {
     const { gate, observer, ledger, store, limits } = this.#parts
     const session = from.session!
-    const durability = this.#durability(message.topic, from.durability)
+    // What nobody keeps has no class to look up.
+    const fleeting = message.qos === 0 && !message.retain
+    const durability = fleeting ? 'memory' : this.#durability(message.topic, from.durability)
     if (this.#full || limits.overflow === 'reject' || this.#clustered) {
       const why = this.#noRoom(message, session, durability)
       if (why !== undefined) return this.#turnAway(from, message, packetId, why)
@@ -255,6 +259,7 @@ export class Publishing {
     let copies = 0
     let recorded = false
     for (let i = 0; i < deliveries.length; i++) {
+      if (i % ahead === 0 && deliveries.length >= many) this.#touch(deliveries, i + ahead)
       let delivery = deliveries[i]!
       if (delivery.subscriber === message.publisher) {
         const own = delivery.own
@@ -280,6 +285,15 @@ export class Publishing {
     const owner = message.qos === 2 && publisher?.persistent === true ? publisher.number : 0
     if (!recorded && !(kept && (retains || owner !== 0))) return 0
     return store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability)
+  }
+
+  /**
+   * Has the memory of the next recipients fetched, of all of them at a time: each would wait for its own, one after the other.
+   * For thousands who are offline that is a third of the time.
+   */
+  #touch(deliveries: readonly Delivery<Session>[], from: number): void {
+    const end = Math.min(from + ahead, deliveries.length)
+    for (let i = from; i < end; i++) this.#touched = (this.#touched + deliveries[i]!.subscriber.touch()) | 0
   }
 
   /** False when it is not retained, as there is no room, or a newer one from another node. */
@@ -363,6 +377,10 @@ export class Publishing {
 function deliver(message: Message, delivery: Delivery<Session>): boolean {
   return delivery.subscriber.deliver(message, delivery, delivery.retainAsPublished && message.retain)
 }
+
+/** Recipients from which on, and how far, memory is read ahead. */
+const many = 64
+const ahead = 16
 
 const diskFull = 'the disk is full'
 const nowhere: Forwarded = { nodes: 0, recorded: false, wait: undefined }

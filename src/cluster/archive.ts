@@ -10,7 +10,7 @@ export class OwnSession implements SessionState {
   readonly endDueMs = Infinity
   readonly willDueMs = Infinity
   readonly online = false
-  readonly subscriptions: ReadonlyMap<string, number> = nothing
+  readonly subscriptions: SessionState['subscriptions'] = nothing
 
   constructor(
     /** 0: the store keeps nothing. */

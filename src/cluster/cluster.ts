@@ -5,7 +5,7 @@ import { MqttError } from '../mqtt/reason.ts'
 import type { ParsedFilter, TopicTable } from '../mqtt/topic.ts'
 import type { Match } from '../routing/delivery.ts'
 import type { Session } from '../sessions/session.ts'
-import type { Durability, Lsn, Recovered, RecoveredSession, SessionState, Store } from '../store/port.ts'
+import type { Durability, Lsn, RecoveredSession, SessionState, Store } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
 import { Forwarding } from './forwarding.ts'
 import { Gossip } from './gossip.ts'
@@ -55,7 +55,7 @@ export interface ClusterOptions {
   readonly net: Net
   /** The broker's, and what it holds: the cluster keeps its queues there, under client ids that no client can have. */
   readonly store: Store
-  readonly recovered: Recovered
+  readonly recovered: { readonly sessions: readonly RecoveredSession[] }
   /** Shared with the broker and the store. */
   readonly topics: TopicTable
   readonly settings?: ClusterSettings

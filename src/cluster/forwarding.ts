@@ -6,6 +6,7 @@ import type { Delivery, Match, Member } from '../routing/delivery.ts'
 import type { SharedGroup } from '../routing/shared.ts'
 import { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
+import { Places } from '../store/places.ts'
 import type { Durability, RecoveredSession, Store } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Archive } from './archive.ts'
@@ -46,6 +47,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   readonly archive = new Archive()
   readonly ledger = new Ledger()
   readonly slab = new Slab()
+  readonly places = new Places()
   readonly queued = { bytes: 0 }
   /** Outboxes take everything: what is too much is refused before. */
   readonly limits = {
@@ -123,7 +125,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
       if (name) streams.set(name.node, [...(streams.get(name.node) ?? []), session])
     }
     for (const [node, kept] of streams) {
-      if (kept.some(({ head, next }) => next > head)) this.#outgoing.set(node, new Outgoing(node, this, kept))
+      if (kept.some(({ queue }) => queue.next > queue.head)) this.#outgoing.set(node, new Outgoing(node, this, kept))
       else for (const { number } of kept) this.store.ended(number)
     }
   }

@@ -1,4 +1,5 @@
 import type { RecoveredSession, Store } from '../store/port.ts'
+import { Subscriptions } from '../store/subscriptions.ts'
 import { type Archive, OwnSession } from './archive.ts'
 import { Here } from './interest.ts'
 import type { NodeId } from './peers.ts'
@@ -15,9 +16,9 @@ const keysInTurn = 2000
 
 /** A part of what is remembered of one node: `subscriptions` are its keys and their values. */
 class Shard extends OwnSession {
-  override readonly subscriptions: Map<string, number>
+  override readonly subscriptions: Subscriptions
 
-  constructor(number: number, clientId: string, keys: Map<string, number>) {
+  constructor(number: number, clientId: string, keys: Subscriptions) {
     super(number, clientId)
     this.subscriptions = keys
   }
@@ -120,7 +121,7 @@ export class Remembered {
   }
 
   #begin(node: NodeId, index: number): Shard {
-    const shard = new Shard(this.#store.number(), `${prefix}${node}/${index}`, new Map<string, number>())
+    const shard = new Shard(this.#store.number(), `${prefix}${node}/${index}`, new Subscriptions())
     this.#store.session(shard)
     return this.#put(node, index, shard)
   }

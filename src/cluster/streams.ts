@@ -114,7 +114,9 @@ export class OutStream extends OwnSession implements Outlet {
   }
 
   restore(recovered: RecoveredSession): void {
-    if (recovered.next > 0) this.outbox.restore(recovered, packetIds)
+    const { queue } = recovered
+    if (queue.next > 0) this.outbox.restore(queue, packetIds)
+    queue.release()
     this.#context.ledger.copies += this.outbox.pending
   }
 

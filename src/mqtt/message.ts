@@ -57,7 +57,7 @@ export class Message {
   }
 
   /**
-   * Moves the payload out of the arrival chunk; call before holding a message beyond this turn. Into a slab what comes and
+   * Moves the payload out of the arrival chunk, or of the store; call before holding a message beyond this turn. Into a slab what comes and
    * goes with its neighbours; without one, into bytes of its own, what may stay for long.
    */
   keep(slab?: Slab): this {

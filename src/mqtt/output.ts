@@ -12,7 +12,7 @@ import type { Message } from './message.ts'
 const smallPage = 2 * 1024
 const largePage = 64 * 1024
 /** A payload or run of this size is handed to the stream as it is, instead of being copied into a page. */
-const direct = 4 * 1024
+export const direct = 4 * 1024
 
 /** Lends pages. Keeps some for the next turn; the rest goes back to the collector. */
 export class Pages {

@@ -6,7 +6,7 @@ import type { TopicTable } from '../mqtt/topic.ts'
 import { ClusterDirectory } from '../platform/cluster-directory.ts'
 import { openNodeIdentity } from '../platform/node-identity.ts'
 import { TlsNet } from '../platform/tls-net.ts'
-import type { Recovered, Store } from '../store/port.ts'
+import type { RecoveredSession, Store } from '../store/port.ts'
 import { ListenError } from './listen-error.ts'
 
 export interface OpenCluster {
@@ -24,7 +24,7 @@ export interface ClusterHost {
   /** Folder of the node's own files; undefined: it keeps nothing. */
   readonly data: string | undefined
   readonly store: Store
-  readonly recovered: Recovered
+  readonly recovered: { readonly sessions: readonly RecoveredSession[] }
   readonly topics: TopicTable
 }
 

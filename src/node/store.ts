@@ -5,6 +5,7 @@ import { checksum } from '../platform/checksum.ts'
 import { openDataFolder } from '../platform/data-folder.ts'
 import { openDiskStore } from '../store/disk-store.ts'
 import { MemoryStore } from '../store/memory.ts'
+import type { Places } from '../store/places.ts'
 import type { Recovered, Store } from '../store/port.ts'
 
 export interface OpenStore {
@@ -19,6 +20,7 @@ export async function openStore(
   { data, store: settings, durability }: Config,
   host: Host,
   topics: TopicTable,
+  places: Places,
 ): Promise<OpenStore> {
   if (settings === undefined) {
     const store = new MemoryStore()
@@ -29,7 +31,18 @@ export async function openStore(
   try {
     const { disk, index, storeId } = folder
     const { clock, log } = host
-    const opened = openDiskStore({ ...settings, disk, index, clock, log, storeId, topics, checksum, durability })
+    const opened = openDiskStore({
+      ...settings,
+      disk,
+      index,
+      clock,
+      log,
+      storeId,
+      topics,
+      places,
+      checksum,
+      durability,
+    })
     const { store, recovered } = opened
     return {
       store,

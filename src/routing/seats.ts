@@ -9,7 +9,7 @@ export class Seat<S extends Member> {
   grant = 0
   merged = false
   /** Its deliveries for each plain grant, shared by all routes: most sessions need one or two. */
-  readonly #plain: (Copy<S> | undefined)[] = []
+  #plain: (Copy<S> | undefined)[] | undefined = undefined
 
   constructor(
     readonly subscriber: S,
@@ -18,8 +18,9 @@ export class Seat<S extends Member> {
 
   delivery(grant: number): Copy<S> {
     if (!isPlain(grant)) return new Copy(this.subscriber).add(grant)
-    while (this.#plain.length <= grant && this.#plain.length < plainGrants) this.#plain.push(undefined)
-    return (this.#plain[grant] ??= new Copy(this.subscriber).add(grant))
+    const plain = (this.#plain ??= [])
+    while (plain.length <= grant && plain.length < plainGrants) plain.push(undefined)
+    return (plain[grant] ??= new Copy(this.subscriber).add(grant))
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { QoS } from '../mqtt/topic.ts'
-import { Entry, type Lsn, type QueueView, type RecoveredSession, type Store } from '../store/port.ts'
+import { noPage, type Page, type Places, placesFor } from '../store/places.ts'
+import { Entry, type Lsn, type QueueView, type Store } from '../store/port.ts'
 import type { Ledger, Loss } from './ledger.ts'
 
 /** A connection, as the outbox sees it. */
@@ -43,6 +44,7 @@ export interface OutboxContext {
   readonly ledger: Ledger
   readonly slab: Slab
   readonly store: Store
+  readonly places: Places
   /** Bytes in all queues. */
   readonly queued: { bytes: number }
   /** Wall clock seconds of a monotonic time, rounded up. */
@@ -80,60 +82,69 @@ const packetIds = 65_535
  * A message that the store keeps is not held in memory: it is read again when its turn has come.
  */
 export class Outbox implements QueueView {
-  /** QoS 1 and 2 messages that the client takes unacknowledged. */
-  window = 0
+  // What a delivery touches stands first, and together: a message for thousands pays for each line of memory.
   /** Keep what has been sent until it is acknowledged, to send it again on the next connection. */
   keepsSent = false
-  #entries: Uint32Array = new Uint32Array(16)
-  #lsns: Float64Array | undefined = undefined
-  #messages: (Message | undefined)[] | undefined = undefined
-  #terms: (Terms | undefined)[] | undefined = undefined
-  /** Wall clock seconds; 0: never. */
-  #expiries: Uint32Array | undefined = undefined
-  /** No entry expires before this; wall clock seconds, Infinity when none does. */
-  nextExpiry = Infinity
-  #slotOfHead = 0
+  readonly #context: OutboxContext
+  /** Its places: a ring of `#mask + 1` that begins at `#base` of the page. Slots are places of the page. */
+  #page: Page = noPage
+  #entries: Uint32Array = noPage.entries
+  #base = 0
+  #mask = -1
+  /** Of the ring, where the head stands. */
+  #start = 0
   #head = 0
-  #cursor = 0
   #length = 0
-  #unacked = 0
   #waiting = 0
   #bytes = 0
+  #cursor = 0
+  #unacked = 0
+  /** QoS 1 and 2 messages that the client takes unacknowledged. */
+  window = 0
+  /** What is in memory only, by place of the ring. */
+  #messages: (Message | undefined)[] | undefined = undefined
+  #terms: (Terms | undefined)[] | undefined = undefined
+  /** No entry expires before this; wall clock seconds, 0 when none does. */
+  nextExpiry = 0
   /** What stands before it may have been sent by a process that is gone. */
   #perhapsSent = 0
+  /** The next one to send cannot go before the store has it on disk. Set by `pump`; whoever wakes it resets it. */
+  waitsForStore = false
   readonly #owner: OutboxOwner
-  readonly #context: OutboxContext
 
   constructor(owner: OutboxOwner, context: OutboxContext) {
     this.#owner = owner
     this.#context = context
   }
 
-  /** Takes over a queue that was read back; its arrays are a power of two. `window`: how many of the first may have been sent already. */
-  restore({ head, next, lsns, entries, expiries }: RecoveredSession, window: number): void {
+  /** Takes over a queue that was read back. `window`: how many of the first may have been sent already. */
+  restore(queue: QueueView, window: number): void {
+    const { head, next } = queue
     const length = next - head
-    if (length > 0) {
-      this.#entries = entries
-      this.#lsns = lsns
-      this.#expiries = expiries
-    }
+    if (length > 0) this.#resize(placesFor(length))
+    const page = this.#page
     this.#head = head
     this.#length = length
     // What was acknowledged last may be unknown, so any of them may have been sent; of those that are, a window.
     this.#perhapsSent = next
     let mayBeOut = window
-    for (let offset = 0; offset < length; offset++) {
-      const entry = this.#entries[offset]!
+    for (let seq = head, slot = this.#base; seq < next; seq++, slot++) {
+      const entry = queue.entryOf(seq)
       const state = entry & stateBits
       if (state === gone) continue
+      const expiry = queue.expiryOf(seq)
+      page.setLsn(slot, queue.lsnOf(seq))
+      if (expiry !== 0) page.setExpiry(slot, expiry)
       this.#bytes += entry >>> bytesShift
-      if (state === released) continue
+      if (state === released) {
+        this.#entries[slot] = entry
+        continue
+      }
       // A QoS 2 message that may have been sent is owed, even when it expires [MQTT-4.3.3-7].
       const owed = mayBeOut-- > 0 && (entry & qos2) !== 0
-      this.#entries[offset] = (entry & ~stateBits) | (owed ? sent : waiting)
+      this.#entries[slot] = (entry & ~stateBits) | (owed ? sent : waiting)
       if (!owed) this.#waiting++
-      const expiry = this.#expiries?.[offset] ?? 0
-      if (expiry !== 0 && expiry < this.nextExpiry) this.nextExpiry = expiry
+      if (expiry !== 0) this.#expires(expiry)
     }
     this.#context.queued.bytes += this.#bytes
     this.#trim()
@@ -148,7 +159,7 @@ export class Outbox implements QueueView {
   }
 
   lsnOf(seq: number): Lsn {
-    return this.#lsns?.[this.#slot(seq - this.#head)] ?? 0
+    return this.#page.lsn(this.#slot(seq - this.#head))
   }
 
   entryOf(seq: number): number {
@@ -156,13 +167,13 @@ export class Outbox implements QueueView {
   }
 
   expiryOf(seq: number): number {
-    return this.#expiries?.[this.#slot(seq - this.#head)] ?? 0
+    return this.#page.expiry(this.#slot(seq - this.#head))
   }
 
   /** The store has copied message `seq` to another place. */
   moved(seq: number, lsn: Lsn): void {
     const offset = seq - this.#head
-    if (offset >= 0 && offset < this.#length && this.#lsns) this.#lsns[this.#slot(offset)] = lsn
+    if (offset >= 0 && offset < this.#length) this.#page.setLsn(this.#slot(offset), lsn)
   }
 
   /** Messages that have not been sent yet. */
@@ -211,7 +222,7 @@ export class Outbox implements QueueView {
   /**
    * Sends a message if its turn has come, else queues it. A full queue drops the newest or its oldest, and counts it.
    * @param keep hold it until it is acknowledged, whatever the session is
-   * @param overfill take it although the queue is full: its publisher waits
+   * @param full has it no room: what does not go at once is refused
    * @returns its sequence number when the store must keep it, else a `Pushed`
    */
   push(
@@ -221,7 +232,7 @@ export class Outbox implements QueueView {
     terms: Terms,
     keep: boolean,
     outlet: Outlet | undefined,
-    overfill = false,
+    full = this.full,
   ): number {
     const flags = (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? sharedBit : 0)
     const stored = this.keepsSent && message.lasting
@@ -246,7 +257,7 @@ export class Outbox implements QueueView {
       this.#unacked++
       return stored ? seq : Pushed.kept
     }
-    if (this.full && !overfill && !this.#makeRoom()) {
+    if (full && !this.#makeRoom()) {
       this.#context.ledger.lose('queue-full', this.#owner.clientId, message)
       return Pushed.refused
     }
@@ -257,6 +268,12 @@ export class Outbox implements QueueView {
     if (message.expiresAtMs !== Infinity) this.#expire(slot, this.#context.wallSeconds(message.expiresAtMs))
     this.#waiting++
     return stored ? seq : Pushed.kept
+  }
+
+  /** Reads what `push` will, and gives something of it. */
+  touch(): number {
+    const slot = this.#slot(this.#length)
+    return this.#waiting + (this.#entries[slot] ?? 0) + (this.#page.lsn(slot) > 0 ? 1 : 0)
   }
 
   /** A new connection: everything unacknowledged is sent again, in order, before anything new [MQTT-4.4.0-1]. */
@@ -295,7 +312,7 @@ export class Outbox implements QueueView {
         this.#cursor++
         continue
       }
-      const lsn = this.#lsns?.[slot] ?? 0
+      const lsn = this.#page.lsn(slot)
       // Exactly once holds only for what is known after a crash.
       if (lsn !== 0 && (entry & qos2) !== 0 && lsn >= store.durable) {
         this.waitsForStore = true
@@ -306,8 +323,8 @@ export class Outbox implements QueueView {
         missing = lsn
         break
       }
-      const message = copy?.message ?? this.#messages![slot]!
-      const { subscriptionIds, shared } = copy ?? this.#terms![slot]!
+      const message = copy?.message ?? this.#messages![slot - this.#base]!
+      const { subscriptionIds, shared } = copy ?? this.#terms![slot - this.#base]!
       this.#cursor++
       // What has been sent once is owed, even when it expires [MQTT-4.3.3-7].
       if (state === waiting) {
@@ -334,9 +351,6 @@ export class Outbox implements QueueView {
     return missing
   }
 
-  /** The next one to send cannot go before the store has it on disk. Set by `pump`; whoever wakes it resets it. */
-  waitsForStore = false
-
   /** Is the copy at `lsn` what the store has there? True as well when it is not next any more. */
   readable(lsn: Lsn): boolean {
     const { store } = this.#context
@@ -361,18 +375,13 @@ export class Outbox implements QueueView {
    * at each entry, so it is called when something is due, and no more often.
    */
   expire(nowSeconds: number): void {
-    this.nextExpiry = Infinity
-    const expiries = this.#expiries
-    if (!expiries) return
+    this.nextExpiry = 0
     for (let offset = 0; offset < this.#length; offset++) {
       const slot = this.#slot(offset)
-      const expiry = expiries[slot]!
+      const expiry = this.#page.expiry(slot)
       if (expiry === 0 || this.#state(offset) !== waiting) continue
-      if (expiry > nowSeconds) {
-        if (expiry < this.nextExpiry) this.nextExpiry = expiry
-        continue
-      }
-      this.#lose('expired', slot, offset)
+      if (expiry > nowSeconds) this.#expires(expiry)
+      else this.#lose('expired', slot, offset)
     }
     this.#trim()
   }
@@ -400,7 +409,7 @@ export class Outbox implements QueueView {
       return 0
     }
     const slot = this.#slot(offset)
-    const stored = (this.#lsns?.[slot] ?? 0) !== 0
+    const stored = this.#page.lsn(slot) !== 0
     this.#entries[slot] = (this.#entries[slot]! & ~stateBits) | released
     // It came on the last connection, and was not sent again on this one.
     if (offset >= this.#cursor) this.#unacked++
@@ -428,15 +437,15 @@ export class Outbox implements QueueView {
   heldAt(seq: number): { readonly message: Message; readonly terms: Terms } | undefined {
     const offset = seq - this.#head
     const slot = this.#slot(offset)
-    const message = offset >= 0 && offset < this.#length ? this.#messages?.[slot] : undefined
-    return message && { message, terms: this.#terms![slot]! }
+    const message = offset >= 0 && offset < this.#length ? this.#messages?.[slot - this.#base] : undefined
+    return message && { message, terms: this.#terms![slot - this.#base]! }
   }
 
   /** What was held in memory is the store's from now on: it is in the record that is being written. */
   giveToStore(seq: number): void {
     const slot = this.#slot(seq - this.#head)
-    ;(this.#lsns ??= new Float64Array(this.#entries.length))[slot] = this.#context.store.next
-    this.#messages![slot] = this.#terms![slot] = undefined
+    this.#page.setLsn(slot, this.#context.store.next)
+    this.#messages![slot - this.#base] = this.#terms![slot - this.#base] = undefined
   }
 
   /** Message `seq` comes to its end here, whether it was sent or not. */
@@ -446,7 +455,7 @@ export class Outbox implements QueueView {
     if (this.#state(offset) === waiting) this.#waiting--
     else if (offset < this.#cursor) this.#unacked--
     const slot = this.#slot(offset)
-    this.#context.ledger.lose(loss, this.#owner.clientId, this.#messages?.[slot])
+    this.#context.ledger.lose(loss, this.#owner.clientId, this.#messages?.[slot - this.#base])
     this.#free(slot, offset)
     this.#trim()
   }
@@ -463,28 +472,27 @@ export class Outbox implements QueueView {
       const entry = this.#entries[slot]!
       const state = entry & stateBits
       if (state === gone) continue
-      const lsn = this.#lsns?.[slot] ?? 0
+      const lsn = this.#page.lsn(slot)
       const movable = state === waiting || (entry & (stateBits | qos2)) === sent
       const again = lsn !== 0 && movable && (entry & sharedBit) !== 0
       const copy = again ? store.readNow(lsn, this.#owner.number, this.#head + offset) : undefined
-      const message = copy?.message ?? this.#messages?.[slot]
+      const message = copy?.message ?? this.#messages?.[slot - this.#base]
       if (lsn !== 0) store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
-      if (message && movable && move(message, this.#terms?.[slot], copy?.shared)) continue
+      if (message && movable && move(message, this.#terms?.[slot - this.#base], copy?.shared)) continue
       ledger.lose('session-ended', this.#owner.clientId, message)
     }
     queued.bytes -= this.#bytes
     this.#length = this.#cursor = this.#unacked = this.#waiting = this.#bytes = 0
-    this.#messages = this.#terms = this.#lsns = this.#expiries = undefined
-    this.#entries.fill(gone)
+    this.#giveBack()
   }
 
   #end(offset: number, reason: number): void {
     const slot = this.#slot(offset)
     const { ledger } = this.#context
     if (reason < 0x80) ledger.delivered++
-    else ledger.lose('refused-by-client', this.#owner.clientId, this.#messages?.[slot])
+    else ledger.lose('refused-by-client', this.#owner.clientId, this.#messages?.[slot - this.#base])
     if (offset < this.#cursor || this.#state(offset) === released) this.#unacked--
-    const lsn = this.#lsns?.[slot] ?? 0
+    const lsn = this.#page.lsn(slot)
     const seq = this.#head + offset
     this.#forget(slot)
     this.#entries[slot] = gone
@@ -508,10 +516,10 @@ export class Outbox implements QueueView {
   #lose(loss: Loss, slot: number, offset: number): void {
     const { ledger, store } = this.#context
     this.#waiting--
-    const lsn = this.#lsns?.[slot] ?? 0
+    const lsn = this.#page.lsn(slot)
     // Not worth a read from the disk: who asks why is told by what is in memory.
     const message =
-      this.#messages?.[slot] ??
+      this.#messages?.[slot - this.#base] ??
       (lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.#head + offset)?.message)
     ledger.lose(loss, this.#owner.clientId, message)
     this.#free(slot, offset)
@@ -519,7 +527,7 @@ export class Outbox implements QueueView {
 
   /** An entry has come to its end; `#trim` follows. */
   #free(slot: number, offset: number): void {
-    const lsn = this.#lsns?.[slot] ?? 0
+    const lsn = this.#page.lsn(slot)
     this.#forget(slot)
     this.#entries[slot] = gone
     if (lsn !== 0) this.#context.store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
@@ -527,14 +535,15 @@ export class Outbox implements QueueView {
 
   /** The store keeps it, in the record that is being written. */
   #store(slot: number, message: Message): void {
-    ;(this.#lsns ??= new Float64Array(this.#entries.length))[slot] = this.#context.store.next
+    this.#page.setLsn(slot, this.#context.store.next)
     this.#count(slot, message.bytes)
   }
 
   #hold(slot: number, message: Message, terms: Terms): void {
-    const size = this.#entries.length
-    ;(this.#messages ??= new Array<undefined>(size).fill(undefined))[slot] = message.keep(this.#context.slab)
-    ;(this.#terms ??= new Array<undefined>(size).fill(undefined))[slot] = terms
+    const size = this.#mask + 1
+    const at = slot - this.#base
+    ;(this.#messages ??= new Array<undefined>(size).fill(undefined))[at] = message.keep(this.#context.slab)
+    ;(this.#terms ??= new Array<undefined>(size).fill(undefined))[at] = terms
     this.#count(slot, message.bytes)
   }
 
@@ -546,8 +555,12 @@ export class Outbox implements QueueView {
   }
 
   #expire(slot: number, atSeconds: number): void {
-    ;(this.#expiries ??= new Uint32Array(this.#entries.length))[slot] = atSeconds
-    if (atSeconds < this.nextExpiry) this.nextExpiry = atSeconds
+    this.#page.setExpiry(slot, atSeconds)
+    this.#expires(atSeconds)
+  }
+
+  #expires(atSeconds: number): void {
+    if (this.nextExpiry === 0 || atSeconds < this.nextExpiry) this.nextExpiry = atSeconds
   }
 
   /** Lets go of the message of an entry. */
@@ -559,42 +572,60 @@ export class Outbox implements QueueView {
       this.#context.queued.bytes -= counted
       this.#entries[slot] = entry & ((1 << bytesShift) - 1)
     }
-    if (this.#messages) this.#messages[slot] = this.#terms![slot] = undefined
-    if (this.#lsns) this.#lsns[slot] = 0
-    if (this.#expiries) this.#expiries[slot] = 0
+    if (this.#messages) this.#messages[slot - this.#base] = this.#terms![slot - this.#base] = undefined
+    this.#page.forget(slot)
   }
 
   /** Steps over what has come to its end at the head. */
   #trim(): void {
-    const mask = this.#entries.length - 1
-    while (this.#length > 0 && (this.#entries[this.#slotOfHead]! & stateBits) === gone) {
-      this.#slotOfHead = (this.#slotOfHead + 1) & mask
+    while (this.#length > 0 && (this.#entries[this.#base + this.#start]! & stateBits) === gone) {
+      this.#start = (this.#start + 1) & this.#mask
       this.#head++
       this.#length--
       if (this.#cursor > 0) this.#cursor--
     }
+    // One that was long once does not keep the room for more than can be in flight.
+    if (this.#length === 0 && this.#mask > packetIds) this.#giveBack()
   }
 
   #append(entry: number): number {
-    if (this.#length === this.#entries.length) this.#grow()
+    if (this.#length > this.#mask) this.#resize(placesFor(this.#length + 1))
     const slot = this.#slot(this.#length++)
     this.#entries[slot] = entry
     return slot
   }
 
-  #grow(): void {
-    const from = this.#slotOfHead
-    const size = this.#entries.length * 2
-    this.#entries = unrolled(this.#entries, new Uint32Array(size), from)
-    if (this.#lsns) this.#lsns = unrolled(this.#lsns, new Float64Array(size), from)
-    if (this.#expiries) this.#expiries = unrolled(this.#expiries, new Uint32Array(size), from)
-    if (this.#messages) this.#messages = unrolledList(this.#messages, from)
-    if (this.#terms) this.#terms = unrolledList(this.#terms, from)
-    this.#slotOfHead = 0
+  /** Lays the ring out straight in another block of so many places. */
+  #resize(places: number): void {
+    const page = this.#context.places.page(places)
+    const base = page.take()
+    const start = this.#start
+    const straight = this.#mask + 1 - start
+    this.#page.copy(this.#base + start, straight, page, base)
+    this.#page.copy(this.#base, start, page, base + straight)
+    if (this.#messages) this.#messages = unrolled(this.#messages, start, places)
+    if (this.#terms) this.#terms = unrolled(this.#terms, start, places)
+    if (this.#mask >= 0) this.#page.release(this.#base)
+    this.#takeOver(page, base, places - 1)
+  }
+
+  /** It is empty, and gives its places back. */
+  #giveBack(): void {
+    this.#messages = this.#terms = undefined
+    if (this.#mask >= 0) this.#page.release(this.#base)
+    this.#takeOver(noPage, 0, -1)
+  }
+
+  #takeOver(page: Page, base: number, mask: number): void {
+    this.#page = page
+    this.#entries = page.entries
+    this.#base = base
+    this.#mask = mask
+    this.#start = 0
   }
 
   #slot(offset: number): number {
-    return (this.#slotOfHead + offset) & (this.#entries.length - 1)
+    return this.#base + ((this.#start + offset) & this.#mask)
   }
 
   #entry(offset: number): number {
@@ -617,15 +648,7 @@ function idOf(seq: number): number {
   return 1 + (seq % packetIds)
 }
 
-type Numbers = Uint32Array | Float64Array
-
 /** A ring whose first entry stands at `from`, laid out straight in a larger one. */
-function unrolled<A extends Numbers>(ring: A, larger: A, from: number): A {
-  larger.set(ring.subarray(from))
-  larger.set(ring.subarray(0, from), ring.length - from)
-  return larger
-}
-
-function unrolledList<T>(ring: (T | undefined)[], from: number): (T | undefined)[] {
-  return [...ring.slice(from), ...ring.slice(0, from), ...new Array<undefined>(ring.length).fill(undefined)]
+function unrolled<T>(ring: (T | undefined)[], from: number, places: number): (T | undefined)[] {
+  return [...ring.slice(from), ...ring.slice(0, from), ...new Array<undefined>(places - ring.length).fill(undefined)]
 }

@@ -3,6 +3,7 @@ import type { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import type { Delivery } from '../routing/delivery.ts'
 import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
+import { Subscriptions } from '../store/subscriptions.ts'
 import type { Backpressure, Publisher } from './backpressure.ts'
 import { Outbox, type OutboxContext, type OutboxLimits, Pushed, type Terms } from './outbox.ts'
 import type { Timed } from './wheel.ts'
@@ -42,14 +43,16 @@ interface Feed {
 
 /** What the broker knows of a client, whether it is connected or not (MQTT 5.0, 4.1). */
 export class Session implements Timed, SessionState {
+  // What a delivery touches stands first, and together, as in `Outbox`.
+  readonly #context: SessionContext
   /** In the store; 0 until something of it must outlive the process. */
   number = 0
-  epoch = 0
+  #outbox: Outbox | undefined = undefined
   connection: Connection<Session> | undefined = undefined
+  epoch = 0
   /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
   expirySeconds: number
-  /** By filter as the client wrote it, `$share/group/` and all: its grant, packed, as there may be millions. */
-  readonly subscriptions = new Map<string, number>()
+  readonly subscriptions: Subscriptions
   will: WillPacket | undefined = undefined
   username: string | undefined = undefined
   /** When the will fires and when the session ends, while it is offline; monotonic milliseconds. */
@@ -59,20 +62,20 @@ export class Session implements Timed, SessionState {
   tick = -1
   /** QoS 2 packet ids that the client has sent and not released, with the lsn behind which PUBREC may leave. */
   #incoming: Map<number, Lsn> | undefined = undefined
-  #outbox: Outbox | undefined = undefined
   #feeds: Feed[] | undefined = undefined
   #heldFeeds = 0
   #pumpsSoon = false
   #fetching: Lsn = 0
-  readonly #context: SessionContext
   #window = 0
 
   constructor(
     readonly clientId: string,
     expirySeconds: number,
     context: SessionContext,
+    subscriptions = new Subscriptions(),
   ) {
     this.expirySeconds = expirySeconds
+    this.subscriptions = subscriptions
     this.#context = context
   }
 
@@ -107,10 +110,11 @@ export class Session implements Timed, SessionState {
   /** Takes over what was read back. `sent`: how many messages a process that is gone may have sent. */
   restore(recovered: RecoveredSession, sent: number): void {
     for (const packetId of recovered.incoming) this.receive(packetId, 0)
-    if (recovered.next === 0) return
+    if (recovered.queue.next === 0) return
     const outbox = this.#box()
-    outbox.restore(recovered, sent)
-    if (outbox.nextExpiry !== Infinity) this.#context.expires(this, outbox.nextExpiry)
+    outbox.restore(recovered.queue, sent)
+    recovered.queue.release()
+    if (outbox.nextExpiry !== 0) this.#context.expires(this, outbox.nextExpiry)
   }
 
   /** The store has copied message `seq` of the queue to another place. */
@@ -123,7 +127,7 @@ export class Session implements Timed, SessionState {
     const outbox = this.#outbox
     if (outbox === undefined) return
     outbox.expire(nowSeconds)
-    if (outbox.nextExpiry !== Infinity) this.#context.expires(this, outbox.nextExpiry)
+    if (outbox.nextExpiry !== 0) this.#context.expires(this, outbox.nextExpiry)
   }
 
   /** Could it take no message of this QoS now, and the policy is to tell the publisher? */
@@ -153,27 +157,29 @@ export class Session implements Timed, SessionState {
    * whatever the session is. True when the store was told that it is for this session: the record must be ended.
    */
   deliver(message: Message, delivery: Delivery<Session>, retain: boolean): boolean {
-    const { ledger } = this.#context
+    const context = this.#context
+    const { ledger } = context
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
     const connection = this.#live
     ledger.copies++
     // A hook may have taken its time [MQTT-3.3.2-5].
-    if (message.expiresAtMs !== Infinity && message.expiresAtMs <= this.#context.now()) {
+    if (message.expiresAtMs !== Infinity && message.expiresAtMs <= context.now()) {
       ledger.lose('expired', this.clientId, message)
       return false
     }
     if (qos > 0) {
       const outbox = this.#box()
       const { group } = delivery
-      const overfill = outbox.full && this.#slows(message)
-      const expiry = outbox.nextExpiry
+      const full = outbox.full && !this.#slows(message)
+      const expires = message.expiresAtMs !== Infinity
+      const expiry = expires ? outbox.nextExpiry : 0
       const outlet = connection?.sender
-      const seq = outbox.push(message, qos as 1 | 2, retain, delivery, group !== undefined, outlet, overfill)
-      if (outbox.nextExpiry < expiry) this.#context.expires(this, outbox.nextExpiry)
+      const seq = outbox.push(message, qos as 1 | 2, retain, delivery, group !== undefined, outlet, full)
+      if (expires && outbox.nextExpiry !== expiry) context.expires(this, outbox.nextExpiry)
       if (seq <= Pushed.kept) return false
       const flags = (qos === 2 ? Entry.qos2 : 0) | (retain ? Entry.retain : 0) | (group ? Entry.shared : 0)
-      this.#context.store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
-      if (qos === 2 && connection !== undefined) this.#context.awaitStore(this)
+      context.store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
+      if (qos === 2 && connection !== undefined) context.awaitStore(this)
       return true
     }
     if (connection === undefined) ledger.lose('offline', this.clientId, message)
@@ -181,6 +187,11 @@ export class Session implements Timed, SessionState {
     else if (connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
     else ledger.lose('too-large', this.clientId, message)
     return false
+  }
+
+  /** Reads what `deliver` will, and gives something of it. */
+  touch(): number {
+    return this.#outbox === undefined ? 0 : this.#outbox.touch()
   }
 
   /** Sends retained messages to a new subscription, at the pace of the client. */

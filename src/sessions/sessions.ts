@@ -2,6 +2,8 @@ import type { Clock } from '../host.ts'
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { Reason } from '../mqtt/reason.ts'
+import { Numbered } from '../store/numbered.ts'
+import { Places } from '../store/places.ts'
 import type { Lsn, RecoveredSession, StateSource, Store } from '../store/port.ts'
 import { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
@@ -35,13 +37,14 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   readonly ledger: Ledger
   readonly slab: Slab
   readonly store: Store
+  readonly places: Places
   readonly queued = { bytes: 0 }
   readonly limits: SessionLimits
   readonly backpressure: Backpressure
   readonly now: () => number
   readonly soon: (run: () => void) => void
   readonly #byId = new Map<string, Session>()
-  readonly #byNumber = new Map<number, Session>()
+  readonly #byNumber = new Numbered<Session>()
   readonly #expiries = new Map<Session, QueueExpiry>()
   #waiting = new Set<Session>()
   /** From monotonic to wall clock milliseconds, as it was at the start: a clock that is set expires nothing. */
@@ -61,7 +64,9 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     clock: Clock,
     wheel: TimingWheel,
     effects: SessionEffects,
+    places = new Places(),
   ) {
+    this.places = places
     this.ledger = ledger
     this.slab = slab
     this.store = store
@@ -129,8 +134,8 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
 
   /** A session that was read back; what fell due meanwhile happens at the next tick. */
   restore(recovered: RecoveredSession): Session {
-    const { number, clientId, epoch, expirySeconds, username, will, endDueMs, willDueMs } = recovered
-    const session = new Session(clientId, expirySeconds, this)
+    const { number, clientId, epoch, expirySeconds, username, will, endDueMs, willDueMs, subscriptions } = recovered
+    const session = new Session(clientId, expirySeconds, this, subscriptions)
     session.number = number
     session.epoch = epoch
     session.username = username

@@ -3,8 +3,8 @@ import { TopicTable } from '../mqtt/topic.ts'
 import { checkFilter, faultOf } from './entries.ts'
 import { frameHead, recordHead } from './frames.ts'
 import { MessageReader } from './message-record.ts'
-import { type Damage, isAlive, type OfflineQueue, type OfflineStore, stretch } from './offline.ts'
-import type { Lsn } from './port.ts'
+import { type Damage, isAlive, type OfflineStore, stretch } from './offline.ts'
+import type { Lsn, QueueView } from './port.ts'
 import { readGrant, readHead, RecordType } from './records.ts'
 import { scanSegment } from './scan.ts'
 import { type Segment, Segments } from './segments.ts'
@@ -50,7 +50,7 @@ class Audit {
   constructor(store: OfflineStore) {
     this.#store = store
     this.#segments = new Segments(store.disk, store.slotBytes)
-    for (const [number, { queue }] of store.sessions) this.#queues.set(number, new Expected(queue))
+    for (const [number, { queue }] of store.sessions) this.#queues.set(number, new Expected(queue.places))
   }
 
   run(): AuditReport {
@@ -162,25 +162,27 @@ class Audit {
 
 /** A queue, and which of its messages were seen in the log. */
 class Expected {
-  readonly #queue: OfflineQueue
+  readonly #queue: QueueView
   readonly #seen: Uint8Array
 
-  constructor(queue: OfflineQueue) {
+  constructor(queue: QueueView) {
     this.#queue = queue
-    this.#seen = new Uint8Array(queue.entries.length)
+    this.#seen = new Uint8Array(queue.next - queue.head)
   }
 
   /** The log has a message for it at `lsn`, with the lowest 16 bits of its number, or all of them when it is `wide`. */
   see(lsn: Lsn, seq: number, wide: boolean): void {
-    const { head, next, lsns } = this.#queue
-    const first = wide ? seq : head + ((seq - head) & 0xffff)
-    for (let at = first - head; at >= 0 && at < next - head; at += 0x1_0000) if (lsns[at] === lsn) this.#seen[at] = 1
+    const queue = this.#queue
+    const { head, next } = queue
+    for (let at = wide ? seq : head + ((seq - head) & 0xffff); at >= head && at < next; at += 0x1_0000)
+      if (queue.lsnOf(at) === lsn) this.#seen[at - head] = 1
   }
 
   /** Where messages should stand that were not seen. */
   *unseen(): Generator<Lsn> {
-    const { entries, lsns } = this.#queue
-    for (let at = 0; at < entries.length; at++) if (isAlive(entries[at]!) && this.#seen[at] === 0) yield lsns[at]!
+    const queue = this.#queue
+    for (let seq = queue.head; seq < queue.next; seq++)
+      if (isAlive(queue.entryOf(seq)) && this.#seen[seq - queue.head] === 0) yield queue.lsnOf(seq)
   }
 }
 

@@ -174,7 +174,7 @@ export class Checkpoint {
     const { source, next, wallOffsetMs } = this.#context
     const { number, headChanged, queueChanged, appendedFrom, chunks } = track
     track.dirty = track.headChanged = track.queueChanged = false
-    track.appendedFrom = Infinity
+    track.appendedFrom = undefined
     track.chunks = undefined
     const state = track.ended ? undefined : source.session(number)
     if (state === undefined) return this.#remove(track)
@@ -191,7 +191,7 @@ export class Checkpoint {
       yield
     }
     // What happens to the queue while its chunks have their turns is in the log, behind `next` as it was above.
-    const appended = Math.max(from, chunkOf(appendedFrom))
+    const appended = appendedFrom === undefined ? Infinity : Math.max(from, chunkOf(appendedFrom))
     const to = head === end ? from : chunkOf(end - 1) + 1
     track.indexedTo = Math.max(track.indexedTo, to)
     for (const chunk of chunks ?? []) if (chunk >= from && chunk < appended) yield* this.#chunk(track, chunk)

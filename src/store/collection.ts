@@ -109,7 +109,7 @@ export class Collection {
   *#references(): Generator<void, void, void> {
     const { tracks, source } = this.#context
     let places = 0
-    for (const number of tracks.byNumber.keys()) {
+    for (const { number } of tracks.byNumber.values()) {
       places++
       for (let seq = source.session(number)?.queue?.head ?? 0; ; seq++) {
         // The queue may have changed in between, or its session be over.

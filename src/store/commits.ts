@@ -117,8 +117,8 @@ export class Commits {
     this.#writeIn(segment, batch)
   }
 
-  #writeIn(segment: Segment, { bytes, from }: Batch): void {
-    segment.file!.write(bytes, bytes.length, from - segment.first, this.#wrote)
+  #writeIn(segment: Segment, { pieces, from }: Batch): void {
+    segment.file!.write(pieces, from - segment.first, this.#wrote)
   }
 
   readonly #wrote = (fault: DiskFault | undefined): void => {

@@ -1,6 +1,7 @@
 import type { Clock, Disk, Index, Log } from '../host.ts'
 import type { TopicTable } from '../mqtt/topic.ts'
 import type { Checksum } from './crc.ts'
+import type { Places } from './places.ts'
 import type { Durability } from './port.ts'
 
 export interface DiskStoreOptions {
@@ -11,6 +12,8 @@ export interface DiskStoreOptions {
   /** 32 bits that no other store has. */
   readonly storeId: number
   readonly topics: TopicTable
+  /** Where queues are put together. Default: its own. */
+  readonly places?: Places
   /** Size of a file of the log. Default 64 MiB. */
   readonly segmentBytes?: number
   /** Log that is written before the index follows: what a start replays at most. Default 64 MiB. */

@@ -84,6 +84,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   #exact = false
   /** The message that was read last: whoever shares it reads it one after the other. */
   #lastLsn: Lsn = 0
+  #lastBytes: Uint8Array | undefined = undefined
+  #lastStart = 0
   #lastMessage: Message | undefined = undefined
   #nextNumber: number
   #replayFrom: Lsn
@@ -248,13 +250,11 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     subscriptionIds: readonly number[] | undefined,
     shared: string | undefined,
   ): void {
-    const { log } = this
     if (this.#open === 0) this.#begin(message)
     const track = this.tracks.byNumber.get(session)
     // Numbers that were never in the log leave a gap: too wide a one could not be told from 16 bits, nor one behind it.
     const wide = track !== undefined && (seq - track.next > 0xffff || seq < track.next)
     this.#recipients.write(this.#writer, session, seq, flags, wide, subscriptionIds, shared)
-    log.hold(this.#open)
     if ((flags & Entry.qos2) !== 0) this.#exact = true
     if (track !== undefined) this.tracks.appended(track, seq)
   }
@@ -266,6 +266,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
       if (!retained) return arrived === 0 ? 0 : this.#arrived(arrived, packetId, durability)
       this.#begin(message)
     }
+    this.log.hold(this.#open, this.#recipients.count)
     this.#recipients.trailer(this.#writer, retained, arrived, packetId)
     this.#open = 0
     if (retained) this.tracks.dirtyTopics.add(message.topic.name)
@@ -427,11 +428,14 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
 
   #copy(lsn: Lsn, session: number, seq: number): StoredCopy | undefined {
     const reader = this.#reader
-    if (lsn !== this.#lastLsn || this.#lastMessage === undefined) {
-      const { type, bytes, start, end } = this.log.found
+    const { type, bytes, start, end } = this.log.found
+    // It may have been read into other bytes meanwhile.
+    if (!this.#lastMessage || lsn !== this.#lastLsn || bytes !== this.#lastBytes || start !== this.#lastStart) {
       if (type !== RecordType.message && type !== RecordType.moved) return undefined
       this.#lastMessage = reader.over(bytes, start, end).message(this.#options.topics, this.wallOffsetMs)
       this.#lastLsn = lsn
+      this.#lastBytes = bytes
+      this.#lastStart = start
     }
     const track = this.tracks.byNumber.get(session)
     const block = reader.find(session, seq, track?.block ?? 0)

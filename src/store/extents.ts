@@ -1,3 +1,4 @@
+import { Buffers } from './buffers.ts'
 import { isFrame, recordHead } from './frames.ts'
 import type { Lsn } from './port.ts'
 
@@ -5,6 +6,7 @@ import type { Lsn } from './port.ts'
 export interface Extent {
   /** The address of `buffer[0]`. */
   readonly base: Lsn
+  /** From `Buffers`. */
   readonly buffer: Buffer
   /** Of the buffer, [first, end) is valid. */
   readonly first: Lsn
@@ -14,7 +16,7 @@ export interface Extent {
   used: number
 }
 
-/** A record as it was found. One object, used again and again; `bytes` never changes. */
+/** A record as it was found. One object, used again and again; what is in `bytes` stays until something else is read. */
 export interface FoundRecord {
   type: number
   bytes: Uint8Array
@@ -30,6 +32,8 @@ export interface FoundRecord {
  */
 export class Extents {
   readonly found: FoundRecord = { type: 0, bytes: new Uint8Array(0), start: 0, end: 0 }
+  /** Where the buffers of extents come from, and go to. */
+  readonly buffers: Buffers
   readonly #most: number
   readonly #extents: Extent[] = []
   #bytes = 0
@@ -41,6 +45,7 @@ export class Extents {
   /** @param most bytes that it may hold, beside what is not yet written */
   constructor(most: number) {
     this.#most = most
+    this.buffers = new Buffers(most / 4)
   }
 
   /** Adds what will be appended to, behind all others. What was appended to before stays as it is, unless it is empty. */
@@ -143,8 +148,10 @@ export class Extents {
     const extents = this.#extents
     let kept = 0
     for (const extent of extents) {
-      if (which(extent)) this.#bytes -= extent.buffer.length
-      else extents[kept++] = extent
+      if (which(extent)) {
+        this.#bytes -= extent.buffer.length
+        this.buffers.give(extent.buffer)
+      } else extents[kept++] = extent
     }
     extents.length = kept
   }

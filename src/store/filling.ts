@@ -8,7 +8,7 @@ import { RecordWriter } from './writer.ts'
 /** Sealed frames in one segment, to be written at once. */
 export interface Batch {
   readonly segment: Segment
-  readonly bytes: Buffer
+  readonly pieces: readonly Buffer[]
   readonly from: Lsn
   readonly to: Lsn
   /** Somebody waits until it is synced. */
@@ -21,8 +21,8 @@ const frameBytes = 128 * 1024
 /**
  * Where records are encoded, right in the bytes that will be written, and stay there for reading.
  *
- *   page:  …written… │ being written │ frame · frame · frame…  ▶ grows; a larger page takes over what is not yet taken
- *                                    └ the batch
+ *   pages:  …written… │ being written │ frame · frame │ frame · frame · frame…  ▶ a new page takes over the last frame
+ *                                     └ the batch, in pieces
  */
 export class Filling {
   readonly #segments: Segments
@@ -30,11 +30,15 @@ export class Filling {
   readonly #clock: Clock
   readonly #key: FrameKey
   readonly #pageBytes: number
-  readonly #writer = new RecordWriter(0)
+  readonly #writer: RecordWriter
   /** Batches of segments that are full. */
   readonly #ready: Batch[] = []
   #segment: Segment
   #page!: Extent
+  /** Of the batch, what stands in earlier pages. */
+  #pieces: Buffer[] = []
+  /** Where its piece in this page begins. */
+  #piece: Lsn = 0
   /** Where the batch begins, its last frame, the record that is being encoded; and where the last one ended. */
   #batch: Lsn
   #frame: Lsn
@@ -58,6 +62,7 @@ export class Filling {
   ) {
     this.#segments = segments
     this.#extents = extents
+    this.#writer = new RecordWriter(0, (bytes) => extents.buffers.take(Math.max(bytes, pageBytes)))
     this.#clock = clock
     this.#key = key
     this.#pageBytes = pageBytes
@@ -116,8 +121,8 @@ export class Filling {
     const page = this.#page
     const start = lsn - page.base
     const length = writer.at - start
-    writer.buffer.writeUInt32LE(length, start)
-    writer.buffer.writeUInt32LE(lsn - this.#frame, start + 4)
+    writer.setU32(start, length)
+    writer.setU32(start + 4, lsn - this.#frame)
     this.#at = page.end = lsn + length
     this.#count++
     this.#sync ||= sync
@@ -143,6 +148,7 @@ export class Filling {
     sealFrame(buffer, this.#frame - base, this.#at - base, this.#count, this.#clock.wall(), this.#key)
     this.#frame = this.#at
     this.#count = 0
+    this.#writer.keep = this.#at - base
     if (this.#at < this.#segments.fullAt(this.#segment.first)) return
     this.#close()
     this.#segment = this.#begin(this.#segments.slotFrom(this.#at), this.#at)
@@ -150,23 +156,24 @@ export class Filling {
 
   /** Makes a batch of the frames that were sealed. */
   #close(): void {
-    const { base, buffer } = this.#page
     const from = this.#batch
     const to = this.#frame
     const hasFrames = to > Math.max(from, this.#segment.first + segmentHead)
     if (!hasFrames) return
-    this.#ready.push({
-      segment: this.#segment,
-      bytes: buffer.subarray(from - base, to - base),
-      from,
-      to,
-      sync: this.#sync,
-    })
+    this.#cut()
+    this.#ready.push({ segment: this.#segment, pieces: this.#pieces, from, to, sync: this.#sync })
+    this.#pieces = []
     this.#readyBytes += to - from
     this.#segment.end = to
     this.#sync = false
     this.#batch = to
-    this.#writer.keep = to - base
+  }
+
+  /** What was sealed in this page becomes a piece of the batch. */
+  #cut(): void {
+    const { base, buffer } = this.#page
+    if (this.#frame > this.#piece) this.#pieces.push(buffer.subarray(this.#piece - base, this.#frame - base))
+    this.#piece = this.#frame
   }
 
   /** Begins a segment, whose head goes with its first batch. */
@@ -175,25 +182,27 @@ export class Filling {
     const page = this.#page
     writeSegmentHead(page.buffer, first, previous, this.#segments.slotBytes, this.#key)
     this.#at = this.#frame = page.end = first + segmentHead
+    this.#writer.keep = segmentHead
     return this.#segments.add(first, this.#at)
   }
 
   /** Turns to a new page, which begins at `base`. */
   #turn(base: Lsn): void {
     const writer = this.#writer
-    writer.buffer = Buffer.allocUnsafeSlow(this.#pageBytes)
+    writer.buffer = this.#extents.buffers.take(this.#pageBytes)
     writer.at = writer.keep = 0
     this.#page = this.#extents.append(base, writer.buffer)
-    this.#batch = base
+    this.#batch = this.#piece = base
   }
 
-  /** The writer may have moved the batch to a larger buffer: then that is the page from here on. */
+  /** The writer may have moved the last frame to another buffer: then that is the page from here on. */
   #adopt(): void {
     const writer = this.#writer
     const before = this.#page
     if (writer.buffer === before.buffer) return
-    before.end = this.#batch
-    this.#page = this.#extents.append(this.#batch, writer.buffer)
+    before.end = this.#frame
+    this.#cut()
+    this.#page = this.#extents.append(this.#frame, writer.buffer)
     this.#page.end = this.#at
   }
 }

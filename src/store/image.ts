@@ -3,6 +3,7 @@ import type { Message } from '../mqtt/message.ts'
 import { writeBody } from './message-record.ts'
 import { Entry, type Lsn, type QueueView, type SessionState } from './port.ts'
 import { type HeadRecord, readGrant, readHead, writeHead, writeSubscription } from './records.ts'
+import { Subscriptions } from './subscriptions.ts'
 import { chunkSeqs } from './tracks.ts'
 import { CorruptRecordError, type RecordReader, RecordWriter } from './writer.ts'
 
@@ -190,11 +191,11 @@ export function readMeta(reader: RecordReader): Meta {
 export function readSession(reader: RecordReader): {
   lsn: Lsn
   head: HeadRecord
-  subscriptions: Map<string, number>
+  subscriptions: Subscriptions
 } {
   const lsn = reader.varint()
   const head = readHead(reader)
-  const subscriptions = new Map<string, number>()
+  const subscriptions = new Subscriptions()
   for (let left = reader.varint(); left > 0; left--) subscriptions.set(reader.text(), readGrant(reader))
   return { lsn, head, subscriptions }
 }

@@ -185,12 +185,12 @@ export class CommitLog implements CommitSource {
     return this.#reading.readNow(lsn)
   }
 
-  /** Somebody needs the record at `lsn`, until `free`. */
-  hold(lsn: Lsn): void {
+  /** So many need the record at `lsn`, each until `free`. */
+  hold(lsn: Lsn, count = 1): void {
     const segment = this.#segments.of(lsn)
     if (!segment) return
-    segment.held++
-    segment.holds++
+    segment.held += count
+    segment.holds += count
   }
 
   free(lsn: Lsn): void {

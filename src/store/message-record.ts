@@ -2,6 +2,7 @@ import { Message } from '../mqtt/message.ts'
 import type { Stamp } from '../mqtt/stamp.ts'
 import type { QoS, Topic, TopicTable } from '../mqtt/topic.ts'
 import { copyBytes } from '../mqtt/bytes.ts'
+import { direct } from '../mqtt/output.ts'
 import { publisherOf, recipientFlags } from './records.ts'
 import { CorruptRecordError, RecordReader, type RecordWriter } from './writer.ts'
 
@@ -65,6 +66,8 @@ export function readStamp(reader: RecordReader): Stamp {
 
 /** Writes the recipients of one message after the other, and then the trailer of its record. */
 export class RecipientWriter {
+  /** So far. */
+  count = 0
   #before = 0
   #inBlock = 0
   /** Where blocks begin, but for the first. Reused. */
@@ -72,7 +75,9 @@ export class RecipientWriter {
 
   /** A new record begins. */
   reset(): void {
-    this.#before = this.#inBlock = this.#blocks.length = 0
+    this.count = this.#before = this.#inBlock = 0
+    // To set a length is a call into the engine, and most messages have one block.
+    if (this.#blocks.length > 0) this.#blocks.length = 0
   }
 
   /** @param wide the whole `seq`: it does not follow from what the queue had */
@@ -90,6 +95,7 @@ export class RecipientWriter {
       this.#before = this.#inBlock = 0
     }
     this.#inBlock++
+    this.count++
     const delta = session - this.#before
     this.#before = session
     writer.varint(delta >= 0 ? delta * 2 : delta * -2 - 1)
@@ -255,15 +261,15 @@ export class MessageReader {
     return topics.at(this.#reader.buffer, this.#topicStart, this.#topicEnd)
   }
 
-  /** The message as it goes into a queue: its payload stays where it is. */
+  /** The message as it goes out: its payload stays where it is, unless it is so large that a socket takes it from there. */
   message(topics: TopicTable, wallOffsetMs: number): Message {
     const { buffer } = this.#reader
     const properties =
-      this.#propertiesStart < 0 ? undefined : buffer.subarray(this.#propertiesStart, this.#propertiesEnd)
+      this.#propertiesStart < 0 ? undefined : copyBytes(buffer, this.#propertiesStart, this.#propertiesEnd)
     const message = this.#message(topics, wallOffsetMs, properties, undefined)
     message.stamp = this.stamp()
     if (this.#originAt >= 0) this.#readOrigin(message)
-    return message
+    return message.payloadLength < direct ? message : message.keep()
   }
 
   /** The stamp of a change of what is retained. @throws CorruptRecordError */

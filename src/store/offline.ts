@@ -6,7 +6,7 @@ import { soundEntries } from './entries.ts'
 import { type FrameKey, readSlotBytes, segmentHead } from './frames.ts'
 import { LogReplay } from './log-replay.ts'
 import type { Loss } from './loss.ts'
-import { Entry, type Lsn } from './port.ts'
+import { Entry, type Lsn, type QueueView } from './port.ts'
 import { Quarantine } from './quarantine.ts'
 import type { HeadRecord } from './records.ts'
 import { rehearsal } from './rehearsal.ts'
@@ -24,12 +24,9 @@ export interface Damage {
   readonly copies: ReadonlyMap<string, number>
 }
 
-/** The queue of a session: places [head, next), as `QueueView` has them. */
+/** The queue of a session, with what it adds up to. */
 export interface OfflineQueue {
-  readonly head: number
-  readonly next: number
-  readonly lsns: Float64Array
-  readonly entries: Uint32Array
+  readonly places: QueueView
   readonly messages: number
   readonly bytes: number
 }
@@ -132,20 +129,15 @@ function damageOf({ from, to, file, records, copies }: Loss, segments: Segments)
 function sessionOf({ head, subscriptions, incoming, queue }: Restored): OfflineSession {
   // Trims what is gone from its head.
   queue.sift(() => true)
-  const { lsns, entries } = queue.arrays()
   let messages = 0
   let bytes = 0
-  for (const entry of entries) {
+  for (let seq = queue.head; seq < queue.next; seq++) {
+    const entry = queue.entryOf(seq)
     if (!isAlive(entry)) continue
     messages++
     bytes += entry >>> Entry.bytesShift
   }
-  return {
-    head,
-    subscriptions,
-    incoming,
-    queue: { head: queue.head, next: queue.next, lsns, entries, messages, bytes },
-  }
+  return { head, subscriptions: new Map(subscriptions), incoming, queue: { places: queue, messages, bytes } }
 }
 
 export function isAlive(entry: number): boolean {

@@ -1,5 +1,6 @@
 import type { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
+import type { Subscriptions } from './subscriptions.ts'
 
 /** A place in the log, in bytes: the order of all changes, and where to read one again. 0: not in the log. */
 export type Lsn = number
@@ -64,26 +65,23 @@ export interface SessionHead {
 /** All that is kept of a session. */
 export interface SessionState extends SessionHead {
   /** Packed grants (`packGrant`) by filter as the client wrote it. */
-  readonly subscriptions: ReadonlyMap<string, number>
+  readonly subscriptions: Iterable<readonly [filter: string, grant: number]> & { readonly size: number }
   /** QoS 2 packet ids that the client has sent and not released. */
   incoming(): Iterable<number>
   readonly queue: QueueView | undefined
 }
 
-/** A session as it comes back. The queue's arrays have a place for each of [head, next) and more; the session takes them over. */
-export interface RecoveredSession extends Omit<SessionHead, 'online'> {
-  readonly subscriptions: Map<string, number>
+/** A session as it comes back. */
+export interface RecoveredSession extends SessionHead {
+  readonly subscriptions: Subscriptions
   readonly incoming: readonly number[]
-  readonly head: number
-  readonly next: number
-  readonly lsns: Float64Array
-  readonly entries: Uint32Array
-  /** Undefined when none expires. */
-  readonly expiries: Uint32Array | undefined
+  /** `release` when it has been copied. */
+  readonly queue: QueueView & { release(): void }
 }
 
 export interface Recovered {
-  readonly sessions: readonly RecoveredSession[]
+  /** To be gone through once: whoever was handed over is forgotten here. */
+  readonly sessions: Iterable<RecoveredSession>
   /** With those that clear their topic: empty, and stamped. */
   readonly retained: readonly Message[]
 }
@@ -98,7 +96,7 @@ export interface StateSource {
   moved(session: number, seq: number, lsn: Lsn): void
 }
 
-/** One copy of a message, as it was read again. The message's bytes stand in memory that does not change. */
+/** One copy of a message, as it was read again. Its payload stays only until something else is read: `keep` it, or send it at once. */
 export interface StoredCopy {
   readonly message: Message
   readonly subscriptionIds: readonly number[] | undefined

@@ -39,7 +39,7 @@ export class Quarantine {
       file.close()
       if (--this.#saving === 0) this.#idle?.()
     }
-    file.write(bytes, bytes.length, 0, (fault) => {
+    file.write([bytes], 0, (fault) => {
       if (fault) done(fault)
       else file.sync(done)
     })

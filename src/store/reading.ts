@@ -74,8 +74,8 @@ export class Reading {
       return
     }
     const step = () => {
-      const into = Buffer.allocUnsafeSlow(fetch.length)
-      segment.file!.read(into, fetch.position, (fault, count) => {
+      const into = this.#extents.buffers.take(fetch.length)
+      segment.file!.read(into.subarray(0, fetch.length), fetch.position, (fault, count) => {
         if (!fault && fetch.take(into, count)) return step()
         this.#segments.release(segment)
         this.#finish(fetch, fault)
@@ -93,8 +93,8 @@ export class Reading {
       const file = this.#segments.use(segment)
       try {
         for (let more = true; more;) {
-          const into = Buffer.allocUnsafeSlow(fetch.length)
-          more = fetch.take(into, file.readNow(into, fetch.position))
+          const into = this.#extents.buffers.take(fetch.length)
+          more = fetch.take(into, file.readNow(into.subarray(0, fetch.length), fetch.position))
         }
       } finally {
         this.#segments.release(segment)
@@ -192,11 +192,12 @@ class Fetch {
     return lsn >= (this.#frame || this.lsn) && lsn < this.lsn + aheadBytes
   }
 
-  /** Takes what was read. True when more has to be read; otherwise the extents have what was whole. */
+  /** Takes what was read, and its buffer. True when more has to be read; otherwise the extents have what was whole. */
   take(bytes: Buffer, count: number): boolean {
     const { segment, lsn } = this
     if (this.#frame === 0) {
       const frame = count < recordHead ? lsn : lsn - bytes.readUInt32LE(4)
+      this.#extents.buffers.give(bytes)
       if (frame < segment.first + segmentHead || frame + frameHead > lsn) return false
       this.#readFrame(frame, Math.max(aheadBytes, lsn - frame + recordHead))
       return true
@@ -206,14 +207,16 @@ class Fetch {
     while (at + frameHead <= count && isFrame(bytes, at, frame + at)) {
       const length = frameLength(bytes, at)
       if (at + length > count) {
-        if (at > 0 || frame + length > this.#end || length <= bytes.length) break
+        if (at > 0 || frame + length > this.#end || length <= this.length) break
+        this.#extents.buffers.give(bytes)
         this.length = length
         return true
       }
       if (!isWhole(bytes, at, length, this.#key)) break
       at += length
     }
-    if (at > 0) this.#extents.add(lsn, frame, bytes, frame, frame + at)
+    if (at === 0) this.#extents.buffers.give(bytes)
+    else this.#extents.add(lsn, frame, bytes, frame, frame + at)
     return false
   }
 

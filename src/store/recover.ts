@@ -21,28 +21,30 @@ const MiB = 1024 * 1024
  * @throws StoreFormatError, LogFormatError, DiskFault
  */
 export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened {
-  const restore = new Restore(options.topics, wallOffsetMs, options.segmentBytes ?? 64 * MiB, options.log)
+  const restore = new Restore(
+    options.topics,
+    wallOffsetMs,
+    options.segmentBytes ?? 64 * MiB,
+    options.log,
+    options.places,
+  )
   restore.load(options.index.entries())
   const log = CommitLog.open(options, restore.replayFrom, restore.floor, restore)
   restore.finish()
   const diedMs = Math.min(restore.wallMs, options.clock.wall()) - wallOffsetMs
   const tracks = new Tracks()
-  const sessions: RecoveredSession[] = []
   const isThere = presence(log)
   for (const restored of restore.sessions.values()) {
     restored.queue.sift((_, lsn) => {
-      if (isThere(lsn)) log.hold(lsn)
+      const there = isThere(lsn)
+      if (there) log.hold(lsn)
       else restore.losses.missing(lsn, restored.head.clientId)
-      return isThere(lsn)
+      return there
     })
-    const session = sessionOf(restored, diedMs, wallOffsetMs)
-    sessions.push(session)
     track(restored, tracks)
-    // It has been handed over; there may be a hundred thousand more.
-    restore.sessions.delete(session.number)
     if (!restored.head.online) continue
     // From here on the log speaks of another process: that this one was over by then must stand there.
-    const left = { ...session, online: false }
+    const left = sessionOf(restored, diedMs, wallOffsetMs)
     tracks.head(left)
     writeHead(log.begin(RecordType.session), left, wallOffsetMs)
     log.end(true)
@@ -51,7 +53,19 @@ export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened
   tracks.dirtyTopics = restore.dirtyTopics
   restore.losses.report()
   const { retained, tombstones } = restore
+  const sessions = handOver(restore.sessions, diedMs, wallOffsetMs)
   return { log, restore, tracks, recovered: { sessions, retained: [...retained.values(), ...tombstones.values()] } }
+}
+
+/** There may be a hundred thousand: nobody has all of them twice. */
+function* handOver(
+  sessions: Map<number, Restored>,
+  diedMs: number,
+  wallOffsetMs: number,
+): Generator<RecoveredSession, void, void> {
+  const left = [...sessions.values()].reverse()
+  sessions.clear()
+  for (let restored = left.pop(); restored; restored = left.pop()) yield sessionOf(restored, diedMs, wallOffsetMs)
 }
 
 /** Is there a file for an lsn? */
@@ -66,11 +80,11 @@ function presence(log: CommitLog): (lsn: Lsn) => boolean {
 }
 
 /**
- * A session as it comes back. One that was connected when the process ended counts as disconnected at that time: from then
- * on its expiry and the delay of its will run (MQTT 5.0, 3.1.2.11.2 and 3.1.3.2.2).
+ * Who comes back. One that was connected when the process ended counts as disconnected at that time: from then on its expiry
+ * and the delay of its will run (MQTT 5.0, 3.1.2.11.2 and 3.1.3.2.2).
  */
 function sessionOf(restored: Restored, diedMs: number, wallOffsetMs: number): RecoveredSession {
-  const { head, queue, subscriptions, incoming } = restored
+  const { head, subscriptions, incoming, queue } = restored
   const { number, clientId, epoch, expirySeconds, username, will, online } = head
   return {
     number,
@@ -85,11 +99,10 @@ function sessionOf(restored: Restored, diedMs: number, wallOffsetMs: number): Re
         ? diedMs + Math.min(will.delaySeconds, expirySeconds) * 1000
         : Infinity
       : head.willDueWallMs - wallOffsetMs,
+    online: false,
     subscriptions,
     incoming: [...incoming],
-    head: queue.head,
-    next: queue.next,
-    ...queue.arrays(),
+    queue,
   }
 }
 

@@ -1,4 +1,5 @@
-import { Entry, type Lsn } from './port.ts'
+import { noPage, type Page, type Places, placesFor } from './places.ts'
+import { Entry, type Lsn, type QueueView } from './port.ts'
 import { chunkOf } from './tracks.ts'
 
 /**
@@ -6,28 +7,45 @@ import { chunkOf } from './tracks.ts'
  *
  *   base ── gone ── head ── places ── next ── room ──
  */
-export class RecoveredQueue {
+export class RecoveredQueue implements QueueView {
   /** What the session had when the index looked at it: records from before are in there. */
   lsn: Lsn = 0
   head = 0
   next = 0
-  /** Numbers from here on came from the log. */
-  appendedFrom = Infinity
+  /** Numbers from here on came from the log; undefined: none. */
+  appendedFrom: number | undefined = undefined
   /** Chunks below that in which something has changed since. */
   chunks: Set<number> | undefined = undefined
+  readonly #places: Places
+  #page: Page = noPage
+  /** Its block of the page. */
+  #block = 0
+  #size = 0
+  /** The number that stands at the beginning of the block. */
   #base = 0
-  #lsns = emptyLsns
-  #entries = emptyEntries
-  #expiries: Uint32Array | undefined = undefined
+
+  constructor(places: Places) {
+    this.#places = places
+  }
+
+  lsnOf(seq: number): Lsn {
+    return this.#page.lsn(this.#at(seq))
+  }
+
+  entryOf(seq: number): number {
+    return this.#page.entries[this.#at(seq)]!
+  }
+
+  expiryOf(seq: number): number {
+    return this.#page.expiry(this.#at(seq))
+  }
 
   /** The index shows places [head, next), all of them gone so far. */
   open(lsn: Lsn, head: number, next: number): void {
     this.lsn = lsn
     this.head = this.#base = head
     this.next = next
-    const size = sizeFor(next - head)
-    this.#lsns = new Float64Array(size)
-    this.#entries = new Uint32Array(size)
+    if (next > head) this.#resize(next - head)
   }
 
   /** The index shows what stands at a place. */
@@ -42,17 +60,17 @@ export class RecoveredQueue {
   }
 
   append(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
-    if (seq < this.appendedFrom) this.appendedFrom = seq
+    this.appendedFrom ??= seq
     if (this.head === this.next) this.#base = this.head = this.next = seq
     this.#makeRoom(seq + 1)
-    this.#entries.fill(Entry.gone, this.next - this.#base, seq - this.#base)
+    this.#page.entries.fill(Entry.gone, this.#at(this.next), this.#at(seq))
     this.next = seq + 1
     this.#set(seq, entry, lsn, expirySeconds)
   }
 
   /** A message that was in memory only, when later ones were written already. */
   fill(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
-    if (!this.#has(seq) || (this.#entries[seq - this.#base]! & Entry.stateBits) !== Entry.gone) return
+    if (!this.#has(seq) || (this.entryOf(seq) & Entry.stateBits) !== Entry.gone) return
     this.#set(seq, entry, lsn, expirySeconds)
     this.#touch(seq)
   }
@@ -65,102 +83,82 @@ export class RecoveredQueue {
 
   gone(seq: number): void {
     if (!this.#has(seq)) return
-    this.#entries[seq - this.#base] = Entry.gone
+    this.#page.entries[this.#at(seq)] = Entry.gone
     this.#touch(seq)
   }
 
   released(seq: number): void {
     if (!this.#has(seq)) return
-    const at = seq - this.#base
-    const entry = this.#entries[at]!
+    const entry = this.entryOf(seq)
     if ((entry & Entry.stateBits) === Entry.gone) return
-    this.#entries[at] = (entry & ~Entry.stateBits) | Entry.released
+    this.#page.entries[this.#at(seq)] = (entry & ~Entry.stateBits) | Entry.released
     this.#touch(seq)
   }
 
   moved(seq: number, lsn: Lsn): void {
     if (!this.#has(seq)) return
-    this.#lsns[seq - this.#base] = lsn
+    this.#page.setLsn(this.#at(seq), lsn)
     this.#touch(seq)
+  }
+
+  /** Gives its places back: whoever took the queue over has copied them. */
+  release(): void {
+    if (this.#size > 0) this.#page.release(this.#block)
+    this.head = this.next
+    this.#size = 0
+    this.#page = noPage
   }
 
   /** Calls `entry` for each place that is alive; what it returns false for is gone from then on. */
   sift(entry: (seq: number, lsn: Lsn) => boolean): void {
-    for (let at = this.head - this.#base; at < this.next - this.#base; at++) {
-      if ((this.#entries[at]! & Entry.stateBits) === Entry.gone) continue
-      if (entry(this.#base + at, this.#lsns[at]!)) continue
-      this.#entries[at] = Entry.gone
-      this.#touch(this.#base + at)
+    for (let seq = this.head; seq < this.next; seq++) {
+      if ((this.entryOf(seq) & Entry.stateBits) === Entry.gone || entry(seq, this.lsnOf(seq))) continue
+      this.#page.entries[this.#at(seq)] = Entry.gone
+      this.#touch(seq)
     }
-    while (this.head < this.next && this.#entries[this.head - this.#base] === Entry.gone) this.head++
-  }
-
-  /** The places [head, next), to be taken over; behind them may be room, as the session will need it. */
-  arrays(): { lsns: Float64Array; entries: Uint32Array; expiries: Uint32Array | undefined } {
-    const from = this.head - this.#base
-    const to = this.next - this.#base
-    const size = sizeFor(to - from)
-    if (from > 0 || this.#entries.length !== size) {
-      const moved = <A extends Numbers>(numbers: A, into: A): A => larger(numbers.subarray(from, to) as A, into)
-      this.#lsns = moved(this.#lsns, new Float64Array(size))
-      this.#entries = moved(this.#entries, new Uint32Array(size))
-      this.#expiries &&= moved(this.#expiries, new Uint32Array(size))
-      this.#base = this.head
-    }
-    // What is gone must not be taken for something that stands there.
-    for (const numbers of [this.#lsns, this.#entries, this.#expiries]) numbers?.fill(0, to - from)
-    return { lsns: this.#lsns, entries: this.#entries, expiries: this.#expiries }
+    while (this.head < this.next && this.entryOf(this.head) === Entry.gone) this.head++
   }
 
   #has(seq: number): boolean {
     return seq >= this.head && seq < this.next
   }
 
+  #at(seq: number): number {
+    return this.#block + seq - this.#base
+  }
+
   #touch(seq: number): void {
-    if (seq < this.appendedFrom) (this.chunks ??= new Set<number>()).add(chunkOf(seq))
+    if (this.appendedFrom === undefined || seq < this.appendedFrom)
+      (this.chunks ??= new Set<number>()).add(chunkOf(seq))
   }
 
   #set(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
-    const at = seq - this.#base
-    this.#entries[at] = entry
-    this.#lsns[at] = lsn
-    if (expirySeconds !== 0) this.#expiries ??= new Uint32Array(this.#entries.length)
-    if (this.#expiries) this.#expiries[at] = expirySeconds
+    const at = this.#at(seq)
+    this.#page.entries[at] = entry
+    this.#page.setLsn(at, lsn)
+    if (expirySeconds !== this.#page.expiry(at)) this.#page.setExpiry(at, expirySeconds)
   }
 
   /** Sees to it that the places below `next` have room: that of what is gone, else more. */
   #makeRoom(next: number): void {
-    const size = this.#entries.length
-    if (next - this.#base <= size) return
+    if (next - this.#base <= this.#size) return
     const passed = this.head - this.#base
-    if (passed * 2 >= size) {
-      this.#entries.copyWithin(0, passed)
-      this.#lsns.copyWithin(0, passed)
-      this.#expiries?.copyWithin(0, passed)
+    if (passed * 2 >= this.#size) {
+      this.#page.copy(this.#block + passed, this.#size - passed, this.#page, this.#block)
       this.#base = this.head
     }
     const length = next - this.#base
-    if (length <= size) return
-    const more = Math.max(sizeFor(length), size * 2)
-    this.#entries = larger(this.#entries, new Uint32Array(more))
-    this.#lsns = larger(this.#lsns, new Float64Array(more))
-    if (this.#expiries) this.#expiries = larger(this.#expiries, new Uint32Array(more))
+    if (length > this.#size) this.#resize(length)
   }
-}
 
-const emptyLsns = new Float64Array(0)
-const emptyEntries = new Uint32Array(0)
-
-type Numbers = Uint32Array | Float64Array
-
-function larger<A extends Numbers>(from: A, to: A): A {
-  to.set(from)
-  return to
-}
-
-/** Places are a power of two, as a queue in memory has them: it takes them over as they are. */
-function sizeFor(length: number): number {
-  let size = length === 0 ? 0 : 16
-  while (size < length) size *= 2
-  return size
+  #resize(length: number): void {
+    const size = placesFor(length)
+    const page = this.#places.page(size)
+    const block = page.take()
+    this.#page.copy(this.#block, this.#size, page, block)
+    if (this.#size > 0) this.#page.release(this.#block)
+    this.#page = page
+    this.#block = block
+    this.#size = size
+  }
 }

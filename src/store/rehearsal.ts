@@ -19,7 +19,7 @@ export function rehearsal(disk: Disk): Disk {
 function unchanged(file: DiskFile): DiskFile {
   return {
     size: file.size,
-    write: (_bytes, _length, _position, done) => done(undefined),
+    write: (_pieces, _position, done) => done(undefined),
     sync: (done) => done(undefined),
     read: (into, position, done) => file.read(into, position, done),
     readNow: (into, position) => file.readNow(into, position),
@@ -30,7 +30,7 @@ function unchanged(file: DiskFile): DiskFile {
 
 const nowhere: DiskFile = {
   size: 0,
-  write: (_bytes, _length, _position, done) => done(undefined),
+  write: (_pieces, _position, done) => done(undefined),
   sync: (done) => done(undefined),
   read: (_into, _position, done) => done(undefined, 0),
   readNow: () => 0,

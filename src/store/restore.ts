@@ -21,9 +21,11 @@ import {
 import type { LogVisitor } from './log.ts'
 import { Losses } from './loss.ts'
 import { MessageReader } from './message-record.ts'
+import { Places } from './places.ts'
 import { Entry, type Lsn } from './port.ts'
 import { RecoveredQueue } from './recovered-queue.ts'
 import { type HeadRecord, readGrant, readHead, RecordType } from './records.ts'
+import { Subscriptions } from './subscriptions.ts'
 import { chunkOf, Track } from './tracks.ts'
 import { CorruptRecordError, RecordReader } from './writer.ts'
 
@@ -37,14 +39,18 @@ export class Restored {
   readonly track: Track
   /** Records from before it are in `head` and `subscriptions`. */
   lsn: Lsn = 0
-  subscriptions = new Map<string, number>()
   /** Most have none. */
   incoming: ReadonlySet<number> = none
-  readonly queue = new RecoveredQueue()
+  readonly queue: RecoveredQueue
   /** How many stretches of damage lay before the last message for it. */
   damagesSeen = 0
 
-  constructor(public head: HeadRecord) {
+  constructor(
+    public head: HeadRecord,
+    places: Places,
+    readonly subscriptions = new Subscriptions(),
+  ) {
+    this.queue = new RecoveredQueue(places)
     this.track = new Track(head.number, head.clientId, head.epoch)
   }
 
@@ -95,10 +101,12 @@ export class Restore implements LogVisitor {
   readonly #log: Log
   readonly #reader = new RecordReader()
   readonly #message = new MessageReader()
+  readonly #places: Places
   #segment: Lsn = 0
   #segmentReferences = 0
 
-  constructor(topics: TopicTable, wallOffsetMs: number, segmentBytes: number, log: Log) {
+  constructor(topics: TopicTable, wallOffsetMs: number, segmentBytes: number, log: Log, places = new Places()) {
+    this.#places = places
     this.#topics = topics
     this.#wallOffsetMs = wallOffsetMs
     this.#segmentBytes = segmentBytes
@@ -140,6 +148,7 @@ export class Restore implements LogVisitor {
   /** All records were there. Counts what is left over, and makes an end of what the damage has taken. */
   finish(): void {
     this.#countSegment()
+    this.#byClient.clear()
     if (!this.losses.any) return
     for (const { queue, head } of this.sessions.values()) queue.sift((_, lsn) => !this.losses.takes(lsn, head.clientId))
   }
@@ -158,9 +167,8 @@ export class Restore implements LogVisitor {
     const { number, chunk } = parseSessionKey(key)
     if (chunk === headPart) {
       const { lsn, head, subscriptions } = readSession(reader)
-      const restored = this.#add(head)
+      const restored = this.#add(head, subscriptions)
       restored.lsn = lsn
-      restored.subscriptions = subscriptions
       restored.track.indexed = true
       this.floor = Math.max(this.floor, lsn)
       return restored
@@ -310,8 +318,8 @@ export class Restore implements LogVisitor {
     restored.track.headChanged = true
   }
 
-  #add(head: HeadRecord): Restored {
-    const restored = new Restored(head)
+  #add(head: HeadRecord, subscriptions?: Subscriptions): Restored {
+    const restored = new Restored(head, this.#places, subscriptions)
     this.sessions.set(this.#seen(head.number), restored)
     this.#byClient.set(head.clientId, restored)
     restored.damagesSeen = this.losses.damages

@@ -1,3 +1,4 @@
+import { Numbered } from './numbered.ts'
 import type { SessionHead } from './port.ts'
 
 /** Places of a queue that stand under one key of the index. */
@@ -9,14 +10,17 @@ export function chunkOf(seq: number): number {
 
 /** What the store remembers of a session beside what the session itself knows: mostly, what the index does not have yet. */
 export class Track {
-  online = false
-  ended = false
+  // What each message for the session touches stands first, and together.
+  /** Above the last message that the log has. */
+  next = 0
+  /** Messages from this number on are not in the index; undefined: all are. */
+  appendedFrom: number | undefined = undefined
+  queueChanged = false
   /** It is among those that the next checkpoint writes. */
   dirty = false
   headChanged = false
-  queueChanged = false
-  /** Messages from this number on are not in the index; Infinity: all are. */
-  appendedFrom = Infinity
+  online = false
+  ended = false
   /** Chunks of the queue in which something else has changed. */
   chunks: Set<number> | undefined = undefined
   /** Is anything of it in the index, and which chunks of its queue: [indexedFrom, indexedTo). */
@@ -28,8 +32,6 @@ export class Track {
   head = 0
   /** What came to its end above the head since the last commit. */
   gone: number[] | undefined = undefined
-  /** Above the last message that the log has. */
-  next = 0
   /** Where among a message's recipients it stood the last time. */
   block = 0
 
@@ -42,7 +44,7 @@ export class Track {
 
 /** All sessions that the store knows, and what has changed since the last checkpoint. */
 export class Tracks {
-  readonly byNumber = new Map<number, Track>()
+  readonly byNumber = new Numbered<Track>()
   /** Sessions whose owner is connected. */
   online = 0
   /** Changed since the last checkpoint, or ended and still in the index. */
@@ -89,14 +91,15 @@ export class Tracks {
   }
 
   appended(track: Track, seq: number): void {
-    if (seq < track.appendedFrom) track.appendedFrom = seq
+    track.appendedFrom ??= seq
     if (seq >= track.next) track.next = seq + 1
     this.queueChanged(track)
   }
 
   /** Message `seq` changed where it stands. */
   touched(track: Track, seq: number): void {
-    if (seq < track.appendedFrom) (track.chunks ??= new Set<number>()).add(chunkOf(seq))
+    if (track.appendedFrom === undefined || seq < track.appendedFrom)
+      (track.chunks ??= new Set<number>()).add(chunkOf(seq))
     this.queueChanged(track)
   }
 

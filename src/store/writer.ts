@@ -18,7 +18,11 @@ export class RecordWriter {
   /** A larger buffer takes over what stands from here on. */
   keep = 0
 
-  constructor(capacity = 256) {
+  readonly #allocate: (bytes: number) => Buffer
+
+  /** @param allocate gives a buffer of at least so many bytes, when it has to grow */
+  constructor(capacity = 256, allocate = (bytes: number): Buffer => Buffer.allocUnsafeSlow(bytes)) {
+    this.#allocate = allocate
     this.buffer = Buffer.allocUnsafeSlow(capacity)
   }
 
@@ -51,11 +55,17 @@ export class RecordWriter {
 
   u32(value: number): void {
     this.need(4)
+    this.setU32(this.at, value)
+    this.at += 4
+  }
+
+  /** Writes over what stands at `at`. */
+  setU32(at: number, value: number): void {
     const { buffer } = this
-    buffer[this.at++] = value
-    buffer[this.at++] = value >>> 8
-    buffer[this.at++] = value >>> 16
-    buffer[this.at++] = value >>> 24
+    buffer[at] = value
+    buffer[at + 1] = value >>> 8
+    buffer[at + 2] = value >>> 16
+    buffer[at + 3] = value >>> 24
   }
 
   /** An integer in [0, 2^53). */
@@ -106,7 +116,7 @@ export class RecordWriter {
 
   #grow(count: number): void {
     const { keep } = this
-    const buffer = Buffer.allocUnsafeSlow(Math.max(this.buffer.length, (this.at - keep + count) * 2))
+    const buffer = this.#allocate(Math.ceil((this.at - keep + count) * 1.5))
     buffer.set(this.buffer.subarray(keep, this.at))
     this.buffer = buffer
     this.at -= keep

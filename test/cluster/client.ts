@@ -133,7 +133,7 @@ export class TestClient {
     const id = packet.messageId as number
     switch (packet.cmd) {
       case 'connack':
-        this.reason = (packet.reasonCode ?? packet.returnCode ?? 0)
+        this.reason = packet.reasonCode ?? packet.returnCode ?? 0
         this.present = packet.sessionPresent === true
         if (this.reason === 0) this.state = 'connected'
         return
@@ -150,10 +150,10 @@ export class TestClient {
       case 'pubrel':
         return this.#send({ cmd: 'pubcomp', messageId: id })
       case 'pubrec':
-        this.acked.push({ id, reason: (packet.reasonCode ?? 0) })
+        this.acked.push({ id, reason: packet.reasonCode ?? 0 })
         return this.#send({ cmd: 'pubrel', messageId: id })
       case 'puback':
-        return void this.acked.push({ id, reason: (packet.reasonCode ?? 0) })
+        return void this.acked.push({ id, reason: packet.reasonCode ?? 0 })
       case 'suback':
         return void this.subacks.push(id)
       case 'disconnect':

@@ -249,7 +249,8 @@ export class Machine {
   start(): void {
     const { options, dice } = this.city
     const topics = new TopicTable()
-    const { store, recovered } = options.stores === 'memory' ? memory() : this.#open(topics)
+    const { store, ...opened } = options.stores === 'memory' ? memory() : this.#open(topics)
+    const recovered = { ...opened.recovered, sessions: [...opened.recovered.sessions] }
     this.store = store
     const host = { clock: this.process, random: dice.fork(3), log: this.#log() }
     this.cluster = new ClusterNode({

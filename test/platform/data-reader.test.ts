@@ -42,7 +42,7 @@ test('its disk does not write', async () => {
   const file = reader.disk.open('log/a', false)
   const bytes = Buffer.alloc(4)
   expect(bytes.toString('utf8', 0, file.readNow(bytes, 0))).toBe('abc')
-  const fault = await new Promise((resolve) => file.write(bytes, 3, 0, resolve))
+  const fault = await new Promise((resolve) => file.write([bytes.subarray(0, 3)], 0, resolve))
   expect(fault).toMatchObject({ code: 'EBADF' })
   expect(() => file.truncate(0)).toThrow()
   file.close()

@@ -17,7 +17,12 @@ afterEach(() => rmSync(folder, { recursive: true }))
 
 type Fault = Error | undefined
 const write = (file: DiskFile, bytes: Uint8Array, position: number, length = bytes.length) =>
-  new Promise<Fault>((resolve) => file.write(bytes, length, position, resolve))
+  new Promise<Fault>((resolve) => file.write(pieces(bytes.subarray(0, length)), position, resolve))
+/** In one to four pieces, some of which may be empty. */
+const pieces = (bytes: Uint8Array) => {
+  const cuts = [0, bytes.length >> 2, bytes.length >> 1, bytes.length].slice(bytes.length % 3)
+  return cuts.map((cut, at) => bytes.subarray(at === 0 ? 0 : cuts[at - 1], cut))
+}
 const sync = (file: DiskFile) => new Promise<Fault>((resolve) => file.sync(resolve))
 const read = (file: DiskFile, into: Uint8Array, position: number) =>
   new Promise<[Fault, number]>((resolve) => file.read(into, position, (fault, count) => resolve([fault, count])))

@@ -2,6 +2,7 @@ import { Slab } from '../../src/mqtt/message.ts'
 import { Ledger } from '../../src/sessions/ledger.ts'
 import type { OutboxContext, OutboxLimits } from '../../src/sessions/outbox.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
+import { Places } from '../../src/store/places.ts'
 
 /** What an outbox works with, in memory. */
 export function outboxContext(
@@ -14,6 +15,7 @@ export function outboxContext(
     ledger,
     slab: new Slab(),
     store,
+    places: new Places(),
     queued: { bytes: 0 },
     wallSeconds: (atMs) => Math.ceil(atMs / 1000),
   }

@@ -343,7 +343,7 @@ function run({
         }
         ledger.copies++
         naive.push(entry, outlet, it.overfill)
-        outbox.push(copy, it.qos, retain, terms, it.keep, outlet, it.overfill)
+        outbox.push(copy, it.qos, retain, terms, it.keep, outlet, outbox.full && !it.overfill)
         break
       }
       case 'ack': {

@@ -241,9 +241,9 @@ export class SimDisk implements Disk {
       get size() {
         return now.size
       },
-      write: (bytes, length, position, done) => {
+      write: (pieces, position, done) => {
         check()
-        this.#write(content, bytes.subarray(0, length), position, done)
+        this.#write(content, pieces, position, done)
       },
       sync: (done) => {
         check()
@@ -280,8 +280,14 @@ export class SimDisk implements Disk {
     }
   }
 
-  #write(content: Content, bytes: Uint8Array, position: number, done: (fault: DiskFault | undefined) => void): void {
+  #write(
+    content: Content,
+    pieces: readonly Uint8Array[],
+    position: number,
+    done: (fault: DiskFault | undefined) => void,
+  ): void {
     const { now } = content
+    const bytes = Buffer.concat(pieces)
     const room = now.size + Math.max(0, this.freeBytes()) - position
     const code = this.#fault('write') ?? (bytes.length > room ? 'ENOSPC' : undefined)
     // One that fails may have begun.
@@ -290,7 +296,7 @@ export class SimDisk implements Disk {
     content.unsynced.push(write)
     this.#answer(code, done, () => {
       // Until now the caller had to leave the bytes alone; from here on they are its own again.
-      write.bytes = Uint8Array.from(part)
+      if (!bytes.equals(Buffer.concat(pieces))) throw new Error('bytes changed while they were written')
       write.done = true
       now.set(write.bytes, position)
     })

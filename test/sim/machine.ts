@@ -79,12 +79,13 @@ export class Machine {
     this.disk = store
     // A store makes sure of what it has read.
     this.#durable = Math.max(this.#durable, store.written)
-    const known = recovered.sessions.map(({ number, clientId }) => [number, clientId] as const)
+    const sessions = [...recovered.sessions]
+    const known = sessions.map(({ number, clientId }) => [number, clientId] as const)
     this.store = new WatchedStore(store, records, known)
     this.probe = new Probe()
     this.broker = this.probe.watch(() => this.#parts.broker(this.process, this.store, topics))
     this.emptyNodes = this.broker.tree.nodes
-    this.broker.restore(recovered)
+    this.broker.restore({ ...recovered, sessions })
     this.isUp = true
   }
 

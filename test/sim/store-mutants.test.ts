@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { Session } from '../../src/sessions/session.ts'
 import { DiskStore } from '../../src/store/disk-store.ts'
 import { CommitLog } from '../../src/store/log.ts'
+import { Entry } from '../../src/store/port.ts'
 import { RecoveredQueue } from '../../src/store/recovered-queue.ts'
 import { Restore } from '../../src/store/restore.ts'
 import { Tracks } from '../../src/store/tracks.ts'
@@ -77,7 +78,16 @@ const mutants: readonly Mutant[] = [
         'restore',
         (restore) =>
           function (this: Session, recovered, sent) {
-            restore.call(this, recovered.head === recovered.next ? { ...recovered, head: 0, next: 0 } : recovered, sent)
+            const { queue } = recovered
+            const anew = {
+              head: 0,
+              next: 0,
+              lsnOf: () => 0,
+              entryOf: () => Entry.gone,
+              expiryOf: () => 0,
+              release: () => undefined,
+            }
+            restore.call(this, queue.head === queue.next ? { ...recovered, queue: anew } : recovered, sent)
           },
       ),
   },

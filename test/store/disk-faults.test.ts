@@ -6,6 +6,7 @@ import type { Loss } from '../../src/store/loss.ts'
 import { StoreFormatError } from '../../src/store/restore.ts'
 import { MemoryIndex } from '../sim/index.ts'
 import { clone, silent, World } from './model.ts'
+import { aliveIn } from './places.ts'
 
 const sizes = { segmentBytes: 4096, checkpointBytes: 1 << 20, cacheBytes: 4096 }
 
@@ -43,9 +44,10 @@ test('damage inside the log takes only what stood there, and is counted by clien
   expect([...losses[0]!.copies]).toEqual([['c', 1]])
   expect(figures).toMatchObject({ quarantined: 1, lostCopies: 1 })
   const [back] = world.recovered.sessions
-  expect([back!.head, back!.next, back!.entries[10]]).toEqual([0, 30, 0])
+  const { queue, number } = back!
+  expect([queue.head, queue.next, queue.entryOf(10)]).toEqual([0, 30, 0])
   for (let seq = 0; seq < 30; seq++)
-    if (seq !== 10) expect(world.store.readNow(back!.lsns[seq]!, back!.number, seq)).toBeDefined()
+    if (seq !== 10) expect(world.store.readNow(queue.lsnOf(seq), number, seq)).toBeDefined()
 })
 
 test('damage that is found while reading is told to all whom it concerns', async () => {
@@ -79,7 +81,7 @@ test('a file of the log that is gone takes its messages, and nothing else', asyn
   world.open()
   expect(world.store.figures).toMatchObject({ quarantined: 1, lostCopies: lost })
   const [back] = world.recovered.sessions
-  expect(back!.entries.filter((entry) => entry !== 0)).toHaveLength(60 - lost)
+  expect(aliveIn(back!.queue)).toHaveLength(60 - lost)
 })
 
 test.each(['ENOSPC', 'EIO'])('an index that ends with %s', (code) => {
@@ -163,7 +165,7 @@ test('a copy that is settled before its segment goes is not needed', async () =>
   await world.close()
   expect(world.store.figures.droppedBytes).toBeGreaterThan(0)
   world.open()
-  expect(world.recovered.sessions[0]).toMatchObject({ head: 100, next: 100 })
+  expect(world.recovered.sessions[0]!.queue).toMatchObject({ head: 100, next: 100 })
 })
 
 test('while somebody is there, the log says so now and then', () => {

@@ -14,6 +14,7 @@ import { type DiskStore, openDiskStore } from '../../src/store/disk-store.ts'
 import { Entry, type RecoveredSession } from '../../src/store/port.ts'
 import { golden, type GoldenMessage, type GoldenSession, makeGolden } from './golden/make.ts'
 import { silent } from './model.ts'
+import { aliveIn } from './places.ts'
 
 // Directories that released versions have left behind, each with the same in it: what was kept once is read for ever.
 // A new format: MAKE_GOLDEN=format-2 npx vitest run test/store/golden.test.ts; it must not touch the old ones.
@@ -85,7 +86,7 @@ async function read(directory: string): Promise<typeof golden> {
     checksum,
     segmentBytes,
   })
-  const sessions = recovered.sessions.map((session) => [session.clientId, sessionOf(session, store)] as const)
+  const sessions = Array.from(recovered.sessions, (session) => [session.clientId, sessionOf(session, store)] as const)
   const retained = recovered.retained.map((message) => messageOf(message))
   expect(store.figures).toMatchObject({ quarantined: 0, lostCopies: 0 })
   await store.close()
@@ -116,15 +117,14 @@ function sessionOf(session: RecoveredSession, store: DiskStore): GoldenSession {
   }
 }
 
-function queueOf({ number, head, lsns, entries, expiries }: RecoveredSession, store: DiskStore): GoldenMessage[] {
-  return [...entries].flatMap((entry, at) => {
+function queueOf({ number, queue }: RecoveredSession, store: DiskStore): GoldenMessage[] {
+  return aliveIn(queue).map(({ seq, entry, lsn, expiry }) => {
     const state = entry & Entry.stateBits
-    if (state === Entry.gone) return []
-    const copy = store.readNow(lsns[at]!, number, head + at)!
+    const copy = store.readNow(lsn, number, seq)!
     // What a copy has of its own: the QoS and flags that its subscription gave it.
     const message = messageOf(copy.message)
     expect(Math.min(copy.message.bytes, Entry.mostBytes)).toBe(entry >>> Entry.bytesShift)
-    expect((expiries?.[at] ?? 0) > 0).toBe(message.expires ?? false)
+    expect(expiry > 0).toBe(message.expires ?? false)
     const { retain: _, ...rest } = message
     return {
       ...rest,

@@ -11,7 +11,6 @@ import {
   Entry,
   type Lsn,
   type QueueView,
-  type Recovered,
   type RecoveredSession,
   type SessionState,
   type StateSource,
@@ -21,6 +20,7 @@ import { Dice } from '../sim/dice.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { MemoryIndex } from '../sim/index.ts'
 import { Time } from '../sim/time.ts'
+import { aliveIn } from './places.ts'
 
 /** A copy of a message in a queue of the model. */
 interface Place {
@@ -109,7 +109,7 @@ export class World implements StateSource {
   disk: SimDisk
   index: MemoryIndex
   store!: DiskStore
-  recovered!: Recovered
+  recovered!: { readonly sessions: readonly RecoveredSession[]; readonly retained: readonly Message[] }
   state = new State()
   /** Every change since the beginning whose record is not known to be lost, in order. */
   changes: Change[] = []
@@ -139,7 +139,8 @@ export class World implements StateSource {
       ...this.#options,
     })
     this.store = opened.store
-    this.recovered = opened.recovered
+    const { sessions, retained } = opened.recovered
+    this.recovered = { sessions: [...sessions], retained }
     this.store.serve(this)
   }
 
@@ -431,7 +432,8 @@ export class World implements StateSource {
   }
 
   #checkSession(session: RecoveredSession, same: ModelSession, diedWallMs: number, exact: boolean): void {
-    const { number, clientId, epoch, expirySeconds, username, will, endDueMs, willDueMs, subscriptions } = session
+    const { number, clientId, epoch, expirySeconds, username, will, endDueMs, willDueMs } = session
+    const subscriptions = new Map(session.subscriptions)
     expect({ clientId, epoch, expirySeconds, username, subscriptions, will: will && plain(will) }).toEqual({
       clientId: same.clientId,
       epoch: same.epoch,
@@ -456,21 +458,17 @@ export class World implements StateSource {
       this.changes.push({ lsn: 0, apply: (state) => void Object.assign(state.sessions.get(number) ?? {}, presumed) })
       Object.assign(same, presumed)
     }
-    const { head, next, lsns, entries, expiries } = session
-    const size = next === head ? 0 : Math.max(16, 2 ** Math.ceil(Math.log2(next - head)))
-    expect([lsns.length, entries.length]).toEqual([size, size])
+    const { head, next } = session.queue
     // What was kept in memory only has left no trace.
     expect(next).toBeGreaterThanOrEqual(Math.max(0, ...Array.from(same.queue.places.keys(), (seq) => seq + 1)))
     const alive = new Set<number>()
-    for (let seq = head; seq < next; seq++) {
-      const entry = entries[seq - head]!
-      if ((entry & Entry.stateBits) === Entry.gone) continue
+    for (const { seq, entry, lsn, expiry } of aliveIn(session.queue)) {
       alive.add(seq)
       const place = same.queue.places.get(seq)
       expect(place, `message ${seq} of ${number} comes from nowhere`).toBeDefined()
       expect(entry).toBe(place!.entry)
-      place!.lsn = lsns[seq - head]!
-      expect(expiries?.[seq - head] ?? 0).toBe(same.queue.expiryOf(seq))
+      place!.lsn = lsn
+      expect(expiry).toBe(same.queue.expiryOf(seq))
       this.#checkCopy(number, seq, place!)
     }
     if (next > head) expect(alive.has(head)).toBe(true)

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import { type AuditReport, audit } from '../../src/store/audit.ts'
 import { headPart, parseSessionKey, sessionPrefix } from '../../src/store/image.ts'
 import { type OfflineStore, readStore } from '../../src/store/offline.ts'
-import { Entry } from '../../src/store/port.ts'
 import { World } from './model.ts'
+import { aliveIn, placesOf } from './places.ts'
 
 /** The model's. */
 const storeId = 0x5eed
@@ -30,11 +30,10 @@ class ReadWorld extends World {
       const { head, subscriptions, incoming, queue } = sessions.get(session.number)!
       const { clientId, epoch, expirySeconds, username, will } = session
       expect({ ...head }).toMatchObject({ clientId, epoch, expirySeconds, username, will })
-      expect(subscriptions).toEqual(session.subscriptions)
+      expect(subscriptions).toEqual(new Map(session.subscriptions))
       expect([...incoming].sort()).toEqual([...session.incoming].sort())
-      const { head: first, next, lsns, entries } = session
-      expect(queue).toMatchObject({ head: first, next, lsns, entries })
-      expect(queue.messages).toBe([...entries].filter((entry) => (entry & Entry.stateBits) !== Entry.gone).length)
+      expect(placesOf(queue.places)).toEqual(placesOf(session.queue))
+      expect(queue.messages).toBe(aliveIn(session.queue).length)
     }
     expect([...retained.keys()].sort()).toEqual(recovered.retained.map(({ topic }) => topic.name).sort())
   }
@@ -115,10 +114,10 @@ test('a missing file is named, with all that were to get something of it', () =>
       const first = parseInt(name.slice(4), 16)
       const waiting = new Map<string, number>()
       for (const { head, queue } of store.sessions.values())
-        for (const [at, lsn] of queue.lsns.entries())
-          if ((queue.entries[at]! & Entry.stateBits) !== Entry.gone && lsn >= first && lsn < first + content.length)
-            // The log alone knows of what came behind the index.
-            if (lsn < store.replayFrom) waiting.set(head.clientId, (waiting.get(head.clientId) ?? 0) + 1)
+        for (const { lsn } of aliveIn(queue.places))
+          // The log alone knows of what came behind the index.
+          if (lsn >= first && lsn < first + content.length && lsn < store.replayFrom)
+            waiting.set(head.clientId, (waiting.get(head.clientId) ?? 0) + 1)
       world.disk.remove(name)
       const after = audited(world)
       for (const [clientId, count] of waiting) {

@@ -189,3 +189,24 @@ describe('a message record comes back as it was', () => {
     expect(record(messageOf(random), all, false, 0, 0).length).toBeLessThan(65_536)
   })
 })
+
+test.each([4095, 4096, 70_000])(
+  'of a record that is written over, the properties and a payload of %i bytes',
+  (length) => {
+    const payload = new Uint8Array(length).fill(7)
+    const properties = Uint8Array.of(1, 1)
+    const topic = topics.named('a')
+    const bytes = record(
+      new Message(topic, 1, false, payload, 0, length, properties, Infinity, undefined, 5),
+      [],
+      false,
+      0,
+      0,
+    )
+    const message = new MessageReader().over(bytes, 0, bytes.length).message(topics, offsetMs)
+    bytes.fill(0)
+    expect(Uint8Array.from(message.properties!)).toEqual(properties)
+    // What is handed to a socket without a copy stays; what is copied at once need not.
+    expect(message.payload()[0]).toBe(length < 4096 ? 0 : 7)
+  },
+)

@@ -97,6 +97,8 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     // No $SYS unless a test wants it: it would arrive between what the test waits for.
     limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
     allowPublic: false,
+    cluster: undefined,
+    admin: undefined,
   })
   const node = await startNode(config(options.tls), log, options.hooks, options.observer)
   running.add(node)

@@ -1,6 +1,6 @@
 import { unpackGrant } from '../../routing/delivery.ts'
 import type { Message } from '../../mqtt/message.ts'
-import { isAlive, type OfflineQueue, type OfflineSession } from '../../store/offline.ts'
+import type { OfflineQueue, OfflineSession } from '../../store/offline.ts'
 import { Entry } from '../../store/port.ts'
 import { type Io, note } from '../io.ts'
 import type { ListFlags } from '../store.ts'
@@ -90,9 +90,10 @@ function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession, wa
 }
 
 /** What was sent and awaits PUBACK or PUBREC is not kept; what awaits PUBCOMP is. */
-function inFlight({ entries }: OfflineQueue): { released: number } {
+function inFlight({ places }: OfflineQueue): { released: number } {
   let released = 0
-  for (const entry of entries) if (isAlive(entry) && (entry & Entry.stateBits) === Entry.released) released++
+  for (let seq = places.head; seq < places.next; seq++)
+    if ((places.entryOf(seq) & Entry.stateBits) === Entry.released) released++
   return { released }
 }
 

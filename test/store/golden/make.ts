@@ -174,6 +174,8 @@ async function start(data: string): Promise<TestBroker> {
     logLevel: 'silent',
     limits: { ...defaultLimits, sysSeconds: 0, sessionExpirySeconds: Infinity },
     allowPublic: false,
+    cluster: undefined,
+    admin: undefined,
   }
   const node: RunningNode = await startNode(config, silent)
   return { node, port: Number(new URL(node.listeners[0]!.url).port) } as TestBroker
