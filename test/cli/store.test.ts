@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { golden } from '../store/golden/make.ts'
+import { goldenOf } from '../store/golden/make.ts'
 import { godwit } from './godwit.ts'
 
 // On a copy of the golden directory, whole and damaged.
 
 const origin = fileURLToPath(new URL('../store/golden/format-1', import.meta.url))
+const golden = goldenOf(1)
 const firstSegment = 'log/0000000000001000.seg'
 let folder: string
 let data: string

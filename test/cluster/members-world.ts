@@ -70,12 +70,12 @@ export class MembersWorld {
     return this
   }
 
-  /** Runs until `done`, in steps of 10 ms; gives the time that it took. */
-  until(done: () => boolean, mostMs: number): number {
+  /** Runs until `done`, in steps; gives the time that it took. */
+  until(done: () => boolean, mostMs: number, stepMs = 10): number {
     const fromMs = this.time.now()
     while (!done()) {
       if (this.time.now() - fromMs > mostMs) return Infinity
-      this.run(10)
+      this.run(stepMs)
     }
     return this.time.now() - fromMs
   }
@@ -202,6 +202,10 @@ export class SimNode {
       this.#inbox = undefined
       for (const run of inbox) if (this.members === members) run()
     })
+  }
+
+  get still(): boolean {
+    return this.#inbox !== undefined
   }
 
   reach(other: SimNode): void {

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseFilter, type Topic, type TopicFilter, TopicTable } from '../../src/mqtt/topic.ts'
-import type { Stamp } from '../../src/mqtt/stamp.ts'
+import { isNewer, type Stamp } from '../../src/mqtt/stamp.ts'
 import { RetainedStore } from '../../src/retain/retained.ts'
+import type { Tombstone } from '../../src/retain/tombstones.ts'
 import { filters, naiveMatches, topicNames } from '../routing/naive.ts'
 
 interface Fake {
@@ -293,4 +294,93 @@ test('any sequence of set, clear, expire and interleaved walks agrees with a Map
     }),
     { numRuns: 400 },
   )
+})
+
+describe('in a cluster', () => {
+  const stamp = (ms: number, count = 0, node = 'a'): Stamp => ({ ms, count, node })
+  const cleared = (name: string, ms: number): Fake => fake(name, 1, Infinity, stamp(ms), 0)
+  const watched = (most?: number) => {
+    const store = new RetainedStore<Fake>(unlimited, most)
+    const told: string[] = []
+    const tell =
+      (what: string) =>
+      (name: string, { ms }: Stamp, tombstone: Tombstone | undefined) =>
+        void told.push(`${what} ${name} ${ms}${tombstone ? (tombstone.expired ? ' expired' : ' cleared') : ''}`)
+    store.watch({ came: tell('came'), went: tell('went') })
+    return { store, told }
+  }
+
+  test.each<[stamp: Stamp, than: Stamp | undefined, newer: boolean]>([
+    [stamp(1), undefined, true],
+    [stamp(2), stamp(1, 9, 'z'), true],
+    [stamp(1, 9, 'z'), stamp(2), false],
+    [stamp(1, 2), stamp(1, 1, 'z'), true],
+    [stamp(1, 1, 'b'), stamp(1, 1, 'a'), true],
+    [stamp(1, 1, 'a'), stamp(1, 1, 'a'), false],
+  ])('%j is newer than %j: %s', (one, than, newer) => expect(isNewer(one, than)).toBe(newer))
+
+  test('a topic that was cleared keeps its stamp, and a watcher hears of all that has one', () => {
+    const { store, told } = watched()
+    store.set(fake('t', 1, Infinity, stamp(1)))
+    store.set(fake('t', 1, Infinity, stamp(2)))
+    expect([store.admits('t', stamp(2)), store.admits('t', stamp(3)), store.admits('u', stamp(0))]).toEqual([
+      false,
+      true,
+      true,
+    ])
+    expect(store.set(cleared('t', 3))).toBe(true)
+    expect([store.size, store.tombstones, store.get('t'), store.stampOf('t')]).toEqual([0, 1, undefined, stamp(3)])
+    expect(store.set(cleared('t', 4))).toBe(true)
+    store.set(fake('t', 1, Infinity, stamp(5)))
+    expect([store.size, store.tombstones]).toEqual([1, 0])
+    store.set(fake('t'))
+    expect(told).toEqual([
+      'came t 1',
+      'went t 1',
+      'came t 2',
+      'went t 2',
+      'came t 3 cleared',
+      'went t 3 cleared',
+      'came t 4 cleared',
+      'went t 4 cleared',
+      'came t 5',
+      'went t 5',
+    ])
+  })
+
+  test('what expires leaves a tombstone, if there is a stamp', () => {
+    const { store, told } = watched()
+    store.set(fake('a', 1, 10, stamp(1)))
+    store.set(fake('b', 1, 10))
+    store.set(fake('c', 1, 10, stamp(2)))
+    expect(names(store.matching(filter('c'), 10))).toEqual([])
+    expect(store.expire(10)).toBe(2)
+    expect([store.size, store.tombstones, store.stampOf('a'), store.stampOf('c')]).toEqual([0, 2, stamp(1), stamp(2)])
+    expect(told.slice(2)).toEqual(['went c 2', 'came c 2 expired', 'went a 1', 'came a 1 expired'])
+  })
+
+  test('a node alone keeps none of what expires', () => {
+    const store = storeOf(fake('a', 1, 10, stamp(1)))
+    expect([store.expire(10), store.tombstones]).toEqual([1, 0])
+  })
+
+  test('of too many tombstones those of expired messages go first, then the oldest', () => {
+    const { store } = watched(2)
+    store.set(cleared('a', 5))
+    store.set(fake('b', 1, 10, stamp(7)))
+    store.expire(10)
+    store.set(cleared('c', 6))
+    expect([store.stampOf('a'), store.stampOf('b'), store.stampOf('c')]).toEqual([stamp(5), undefined, stamp(6)])
+    store.set(cleared('d', 7))
+    expect([store.stampOf('a'), store.tombstones, store.droppedTombstones]).toEqual([undefined, 2, 2])
+  })
+
+  test('tombstones are walked by name', () => {
+    const { store } = watched()
+    for (let i = 0; i < 1000; i++) store.set(cleared(`t/${String(i).padStart(4, '0')}`, i + 1))
+    const walked: string[] = []
+    for (let some = store.tombstonesBehind('', 7); some.length > 0; some = store.tombstonesBehind(walked.at(-1)!, 7))
+      walked.push(...some.map(({ name }) => name))
+    expect(walked).toEqual(Array.from({ length: 1000 }, (_, i) => `t/${String(i).padStart(4, '0')}`))
+  })
 })

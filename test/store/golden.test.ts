@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Godwit } from '../cli/godwit.ts'
 import type { Message } from '../../src/mqtt/message.ts'
+import type { Stamp } from '../../src/mqtt/stamp.ts'
 import { TopicTable } from '../../src/mqtt/topic.ts'
 import { checksum } from '../../src/platform/checksum.ts'
 import { openDataFolder } from '../../src/platform/data-folder.ts'
@@ -12,7 +13,8 @@ import { nodeHost } from '../../src/platform/host.ts'
 import { unpackGrant } from '../../src/routing/delivery.ts'
 import { type DiskStore, openDiskStore } from '../../src/store/disk-store.ts'
 import { Entry, type RecoveredSession } from '../../src/store/port.ts'
-import { golden, type GoldenMessage, type GoldenSession, makeGolden } from './golden/make.ts'
+import { format } from '../../src/store/image.ts'
+import { type Golden, type GoldenMessage, goldenOf, type GoldenSession, makeGolden } from './golden/make.ts'
 import { silent } from './model.ts'
 import { aliveIn } from './places.ts'
 
@@ -30,11 +32,14 @@ if (made !== undefined) test(`make ${made}`, () => makeGolden(join(scratch, 'wor
 test('what is made today has the same in it', async () => {
   const directory = join(scratch, 'today')
   await makeGolden(join(scratch, 'today-work'), directory)
-  expect(await read(directory)).toEqual(golden)
+  expect(await read(directory)).toEqual(goldenOf(format))
 })
 
 const formats = readdirSync(here, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))
 describe.each(formats)('%s', (name) => {
+  const itsFormat = Number(name.replace('format-', ''))
+  const golden = goldenOf(itsFormat)
+
   test('is small', () => {
     const bytes = filesOf(join(here, name)).map((file) => statSync(file).size)
     expect(bytes.reduce((sum, size) => sum + size, 0)).toBeLessThan(300 * 1024)
@@ -55,6 +60,7 @@ describe.each(formats)('%s', (name) => {
     const queued = Object.values(golden.sessions).reduce((sum, { queue }) => sum + queue.length, 0)
     expect(JSON.parse(verified.out.text)).toMatchObject({
       sound: true,
+      format: itsFormat,
       sessions: Object.keys(golden.sessions).length,
       queued: { messages: queued },
       retained: { messages: golden.retained.length },
@@ -71,7 +77,7 @@ describe.each(formats)('%s', (name) => {
 })
 
 /** All that a directory holds, as the current code opens it. */
-async function read(directory: string): Promise<typeof golden> {
+async function read(directory: string): Promise<Golden> {
   const folder = await openDataFolder(directory, false)
   const { disk, index, storeId } = folder
   const { clock } = nodeHost(silent)
@@ -87,13 +93,16 @@ async function read(directory: string): Promise<typeof golden> {
     segmentBytes,
   })
   const sessions = Array.from(recovered.sessions, (session) => [session.clientId, sessionOf(session, store)] as const)
-  const retained = recovered.retained.map((message) => messageOf(message))
+  const messages = recovered.retained.filter(({ payloadLength }) => payloadLength > 0)
+  const retained = messages.map((message) => messageOf(message))
+  const tombstones = recovered.retained.filter((message) => !messages.includes(message))
   expect(store.figures).toMatchObject({ quarantined: 0, lostCopies: 0 })
   await store.close()
   await folder.close()
   return {
     sessions: Object.fromEntries(sessions),
     retained: retained.sort((a, b) => (a.topic < b.topic ? -1 : 1)),
+    tombstones: Object.fromEntries(tombstones.map(({ topic, stamp }) => [topic.name, stampOf(stamp!)])),
   }
 }
 
@@ -138,15 +147,20 @@ function queueOf({ number, queue }: RecoveredSession, store: DiskStore): GoldenM
 }
 
 function messageOf(message: Message): GoldenMessage {
-  const { topic, qos, retain, properties, expiresAtMs } = message
+  const { topic, qos, retain, properties, expiresAtMs, stamp } = message
   return {
     topic: topic.name,
     payload: Buffer.from(message.payload()).toString(),
     qos,
     ...(retain && { retain }),
+    ...(stamp && { stamp: stampOf(stamp) }),
     ...(expiresAtMs !== Infinity && { expires: true }),
     ...(properties && { properties: Buffer.from(properties).toString('hex') }),
   }
+}
+
+function stampOf({ ms, count, node }: Stamp): string {
+  return `${ms} ${count} ${node}`
 }
 
 function filesOf(directory: string): string[] {

@@ -1,9 +1,16 @@
 import { cpSync } from 'node:fs'
+import { Broker } from '../../../src/broker/broker.ts'
 import type { Grant } from '../../../src/routing/delivery.ts'
 import { defaultLimits } from '../../../src/broker/limits.ts'
 import type { Config } from '../../../src/config/config.ts'
+import { alone } from '../../../src/cluster/alone.ts'
 import { defaultStore } from '../../../src/config/store.ts'
+import { TopicTable } from '../../../src/mqtt/topic.ts'
 import { type RunningNode, startNode } from '../../../src/node.ts'
+import { checksum } from '../../../src/platform/checksum.ts'
+import { openDataFolder } from '../../../src/platform/data-folder.ts'
+import { nodeHost } from '../../../src/platform/host.ts'
+import { openDiskStore } from '../../../src/store/disk-store.ts'
 import type { TestBroker } from '../../support/broker.ts'
 import { RawClient } from '../../support/raw.ts'
 import { silent } from '../model.ts'
@@ -27,6 +34,8 @@ export interface GoldenMessage {
   readonly shared?: string
   /** PUBREC has come for it. */
   readonly released?: boolean
+  /** Of a cluster. */
+  readonly stamp?: string
 }
 
 export interface GoldenSession {
@@ -39,11 +48,16 @@ export interface GoldenSession {
   readonly queue: readonly GoldenMessage[]
 }
 
-/** What stands in the directory. */
-export const golden: {
+export interface Golden {
   readonly sessions: Readonly<Record<string, GoldenSession>>
+  /** By topic. */
   readonly retained: readonly GoldenMessage[]
-} = {
+  /** Topics that were cleared, and the stamps that say so. */
+  readonly tombstones: Readonly<Record<string, string>>
+}
+
+/** What stands in a directory of format 1. */
+const formatOne: Golden = {
   sessions: {
     'pump/1': {
       expirySeconds: never,
@@ -89,6 +103,21 @@ export const golden: {
     { topic: longTopic, payload: 'far', qos: 0, retain: true },
     { topic: 'site/name', payload: 'godwit, the second', qos: 1, retain: true },
   ],
+  tombstones: {},
+}
+
+/** What stands in a directory of a format. */
+export function goldenOf(format: number): Golden {
+  if (format === 1) return formatOne
+  const stamped = [
+    { topic: 'stamped/1', payload: 'set, then in the index', qos: 0, retain: true, stamp: '1700000000001 1 näher' },
+    { topic: 'stamped/3', payload: 'set, then in the log', qos: 0, retain: true, stamp: '1700000000003 3 näher' },
+  ]
+  return {
+    ...formatOne,
+    retained: [...formatOne.retained, ...stamped].sort((a, b) => (a.topic < b.topic ? -1 : 1)),
+    tombstones: { 'stamped/2': '1700000000002 2 näher', 'stamped/4': '1700000000004 4 näher' },
+  }
 }
 
 /** Makes the directory `to`, as a broker leaves it that is killed. `work` is an empty folder, for the broker. */
@@ -156,9 +185,53 @@ export async function makeGolden(work: string, to: string): Promise<void> {
   await present.subscribe('present/only', 1, { nl: true })
   // The last that is written down before the power goes.
   await publish(other, 'nobody/3', '', 1)
-  const filter = (name: string) => !name.endsWith('.lock') && !name.endsWith('lock.mdb')
-  cpSync(work, to, { recursive: true, errorOnExist: true, force: false, filter })
+  const member = `${work}-member`
+  copy(work, member)
   await second.node.close()
+  // In a cluster: what the index has, and what only the log has.
+  await stamped(member, 1, () => {})
+  await stamped(member, 3, () => copy(member, to))
+}
+
+function copy(from: string, to: string): void {
+  const filter = (name: string) => !name.endsWith('.lock') && !name.endsWith('lock.mdb')
+  cpSync(from, to, { recursive: true, errorOnExist: true, force: false, filter })
+}
+
+/** A broker whose retained changes are stamped sets a topic, and clears the next. @param then before it is closed */
+async function stamped(data: string, first: number, then: () => void): Promise<void> {
+  const folder = await openDataFolder(data, false)
+  const host = nodeHost(silent)
+  // Nothing falls due.
+  const clock = { ...host.clock, now: () => host.clock.now(), wall: () => host.clock.wall(), every: () => () => {} }
+  const topics = new TopicTable()
+  const { disk, index, storeId } = folder
+  const { store, recovered } = openDiskStore({
+    ...{ disk, index, storeId, clock: host.clock, log: silent, topics, checksum, segmentBytes: 4096 },
+  })
+  let count = first
+  const broker = new Broker({
+    ...{ host: { ...host, clock }, store, topics, hooks: {}, observer: {}, version: '', heapBytes: () => 0 },
+    limits: { ...defaultLimits, sysSeconds: 0 },
+    cluster: {
+      ...alone,
+      alone: false,
+      retains: (message) => {
+        message.stamp = { ms: 1_700_000_000_000 + count, count: count++, node: 'näher' }
+        return true
+      },
+      number: (message) => void (message.serial = count),
+    },
+  })
+  broker.restore(recovered)
+  const lsn = store.next
+  const text = first === 1 ? 'set, then in the index' : 'set, then in the log'
+  broker.inject({ topic: `stamped/${first}`, payload: Buffer.from(text), qos: 0, retain: true })
+  broker.inject({ topic: `stamped/${first + 1}`, payload: Buffer.alloc(0), qos: 0, retain: true })
+  await new Promise<void>((resolve) => store.onProgress(() => store.durable > lsn && resolve()))
+  then()
+  await store.close()
+  await folder.close()
 }
 
 async function start(data: string): Promise<TestBroker> {
