@@ -118,7 +118,7 @@ function imported(key: string): Promise<webcrypto.CryptoKey> {
 
 /** @param key of either kind: a private one knows its public one */
 function importedPublic(key: KeyObject): Promise<webcrypto.CryptoKey> {
-  const der = createPublicKey(key).export({ type: 'spki', format: 'der' })
+  const der = (key.type === 'private' ? createPublicKey(key) : key).export({ type: 'spki', format: 'der' })
   return webcrypto.subtle.importKey('spki', der, curve, true, ['verify'])
 }
 
