@@ -147,7 +147,7 @@ export class OutStream extends OwnSession implements Outlet {
       terms,
       true,
       linked ? this : undefined,
-      true,
+      false,
     )
     this.#terms = undefined
     if (wait) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { DiskFault } from '../../src/host.ts'
 import { openDiskStore } from '../../src/store/disk-store.ts'
-import { metaKey } from '../../src/store/image.ts'
+import { format, metaKey } from '../../src/store/image.ts'
 import type { Loss } from '../../src/store/loss.ts'
 import { StoreFormatError } from '../../src/store/restore.ts'
 import { MemoryIndex } from '../sim/index.ts'
@@ -180,7 +180,7 @@ test('while somebody is there, the log says so now and then', () => {
 })
 
 test.each([
-  ['of a newer version', [[metaKey, Uint8Array.of(2)]]],
+  ['of a newer version', [[metaKey, Uint8Array.of(format + 1)]]],
   ['with keys that are none of ours', [['x', Uint8Array.of(0)]]],
 ] as const)('an index %s is refused', (_, entries) => {
   const world = new World(1, sizes)
