@@ -52,7 +52,9 @@ export class RecoveredQueue {
 
   /** A message that was in memory only, when later ones were written already. */
   fill(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
-    if (!this.#has(seq) || (this.#entries[seq - this.#base]! & Entry.stateBits) !== Entry.gone) return
+    // The log began with one of the later ones.
+    if (seq < this.head) this.#reopen(seq)
+    else if ((this.#entries[seq - this.#base]! & Entry.stateBits) !== Entry.gone) return
     this.#set(seq, entry, lsn, expirySeconds)
     this.#touch(seq)
   }
@@ -126,6 +128,25 @@ export class RecoveredQueue {
     this.#lsns[at] = lsn
     if (expirySeconds !== 0) this.#expiries ??= new Uint32Array(this.#entries.length)
     if (this.#expiries) this.#expiries[at] = expirySeconds
+  }
+
+  /** The queue begins at `seq`, before its head, and nothing stands between. */
+  #reopen(seq: number): void {
+    if (seq < this.#base) {
+      const more = this.#base - seq
+      const size = sizeFor(this.next - seq)
+      const moved = <A extends Numbers>(numbers: A, into: A): A => {
+        into.set(numbers.subarray(0, this.next - this.#base), more)
+        return into
+      }
+      this.#entries = moved(this.#entries, new Uint32Array(size))
+      this.#lsns = moved(this.#lsns, new Float64Array(size))
+      this.#expiries &&= moved(this.#expiries, new Uint32Array(size))
+      this.#base = seq
+    }
+    this.#entries.fill(Entry.gone, seq - this.#base, this.head - this.#base)
+    if (seq < this.appendedFrom && this.appendedFrom !== Infinity) this.appendedFrom = seq
+    this.head = seq
   }
 
   /** Sees to it that the places below `next` have room: that of what is gone, else more. */
