@@ -3,7 +3,7 @@ import type { QueueView, SessionState } from '../store/port.ts'
 
 /** What the cluster keeps in our store looks like a session of a client, whose id no client can have. */
 export class OwnSession implements SessionState {
-  readonly epoch: number = 0
+  epoch = 0
   readonly expirySeconds = Infinity
   readonly username: string | undefined = undefined
   readonly will: WillPacket | undefined = undefined

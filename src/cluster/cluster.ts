@@ -96,7 +96,7 @@ const presentKey = 'n'
 const selfName = '\0node'
 
 class Self extends OwnSession {
-  override readonly epoch: number
+  override epoch: number
 
   constructor(number: number, incarnation: number) {
     super(number, selfName)

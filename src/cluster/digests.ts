@@ -206,9 +206,12 @@ export class Digests {
 
 function judge(verdict: Verdict, state: OwnerState | undefined, entry: Entry | undefined): void {
   const node = state?.node ?? `#${entry!.name.toString(16)}`
-  if (entry === undefined) verdict.older.push(node)
-  else if (state === undefined) verdict.newer.push(node)
-  else {
+  if (entry === undefined) {
+    // Who has told nothing yet need not be known.
+    if (state!.version > 0) verdict.older.push(node)
+  } else if (state === undefined) {
+    if (entry.version > 0) verdict.newer.push(node)
+  } else {
     const order = compareStates(entry.incarnation, entry.version, state)
     if (order !== 0) (order > 0 ? verdict.newer : verdict.older).push(node)
     else if (entry.low === state.table.low && entry.high === state.table.high) verdict.equal++

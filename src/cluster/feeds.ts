@@ -164,7 +164,7 @@ export class Feeds {
 
   #obtain(to: NodeId, state: OwnerState): Feed {
     let feeds = state === this.#owners.own ? this.#own : this.#others.get(state)
-    if (feeds === undefined) this.#others.set(state, (feeds = new Map()))
+    if (feeds === undefined) this.#others.set(state, (feeds = new Map<NodeId, Feed>()))
     let feed = feeds.get(to)
     if (feed !== undefined) return feed
     feed = { to, state, told: 0, incarnation: 0, cursor: undefined, unhandled: 0, applied: 0, queued: false }

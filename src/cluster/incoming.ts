@@ -5,7 +5,7 @@ import type { RecordReader } from '../store/writer.ts'
 import { type Archive, OwnSession } from './archive.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { PublishReader } from './publish-frame.ts'
-import { idOf } from './streams.ts'
+import { epochMessages, idOf, packetIds } from './streams.ts'
 import { FrameType, WireError } from './wire.ts'
 
 /** What is taken from all nodes shares. */
@@ -24,6 +24,8 @@ export interface IncomingContext {
  * side, so the ids of what we have are remembered in the records of the messages, until the origin's head has passed them.
  */
 class InStream extends OwnSession {
+  /** How often the origin's head had gone on by so many messages, so that an id names one message only. */
+  override epoch = 0
   /** All up to here has been taken. */
   applied = -1
   /** Acknowledged up to here on this link. */
@@ -43,11 +45,12 @@ class InStream extends OwnSession {
     readonly id: number,
     number: number,
     store: Store,
-    recovered: readonly number[],
+    recovered: Pick<RecoveredSession, 'incoming' | 'epoch'>,
   ) {
     super(number, `${inPrefix}${origin}/${id}`)
+    this.epoch = recovered.epoch
     this.#store = store
-    this.#recovered = recovered
+    this.#recovered = recovered.incoming
   }
 
   override *incoming(): Iterable<number> {
@@ -55,26 +58,29 @@ class InStream extends OwnSession {
     yield* this.#kept.keys()
   }
 
-  /** A new link, on which the stream holds [head, next). */
-  begin(head: number, next: number): void {
-    const places = this.#recovered.map((id) => ({ id, seq: head + ((id - idOf(head) + 65_535) % 65_535) }))
-    this.#recovered = []
-    places.sort((a, b) => a.seq - b.seq)
-    for (const { id, seq } of places) {
-      if (seq < next) this.#kept.set(id, seq)
-      else this.#store.released(this.number, id)
+  /** A new link, on which nothing below `head` will come. */
+  begin(head: number): void {
+    if (this.#recovered.length > 0) {
+      const base = this.epoch * epochMessages
+      const places = this.#recovered.map((id) => ({ id, seq: base + ((id - idOf(base) + packetIds) % packetIds) }))
+      for (const { id, seq } of places.sort((a, b) => a.seq - b.seq)) this.#kept.set(id, seq)
+      this.#recovered = []
     }
     this.told = -1
     this.passed(head)
   }
 
-  /** The origin needs nothing below `head` any more. */
+  /** The origin will never again send anything below `head`. */
   passed(head: number): void {
     for (const [id, seq] of this.#kept) {
-      if (seq >= head) return
+      if (seq >= head) break
       this.#kept.delete(id)
       this.#store.released(this.number, id)
     }
+    const epoch = Math.floor(head / epochMessages)
+    if (epoch <= this.epoch || this.number === 0) return
+    this.epoch = epoch
+    this.#store.session(this)
   }
 
   has(seq: number): boolean {
@@ -105,6 +111,8 @@ class InStream extends OwnSession {
     this.#first = 0
   }
 }
+
+const nothing: Pick<RecoveredSession, 'incoming' | 'epoch'> = { incoming: [], epoch: 0 }
 
 export const inPrefix = '\0in/'
 
@@ -138,8 +146,8 @@ export class Incoming {
     this.#context = context
   }
 
-  restore(id: number, { number, incoming }: RecoveredSession): void {
-    this.#add(id, number, incoming)
+  restore(id: number, recovered: RecoveredSession): void {
+    this.#add(id, recovered.number, recovered)
   }
 
   linkUp(): void {
@@ -156,7 +164,7 @@ export class Incoming {
       const id = reader.varint()
       const head = reader.varint()
       const stream = this.#streams.get(id) ?? this.#add(id)
-      stream.begin(head, reader.varint())
+      stream.begin(head)
       this.#listed.push(stream)
       open.add(id)
     }
@@ -176,7 +184,7 @@ export class Incoming {
     const { seq, kept } = reader
     const stream = this.#listed[reader.stream]
     if (stream === undefined) throw new WireError('a message of a stream that was never named')
-    stream.passed(reader.head)
+    stream.passed(reader.past)
     if (!stream.has(seq)) {
       const unserved = (group: string) => this.#unserved(reader.stream, seq, group)
       const sender = kept ? stream.number : 0
@@ -198,7 +206,7 @@ export class Incoming {
     this.#listed = []
   }
 
-  #add(id: number, number?: number, recovered: readonly number[] = []): InStream {
+  #add(id: number, number?: number, recovered = nothing): InStream {
     const { store, archive } = this.#context
     const stream = new InStream(this.node, id, number ?? store.number(), store, recovered)
     this.#streams.set(id, stream)

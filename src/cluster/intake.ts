@@ -95,7 +95,7 @@ export class Intake {
     this.#turn.begin()
     if (!this.#occupied(state) && !this.#turn.over) return this.#take(from, type, state, incarnation, reader)
     checkBody(type, reader)
-    if (this.#waitingBytes + reader.end - start > this.#waitingBytesMost) {
+    if (this.#waitingBytes > 0 && this.#waitingBytes + reader.end - start > this.#waitingBytesMost) {
       this.counts.overruns++
       return this.#confirm(from, state)
     }
@@ -179,8 +179,10 @@ export class Intake {
     this.#unknown(state)
     state.leaving = true
     state.waiting = undefined
-    state.arrival = { from: '', position: 0, version: 0, seen: new Set(), sweep: undefined }
-    this.#sweep(state, state.arrival, positions)
+    const arrival: Arrival = { from: '', position: 0, version: 0, seen: new Set(), sweep: undefined }
+    const keys = keysBetween(state, arrival, positions)
+    arrival.sweep = { to: positions, keys, beyond: undefined, hash: { low: 0, high: 0 } }
+    state.arrival = arrival
     this.#turn.begin()
   }
 
@@ -264,7 +266,7 @@ export class Intake {
     }
     if (since > state.version || !state.complete) return this.ask(from, state)
     this.#follow(state, since, count, reader)
-    this.#moved(from, state)
+    this.#moved(state)
   }
 
   /** An owner without keys: what it began with. */
@@ -303,14 +305,18 @@ export class Intake {
     if (arrival === undefined || arrival.from !== from || incarnation !== state.incarnation) return
     if (arrival.position !== start || arrival.version !== version) return this.ask(from, state)
     state.askedMs = this.#now()
-    state.table.expect(size)
+    // It comes in parts: what is not there can be told part by part.
+    state.table.expect(end < positions && end > 0 ? Infinity : size)
+    const { seen } = arrival
+    // A frame may end in the middle of a position.
+    const beyond = seen && end > start ? new Set<string>() : undefined
     for (let left = count; left > 0; left--) {
       const key = reader.text()
-      arrival.seen?.add(key)
+      if (seen !== undefined) (beyond !== undefined && state.table.position(key) >= end ? beyond : seen).add(key)
       this.#put(state, key, reader.varint())
     }
     if (end === start) return
-    this.#sweep(state, arrival, end, hash)
+    arrival.sweep = { to: end, keys: keysBetween(state, arrival, end), beyond, hash }
     this.#goOn(state, arrival)
     if (this.#occupied(state)) this.#busy.add(state)
   }
@@ -343,25 +349,19 @@ export class Intake {
     this.#owners.touch(state)
   }
 
-  /** All below `to` has come, or was not there. */
-  #sweep(state: OwnerState, arrival: Arrival, to: number, hash?: SetHash): void {
-    const keys = arrival.seen === undefined ? [][Symbol.iterator]() : keysBetween(state, arrival.position, to)
-    arrival.sweep = { to, keys, hash }
-  }
-
   #goOn(state: OwnerState, arrival: Arrival): void {
-    const { to, keys, hash } = arrival.sweep!
+    const { to, keys, beyond, hash } = arrival.sweep!
     for (let steps = 1, next = keys.next(); !next.done; next = keys.next(), steps++) {
       if (!arrival.seen!.has(next.value)) this.#put(state, next.value, 0)
       if (steps % 64 === 0 && this.#turn.over) return
     }
     arrival.sweep = undefined
     arrival.position = to
-    arrival.seen?.clear()
+    arrival.seen = beyond
     if (to < positions) return
     state.arrival = undefined
     if (state.leaving) this.#left(state)
-    else this.#arrived(state, arrival, hash!)
+    else this.#arrived(state, arrival, hash)
   }
 
   #arrived(state: OwnerState, { from, version }: Arrival, { low, high }: SetHash): void {
@@ -373,7 +373,7 @@ export class Intake {
     state.complete = true
     state.version = version
     state.recent.restart(version)
-    this.#moved(from, state)
+    this.#moved(state)
   }
 
   #left(state: OwnerState): void {
@@ -381,11 +381,11 @@ export class Intake {
     for (const listener of this.#listeners) listener.reset?.(state.node)
   }
 
-  /** The state is a newer one, by way of `from`. */
-  #moved(from: NodeId, state: OwnerState): void {
+  /** The state is a newer one: those who get it from us, and its owner, shall know. */
+  #moved(state: OwnerState): void {
     this.#owners.touch(state)
     this.#feeds.changed(state)
-    if (from !== state.node) this.#confirm(state.node, state, 0)
+    this.#confirm(state.node, state, 0)
   }
 
   #confirm(to: NodeId, state: OwnerState, frames = 1): void {
@@ -402,8 +402,10 @@ export class Intake {
   }
 }
 
-function* keysBetween({ table }: OwnerState, from: number, to: number): IterableIterator<string> {
-  for (let at = from; at < to; at++) {
+/** Keys that a snapshot has passed when it has come to `to`, if some of them may be of an older state. */
+function* keysBetween({ table }: OwnerState, { position, seen }: Arrival, to: number): IterableIterator<string> {
+  if (seen === undefined) return
+  for (let at = position; at < to; at++) {
     yield* table.part(at).keys()
     if (table.whole) return
   }

@@ -172,8 +172,7 @@ export class Outgoing implements StreamLink {
       this.#streams.forEach((stream, index) => {
         stream.index = index
         writer.varint(stream.id)
-        writer.varint(stream.outbox.head)
-        writer.varint(stream.outbox.next)
+        writer.varint(stream.past)
       })
       peers.end()
     }

@@ -1,7 +1,7 @@
 import type { FrameType } from './wire.ts'
 import { type KeyedHash, mix, upper } from './hash.ts'
 import type { NodeId } from './peers.ts'
-import { Recent, Table } from './tables.ts'
+import type { Recent, Table } from './tables.ts'
 
 /** What is known of one owner's table. */
 export interface OwnerView {
@@ -25,10 +25,19 @@ export interface Arrival {
   position: number
   /** Changes up to this version are in. */
   version: number
-  /** Keys at or above `position` that have come. Undefined: all keys here have come, as there was none before. */
-  readonly seen: Set<string> | undefined
+  /** Keys of the position that is coming. Undefined: all keys here have come, as there was none before. */
+  seen: Set<string> | undefined
   /** Removes up to `to` what has not come; the rest waits for that. */
-  sweep: { readonly to: number; readonly keys: Iterator<string>; readonly hash: SetHash | undefined } | undefined
+  sweep: Sweep | undefined
+}
+
+interface Sweep {
+  readonly to: number
+  readonly keys: Iterator<string>
+  /** Keys that have come of what is beyond. */
+  readonly beyond: Set<string> | undefined
+  /** What the set hash must be when it was the last one. */
+  readonly hash: SetHash
 }
 
 export interface SetHash {

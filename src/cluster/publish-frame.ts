@@ -15,7 +15,7 @@ import { WireError } from './wire.ts'
 //   flags u8 · more u8 · [place] · serial varint · topic · [expiry in ms varint] · [properties] · [stamp] · [publisher]
 //   · [count varint · groups] · payload
 //
-//   place   QoS 1 and 2:  stream varint, as `streams` has listed them · seq varint · how far the stream's head lies behind it
+//   place   QoS 1 and 2:  stream varint, as `streams` has listed them · seq varint · how far what is past lies behind it
 //   topic   version 1: its name.  From 2 on a number: of one that this link has seen; the next number, and the name that it
 //           stands for from now on; 0, and a name that gets none
 
@@ -42,7 +42,8 @@ const mostTopics = 0x1_0000
 export interface Place {
   readonly stream: number
   readonly seq: number
-  readonly head: number
+  /** Nothing below it will be sent again. */
+  readonly past: number
   /** It is in the store of its origin, which may send it again after a crash. */
   readonly kept: boolean
 }
@@ -93,7 +94,7 @@ export class PublishWriter {
     if (place) {
       writer.varint(place.stream)
       writer.varint(place.seq)
-      writer.varint(place.seq - place.head)
+      writer.varint(place.seq - place.past)
     }
     writer.varint(message.serial)
     this.#topic(writer, message.topic)
@@ -131,7 +132,7 @@ export class PublishReader implements Share {
   // Where it stands; QoS 1 and 2 only.
   stream = 0
   seq = 0
-  head = 0
+  past = 0
   kept = false
   readonly #topics: Topic[] = []
   readonly #table: TopicTable
@@ -159,8 +160,8 @@ export class PublishReader implements Share {
     if (qos > 0) {
       this.stream = reader.varint()
       this.seq = reader.varint()
-      this.head = this.seq - reader.varint()
-      if (this.head < 0) throw new WireError('a stream whose head lies before its beginning')
+      this.past = this.seq - reader.varint()
+      if (this.past < 0) throw new WireError('a stream whose past lies before its beginning')
     }
     const serial = reader.varint()
     const topic = this.#topic(reader)

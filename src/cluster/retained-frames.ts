@@ -8,7 +8,7 @@ import { WireError } from './wire.ts'
 // its stamp, and the milliseconds that it has left as its expiry.
 //
 //   digest    flags u8 · topics varint · root (2 × u32) · [hashes of all buckets]
-//   bucket    bucket u16 · last u8 · ( topic · stamp )…
+//   bucket    bucket u16 · last, full u8 · ( topic · stamp )…
 //   wanted    bucket u16 · topics…
 //   applied   bytes of `retained` on this link that were handled, varint
 
@@ -63,6 +63,9 @@ export function readBucket(reader: RecordReader): number {
   if (bucket >= bucketCount) throw new WireError(`there is no bucket ${bucket}`)
   return bucket
 }
+
+/** What a part of a list says of the whole: nothing follows; and its node has no room for topics that are not listed. */
+export const ListFlags = { last: 1, full: 2 } as const
 
 /** Topics that one frame lists at most: about 32 KiB. */
 export const listedTopics = 512

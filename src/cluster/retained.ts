@@ -14,6 +14,7 @@ import type { NodeId, Part, Peers } from './peers.ts'
 import {
   type Digest,
   Listed,
+  ListFlags,
   listedTopics,
   readBucket,
   readDigest,
@@ -317,6 +318,11 @@ export class RetainedReplication implements Part {
     if (keeping !== 'memory') this.#note(topic, store.message(message, true, 0, 0, keeping))
   }
 
+  /** There was no room for a new topic a while ago. */
+  get #isFull(): boolean {
+    return this.#options.clock.now() < this.#fullUntilMs
+  }
+
   #isNewer(name: string, stamp: Stamp): boolean {
     if (!this.#stamps.saw(stamp)) {
       this.figures.ahead++
@@ -495,7 +501,7 @@ export class RetainedReplication implements Part {
       const writer = peers.begin(node, FrameType.retainedBucket)
       if (writer === undefined) return
       writer.u16(bucket)
-      writer.u8(at + listedTopics >= names.length ? 1 : 0)
+      writer.u8((at + listedTopics >= names.length ? ListFlags.last : 0) | (this.#isFull ? ListFlags.full : 0))
       for (const name of names.slice(at, at + listedTopics)) writeListed(writer, name, retained.stampOf(name)!)
       peers.end()
     }
@@ -504,28 +510,27 @@ export class RetainedReplication implements Part {
   /** A node says what it has in a bucket. */
   #listed(from: NodeId, remote: Remote, reader: RecordReader): void {
     const bucket = readBucket(reader)
-    const last = reader.u8() !== 0
+    const flags = reader.u8()
     if (remote.list?.bucket !== bucket) remote.list = new Listed(bucket)
     const { list } = remote
     list.read(reader)
-    if (!last) return
+    if ((flags & ListFlags.last) === 0) return
     remote.list = undefined
-    this.#answer(from, remote, list)
+    this.#answer(from, remote, list, (flags & ListFlags.full) !== 0)
   }
 
-  #answer(node: NodeId, remote: Remote, list: Listed): void {
-    const { retained, clock } = this.#options
-    const { bucket, stamps } = list
-    const isFull = clock.now() < this.#fullUntilMs
+  #answer(node: NodeId, remote: Remote, { bucket, stamps }: Listed, itIsFull: boolean): void {
+    const { retained } = this.#options
     const wanted: string[] = []
     const newer: string[] = []
     for (const [name, stamp] of stamps) {
       const ours = retained.stampOf(name)
       if (ours !== undefined && isNewer(ours, stamp)) newer.push(name)
-      else if (ours === undefined ? !isFull : isNewer(stamp, ours))
+      else if (ours === undefined ? !this.#isFull : isNewer(stamp, ours))
         if (!this.#stamps.isAhead(stamp.ms)) wanted.push(name)
     }
-    for (const name of this.#buckets.names(bucket)) if (!stamps.has(name)) newer.push(name)
+    for (const name of this.#buckets.names(bucket))
+      if (!stamps.has(name) && !(itIsFull && retained.get(name) !== undefined)) newer.push(name)
     this.#enqueue(node, remote, newer, () => {
       const { peers } = this.#options
       const writer = peers.begin(node, FrameType.retainedWanted)

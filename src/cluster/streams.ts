@@ -6,7 +6,10 @@ import { type Durability, Entry, type Lsn, type QueueView, type RecoveredSession
 import { OwnSession } from './archive.ts'
 import { classOf, durabilityOf, type Place, type Share } from './publish-frame.ts'
 
-const packetIds = 65_535
+export const packetIds = 65_535
+/** Messages that may be sent beyond what the receiver need not remember any more: with an epoch, less than there are ids. */
+const mostAhead = 32_768
+export const epochMessages = 16_384
 
 /** Message `seq` of a stream has this packet id in the receiver's store. */
 export function idOf(seq: number): number {
@@ -74,6 +77,11 @@ export class OutStream extends OwnSession implements Outlet {
   readonly outbox: Outbox
   /** Its place in the list that the link's `streams` frame gave. */
   index = 0
+  /**
+   * Nothing before it will ever be sent again, not even after a crash: what was acknowledged there has been noted for good.
+   * So the receiver may forget it.
+   */
+  past = 0
   /** Bytes sent on this link and not acknowledged. */
   inFlightBytes = 0
   #sizes: Uint32Array | undefined = undefined
@@ -85,6 +93,11 @@ export class OutStream extends OwnSession implements Outlet {
   /** Of the message that is being pushed. */
   #terms: StreamTerms | undefined = undefined
   #fetching: Lsn = 0
+  #lastSent = -1
+  /** What `past` will be once the store has come to `#pastAt`. */
+  #nextPast = 0
+  #pastAt: Lsn = 0
+  #pastStep: 'none' | 'noted' | 'written' = 'none'
 
   /**
    * @param id our incarnation when it began: names it among our streams to that node
@@ -116,6 +129,7 @@ export class OutStream extends OwnSession implements Outlet {
   restore(recovered: RecoveredSession): void {
     const { queue } = recovered
     if (queue.next > 0) this.outbox.restore(queue, packetIds)
+    this.past = queue.head
     queue.release()
     this.#context.ledger.copies += this.outbox.pending
   }
@@ -162,6 +176,7 @@ export class OutStream extends OwnSession implements Outlet {
   /** A new link: everything unacknowledged goes again, in order. */
   resume(): void {
     this.inFlightBytes = 0
+    this.#lastSent = -1
     this.#sizes?.fill(0)
     this.outbox.resume(packetIds, this)
   }
@@ -174,6 +189,7 @@ export class OutStream extends OwnSession implements Outlet {
     // Whoever is told of the store's progress comes again.
     outbox.waitsForStore = false
     this.settle()
+    this.advance()
     return !outbox.behind
   }
 
@@ -187,6 +203,33 @@ export class OutStream extends OwnSession implements Outlet {
     }
     this.outbox.arrived(seq)
     this.settle()
+    // Nothing else may make the store go on.
+    if (this.#isFarAhead && this.#pastStep === 'noted') this.#context.store.session(this)
+  }
+
+  /**
+   * Sees how far what was acknowledged has been noted for good. The note goes along with a commit: with that of the next
+   * record, or one behind it.
+   */
+  advance(): void {
+    const { store } = this.#context
+    if (this.#pastStep === 'none' && this.outbox.head > this.past) {
+      this.#nextPast = this.outbox.head
+      this.#pastAt = store.next
+      this.#pastStep = 'noted'
+    }
+    if (this.#pastStep === 'noted' && store.durable > this.#pastAt) {
+      this.#pastAt = store.next
+      this.#pastStep = 'written'
+    }
+    if (this.#pastStep === 'written' && store.durable >= this.#pastAt) {
+      this.past = this.#nextPast
+      this.#pastStep = 'none'
+    }
+  }
+
+  get #isFarAhead(): boolean {
+    return this.#lastSent - this.past >= mostAhead
   }
 
   /** Lets go of promises whose messages have come to their end. */
@@ -253,7 +296,7 @@ export class OutStream extends OwnSession implements Outlet {
   // What the outbox asks.
 
   get congested(): boolean {
-    return this.inFlightBytes >= windowBytes || this.#link.congested
+    return this.inFlightBytes >= windowBytes || this.#isFarAhead || this.#link.congested
   }
 
   send(
@@ -269,7 +312,8 @@ export class OutStream extends OwnSession implements Outlet {
     const seq = head + ((packetId - idOf(head) + packetIds) % packetIds)
     const kept = this.#terms === undefined && this.outbox.lsnOf(seq) !== 0
     const share = this.#terms ?? StreamTerms.of(subscriptionIds, shared)
-    this.#link.write(message, qos, dup, { stream: this.index, seq, head, kept }, share)
+    this.#lastSent = seq
+    this.#link.write(message, qos, dup, { stream: this.index, seq, past: this.past, kept }, share)
     const sizes = (this.#sizes ??= new Uint32Array(packetIds))
     sizes[seq % packetIds] = message.bytes
     this.inFlightBytes += message.bytes

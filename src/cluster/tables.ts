@@ -31,10 +31,16 @@ export class Table {
     return this.#parts[this.#position()]!.get(key) ?? 0
   }
 
+  position(key: string): number {
+    this.#hash.over(key)
+    return this.#position()
+  }
+
   /** Gives what it was. A value of 0 removes the key. */
   set(key: string, value: number): number {
     this.#hash.over(key)
-    const part = this.#parts === undefined ? (this.#whole ??= new Map()) : this.#parts[this.#position()]!
+    const part =
+      this.#parts === undefined ? (this.#whole ??= new Map<string, number>()) : this.#parts[this.#position()]!
     const before = part.get(key) ?? 0
     if (before === value) return before
     if (before !== 0) this.#toggle(before)

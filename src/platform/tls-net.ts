@@ -13,12 +13,12 @@ export interface TlsNetOptions {
   /** With it we also issue certificates to nodes on other machines. */
   readonly directory: ClusterDirectory | undefined
   readonly log: Log
+  /** Until somebody answers at all. One lost SYN is sent again within the default. */
+  readonly connectMs?: number
+  /** Until both have proven who they are. */
+  readonly handshakeMs?: number
 }
 
-/** Until somebody answers at all. One lost SYN is sent again within it. */
-const connectMs = 1500
-/** Until both have proven who they are. */
-const handshakeMs = 5000
 /** Strangers that are still shaking hands; more are turned away. */
 const mostStrangers = 256
 
@@ -29,14 +29,18 @@ const mostStrangers = 256
 export class TlsNet implements Net {
   readonly #directory: ClusterDirectory | undefined
   readonly #log: Log
+  readonly #connectMs: number
+  readonly #handshakeMs: number
   readonly #sockets = new Set<Socket>()
   #identity: NodeIdentity
   #server: Server | undefined = undefined
 
-  constructor({ identity, directory, log }: TlsNetOptions) {
+  constructor({ identity, directory, log, connectMs = 1500, handshakeMs = 5000 }: TlsNetOptions) {
     this.#identity = identity
     this.#directory = directory
     this.#log = log
+    this.#connectMs = connectMs
+    this.#handshakeMs = handshakeMs
   }
 
   dial(
@@ -57,7 +61,7 @@ export class TlsNet implements Net {
     let fault: Error | undefined
     const late = (what: string) => () =>
       socket.destroy(Object.assign(new Error(`${what} in time`), { code: 'ETIMEDOUT' }))
-    let timer = setTimeout(late('nobody answers'), connectMs)
+    let timer = setTimeout(late('nobody answers'), this.#connectMs)
     const fail = (): void => {
       clearTimeout(timer)
       failed(fault ?? new Error('it closed the connection'))
@@ -66,7 +70,7 @@ export class TlsNet implements Net {
     socket.once('close', fail)
     socket.once('connect', () => {
       clearTimeout(timer)
-      timer = setTimeout(late('it does not prove who it is'), handshakeMs)
+      timer = setTimeout(late('it does not prove who it is'), this.#handshakeMs)
     })
     socket.once('secureConnect', () => {
       const node = this.#nameOf(socket)
@@ -92,7 +96,7 @@ export class TlsNet implements Net {
       requestCert: true,
       // Who joins has none yet. Everybody else is looked at below, before a byte of theirs is read.
       rejectUnauthorized: false,
-      handshakeTimeout: handshakeMs,
+      handshakeTimeout: this.#handshakeMs,
       ALPNProtocols: [alpn.link, alpn.join],
     })
     // Each who comes either proves who it is, or fails: exactly one of the two is heard of.
@@ -108,6 +112,8 @@ export class TlsNet implements Net {
     server.on('tlsClientError', (fault, socket) => {
       strangers--
       this.#log.warn({ remote: socket.remoteAddress, err: fault.message }, 'a handshake at the cluster port failed')
+      // Node leaves one that took too long as it is.
+      socket.destroy()
     })
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)

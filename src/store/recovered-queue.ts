@@ -70,7 +70,9 @@ export class RecoveredQueue implements QueueView {
 
   /** A message that was in memory only, when later ones were written already. */
   fill(seq: number, entry: number, lsn: Lsn, expirySeconds: number): void {
-    if (!this.#has(seq) || (this.entryOf(seq) & Entry.stateBits) !== Entry.gone) return
+    // The log began with one of the later ones.
+    if (seq < this.head) this.#reopen(seq)
+    else if ((this.entryOf(seq) & Entry.stateBits) !== Entry.gone) return
     this.#set(seq, entry, lsn, expirySeconds)
     this.#touch(seq)
   }
@@ -139,6 +141,17 @@ export class RecoveredQueue implements QueueView {
     if (expirySeconds !== this.#page.expiry(at)) this.#page.setExpiry(at, expirySeconds)
   }
 
+  /** The queue begins at `seq`, before its head, and nothing stands between. */
+  #reopen(seq: number): void {
+    if (seq < this.#base) {
+      this.#resize(this.next - seq, this.#base - seq)
+      this.#base = seq
+    }
+    this.#page.entries.fill(Entry.gone, this.#at(seq), this.#at(this.head))
+    if (this.appendedFrom !== undefined && seq < this.appendedFrom) this.appendedFrom = seq
+    this.head = seq
+  }
+
   /** Sees to it that the places below `next` have room: that of what is gone, else more. */
   #makeRoom(next: number): void {
     if (next - this.#base <= this.#size) return
@@ -151,11 +164,12 @@ export class RecoveredQueue implements QueueView {
     if (length > this.#size) this.#resize(length)
   }
 
-  #resize(length: number): void {
+  /** @param before places that come before those that are there */
+  #resize(length: number, before = 0): void {
     const size = placesFor(length)
     const page = this.#places.page(size)
     const block = page.take()
-    this.#page.copy(this.#block, this.#size, page, block)
+    this.#page.copy(this.#block, Math.min(this.#size, size - before), page, block + before)
     if (this.#size > 0) this.#page.release(this.#block)
     this.#page = page
     this.#block = block

@@ -73,6 +73,15 @@ class End implements Stream {
     this.#pass(() => this.other.closed(new Error('broken')))
   }
 
+  /** What is under way is lost, and both ends are told. */
+  snap(): void {
+    for (const end of [this, this.other] as End[]) {
+      end.#lane.cut = true
+      end.#waiting = []
+      end.city.time.after(latencyMs, () => end.process.enter(() => end.closed(new Error('broken'))))
+    }
+  }
+
   closed(fault?: Error): void {
     if (this.over) return
     this.over = true
@@ -177,6 +186,11 @@ export class City {
   heal(): void {
     this.#apart.clear()
     for (const end of this.ends) end.flow()
+  }
+
+  /** The connections between two nodes break; what is under way is lost. */
+  breakLinks(a: NodeId, b: NodeId): void {
+    for (const end of this.ends) if (end.owner.name === a && end.other.owner.name === b && !end.over) end.snap()
   }
 
   fall(name: NodeId, how: 'kill' | 'power' = 'kill'): void {

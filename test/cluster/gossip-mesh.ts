@@ -74,7 +74,7 @@ export class Mesh {
   readonly nodes: MeshNode[] = []
   readonly settings: Partial<GossipSettings>
   readonly latencyMs: readonly [low: number, high: number]
-  /** Of all frames; a link keeps its order otherwise. Links of the cluster lose nothing: this stands for what we did not think of. */
+  /** How likely each frame is the last that comes through on its link; half a second later the ends notice, and link anew. */
   loss = 0
   /** Whether nodes keep what their listeners hear, to be compared. */
   listens = true
@@ -137,23 +137,31 @@ export class Mesh {
 
   /** Has every running node the same of every owner as the owner itself? By version and set hash. */
   get equal(): boolean {
+    return this.differences().next().done === true
+  }
+
+  *differences(): IterableIterator<string> {
     const running = this.nodes.filter((node) => node.running)
-    return running.every(({ gossip }) =>
-      running.every((other) => {
-        const { own } = other.gossip
-        const replica = gossip.owner(other.name)
-        if (replica === undefined) return own.version === 0
-        return (
-          (replica.version === own.version && replica.incarnation === own.incarnation && replica.hash === own.hash) ||
-          (own.version === 0 && replica.incarnation < own.incarnation && replica.size === 0)
-        )
-      }),
-    )
+    for (const { gossip, name } of running)
+      for (const { name: owner, gossip: owners } of running) {
+        const { incarnation, version, hash } = owners.own
+        const replica = gossip.owner(owner)
+        // Who has never told anything need not be known.
+        if (version === 0 && (replica?.size ?? 0) === 0) continue
+        if (replica?.incarnation === incarnation && replica.version === version && replica.hash === hash) continue
+        const has = replica === undefined ? 'nothing' : `${replica.incarnation}/${replica.version} ${replica.hash}`
+        yield `${name} has ${has} of ${owner}, at ${incarnation}/${version} ${hash}`
+      }
   }
 
   stop(): void {
     for (const node of this.nodes) node.stop()
   }
+}
+
+interface MeshLink {
+  /** Nothing comes through any more. */
+  silent: boolean
 }
 
 const framePage = 65_536
@@ -164,7 +172,7 @@ export class MeshNode implements Peers {
   readonly index: number
   readonly self: NodeId
   /** Whom a link is up to. */
-  readonly peers = new Map<MeshNode, { readonly number: number }>()
+  readonly peers = new Map<MeshNode, MeshLink>()
   gossip!: Gossip
   running = false
   incarnation = 0
@@ -176,7 +184,6 @@ export class MeshNode implements Peers {
   readonly #reader = new RecordReader()
   readonly #ticking = new Set<object>()
   #to: MeshNode | undefined
-  #links = 0
   /** Frames of this moment, by peer: they cross together. */
   #batches = new Map<MeshNode, Buffer[]>()
 
@@ -216,7 +223,7 @@ export class MeshNode implements Peers {
   }
 
   connect(peer: MeshNode): void {
-    const link = { number: this.#links++ }
+    const link = { silent: false }
     this.peers.set(peer, link)
     peer.peers.set(this, link)
     this.#byName.set(peer.name, peer)
@@ -264,12 +271,13 @@ export class MeshNode implements Peers {
     const frame = Buffer.from(this.#writer.view())
     mesh.frames++
     mesh.bytes += frame.length + 4
-    if (mesh.loss > 0 && mesh.dice.chance(mesh.loss)) return
+    const link = this.peers.get(peer)!
+    if (mesh.loss > 0 && mesh.dice.chance(mesh.loss) && !link.silent) this.#silence(peer, link)
+    if (link.silent) return
     const batch = this.#batches.get(peer)
     if (batch !== undefined) return void batch.push(frame)
     const frames = [frame]
     this.#batches.set(peer, frames)
-    const link = this.peers.get(peer)!
     mesh.agenda.after(mesh.delayMs(this.index, peer.index), () => {
       if (this.#batches.get(peer) === frames) this.#batches.delete(peer)
       if (peer.peers.get(this) === link) peer.#receive(this, frames)
@@ -289,11 +297,20 @@ export class MeshNode implements Peers {
     }
   }
 
+  #silence(peer: MeshNode, link: MeshLink): void {
+    link.silent = true
+    this.mesh.agenda.after(500, () => {
+      if (this.peers.get(peer) !== link) return
+      this.disconnect(peer)
+      this.connect(peer)
+    })
+  }
+
   #changed(node: NodeId, key: string, value: number, before: number): void {
     this.onChange?.(node, key, value)
     if (!this.mesh.listens) return
     let table = this.heard.get(node)
-    if (table === undefined) this.heard.set(node, (table = new Map()))
+    if (table === undefined) this.heard.set(node, (table = new Map<string, number>()))
     if ((table.get(key) ?? 0) !== before) throw new Error(`${this.name} of ${node}: ${key} was not ${before}`)
     if (value === 0) table.delete(key)
     else table.set(key, value)

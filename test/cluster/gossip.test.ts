@@ -13,6 +13,5 @@ test('smoke', () => {
   mesh.run(100)
   mesh.link(() => true)
   const ms = mesh.until(() => mesh.equal, 5000)
-  console.log(ms, mesh.frames, mesh.bytes, mesh.nodes[1]!.gossip.counts)
   expect(ms).toBeLessThan(5000)
 })

@@ -29,6 +29,8 @@ export interface FleetOptions {
   /** Clocks differ by so much at most. */
   readonly skewMs?: number
   readonly limits?: { readonly messages: number; readonly bytes: number }
+  /** Latency of links, at most. */
+  readonly latencyMs?: number
 }
 
 const unlimited = { messages: Infinity, bytes: Infinity }
@@ -48,7 +50,10 @@ class Wire {
     const { time, dice } = this.fleet
     const to = this.ends[0] === from ? this.ends[1] : this.ends[0]
     // In order.
-    const atMs = Math.max(time.now() + dice.between(0.1, 5), (this.#last.get(from.name) ?? 0) + 0.001)
+    const atMs = Math.max(
+      time.now() + dice.between(0.1, this.fleet.options.latencyMs ?? 5),
+      (this.#last.get(from.name) ?? 0) + 0.001,
+    )
     this.#last.set(from.name, atMs)
     time.at(atMs, () => {
       if (this.up) run(to)
@@ -103,7 +108,8 @@ export class Replica implements Peers {
     this.#fleet.time.after(this.#dice.chance(0.5) ? 0 : this.#dice.between(0, 3), run)
   }
 
-  start(): void {
+  /** @param before whatever the node did when there was no cluster */
+  start(before?: (retained: RetainedStore<Message>) => void): void {
     const { time, options } = this.#fleet
     const life = ++this.#process
     const alive = (run: () => void) => () => {
@@ -140,6 +146,7 @@ export class Replica implements Peers {
       members: () => this.#fleet.membersBeside(this),
       tombstoneSeconds: options.tombstoneSeconds,
     })
+    before?.(this.retained)
     this.replication.start()
     this.running = true
   }
@@ -217,7 +224,6 @@ export class Replica implements Peers {
     const { to, type, writer } = this.#frame!
     this.#frame = undefined
     const bytes = Uint8Array.from(writer.view())
-    this.#fleet.frames++
     this.#fleet.bytes += bytes.length
     this.wires
       .get(to)!
@@ -233,8 +239,10 @@ export class Fleet {
   /** All that was ever done; what was on disk before its process died, or whose process has not died. */
   readonly changes: Change[] = []
   readonly lost = new Set<Change>()
-  frames = 0
+  readonly evicted = new Set<NodeId>()
+  /** Bytes that were sent; the most in one event. */
   bytes = 0
+  mostBytes = 0
 
   constructor(
     seed: number,
@@ -255,7 +263,7 @@ export class Fleet {
   }
 
   *membersBeside(one: Replica): Generator<NodeId> {
-    for (const { name } of this.replicas) if (name !== one.name) yield name
+    for (const { name } of this.replicas) if (name !== one.name && !this.evicted.has(name)) yield name
   }
 
   link(a: Replica, b: Replica): void {
@@ -299,7 +307,11 @@ export class Fleet {
 
   run(ms: number): void {
     const endMs = this.time.now() + ms
-    while (this.time.nextMs <= endMs) this.time.step()
+    while (this.time.nextMs <= endMs) {
+      const before = this.bytes
+      this.time.step()
+      this.mostBytes = Math.max(this.mostBytes, this.bytes - before)
+    }
     this.time.stall(endMs - this.time.now())
   }
 

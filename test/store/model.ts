@@ -258,6 +258,8 @@ export class World implements StateSource {
     const message = new Message(
       ...([topic, qos, retain, source, 0, source.length, properties, expiresAtMs, publisher, 5] as const),
     )
+    if (retain && dice.chance(0.5))
+      message.stamp = { ms: this.#messages, count: dice.below(3), node: dice.pick(['a', 'ü']) }
     const all = [...this.state.sessions.values()]
     const durability = dice.pick(['fsync', 'fsync', 'os'] as const)
     const expected = store.next
@@ -522,7 +524,7 @@ function released(entry: number): number {
 }
 
 function retain_({ retained }: State, message: Message): void {
-  if (message.payloadLength === 0) retained.delete(message.topic.name)
+  if (message.payloadLength === 0 && message.stamp === undefined) retained.delete(message.topic.name)
   else retained.set(message.topic.name, message)
 }
 
@@ -534,6 +536,7 @@ function face(message: Message): object {
   return {
     qos: message.qos,
     retain: message.retain,
+    stamp: message.stamp,
     payload: Buffer.from(message.payload()).toString(),
     properties: message.properties && [...message.properties],
     publisher: (message.publisher as { clientId: string } | undefined)?.clientId,
