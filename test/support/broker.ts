@@ -92,6 +92,8 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     durability,
     durabilityByTopic: [],
     overflow: 'drop-newest',
+    cluster: undefined,
+    admin: undefined,
     ...options.config,
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.
