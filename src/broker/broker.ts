@@ -158,7 +158,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store, keeping.durability)
     this.#handshake = new Handshake(hooks, limits, host.random, asking, {
-      welcome: (client, packet, assigned, data) => this.#welcome(client, packet, assigned, data),
+      welcome: (client, packet, assigned, data) => this.#enter(client, packet, assigned, data),
       authorizeWill: (client, will, then) => this.#publishing.authorizeWill(client, will, then),
     })
     const { topics } = this.#context
@@ -215,6 +215,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         session.subscriptions.set(filter, packed)
         this.tree.subscribe(session, parseFilter(filter), unpackGrant(packed))
       }
+      this.#options.cluster.began(session)
     }
     for (const message of recovered.retained) this.retained.set(message)
   }
@@ -334,9 +335,46 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   #ended(session: Session): void {
     for (const filter of session.subscriptions.keys()) this.tree.unsubscribe(session, parseFilter(filter))
     session.subscriptions.clear()
+    this.#options.cluster.ended(session)
   }
 
-  #welcome(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
+  /** Its session may be on another node: it is let in when it is here. */
+  #enter(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
+    const { cluster } = this.#options
+    if (cluster.alone) return this.#welcome(client, packet, assigned, data, 0)
+    const { clientId, connectNumber } = client
+    let state: 'asking' | 'answered' | 'later' = 'asking'
+    cluster.enter({ clientId, clean: packet.clean, connectNumber }, (entrance) => {
+      const proceed = () => {
+        if (client.state === 'closed') return
+        if ('epoch' in entrance) this.#welcome(client, packet, assigned, data, entrance.epoch)
+        else client.close(entrance.refused, entrance.why)
+      }
+      if (state === 'asking') {
+        state = 'answered'
+        return proceed()
+      }
+      // Nobody above catches what goes wrong in an answer that came later.
+      try {
+        proceed()
+      } catch (fault) {
+        client.fail(fault instanceof Error ? fault : new Error(String(fault)))
+      }
+      client.release()
+    })
+    if ((state as string) === 'answered') return
+    state = 'later'
+    client.hold()
+  }
+
+  /** @param epoch of a new session; 0: the next one of its own */
+  #welcome(
+    client: Client,
+    packet: ConnectPacket,
+    assigned: string | undefined,
+    data: Uint8Array | undefined,
+    epoch: number,
+  ): void {
     const limits = this.#limits
     // Hooks may let an earlier CONNECT in later: the client id belongs to the one that came last [MQTT-3.1.4-3].
     const holder = this.sessions.get(client.clientId)?.connection
@@ -347,7 +385,8 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     if (this.#store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !this.sessions.get(client.clientId)))
       return client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', 'the disk is full'))
     const { session, present, ended } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
-    session.epoch++
+    if (epoch === 0) session.epoch++
+    else if (!present) session.epoch = epoch
     session.will = packet.will
     session.username = client.username
     client.session = session
@@ -368,6 +407,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     }
     this.sessions.online++
     session.connection = client
+    if (!present) this.#options.cluster.began(session)
     const recorded = this.sessions.record(session)
     // On a full disk a session that was there before is taken up at once; the end of another is waited for even so.
     const lsn = this.#store.full && ended === 0 ? 0 : Math.max(recorded, ended)
