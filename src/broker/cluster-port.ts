@@ -1,4 +1,5 @@
 import type { Message } from '../mqtt/message.ts'
+import type { Reason } from '../mqtt/reason.ts'
 import type { ParsedFilter, Topic } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import type { Match } from '../routing/delivery.ts'
@@ -77,6 +78,17 @@ export interface BrokerSide {
   serve(message: Message, group: string, durability: Durability): Lsn | undefined
 }
 
+/** A client that was let in, before it gets its session. */
+export interface Newcomer {
+  readonly clientId: string
+  readonly clean: boolean
+  /** Later clients have higher ones. */
+  readonly connectNumber: number
+}
+
+/** Its session is here, or it may have a new one of this epoch; or why it cannot be let in now. */
+export type Entrance = { readonly epoch: number } | { readonly refused: Reason; readonly why: string }
+
 /** What the broker tells the other nodes, and asks of them. The cluster room implements it; a node alone has nobody to tell. */
 export interface Cluster {
   /** There are no other nodes, and never will be: the rest need not be asked. */
@@ -90,6 +102,15 @@ export interface Cluster {
 
   /** A subscription of a session came or went. */
   interest(session: Session, filter: ParsedFilter, present: boolean): void
+  /**
+   * Has a client a session on another node? It is brought here first. `then` may run later, and always runs.
+   */
+  enter(newcomer: Newcomer, then: (entrance: Entrance) => void): void
+  /** A session is here from now on. */
+  began(session: Session): void
+  /** It is here no more. */
+  ended(session: Session): void
+
   /** `session` was persistent, and is not, or the other way round. */
   persistence(session: Session): void
   /** What a SUBACK waits for, so that what is published elsewhere from then on comes; undefined: nothing. */

@@ -1,4 +1,11 @@
-import { type BrokerSide, type Cluster, type Forwarded, Wait } from '../broker/cluster-port.ts'
+import {
+  type BrokerSide,
+  type Cluster,
+  type Entrance,
+  type Forwarded,
+  type Newcomer,
+  Wait,
+} from '../broker/cluster-port.ts'
 import type { Host, Net, Stream, StreamEvents } from '../host.ts'
 import type { Message } from '../mqtt/message.ts'
 import { MqttError } from '../mqtt/reason.ts'
@@ -7,8 +14,10 @@ import type { Match } from '../routing/delivery.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, RecoveredSession, SessionState, Store } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
+import { Claims } from './claims.ts'
 import { Forwarding } from './forwarding.ts'
 import { Gossip } from './gossip.ts'
+import { Handover } from './handover.ts'
 import { OwnInterest, RemoteInterest } from './interest.ts'
 import { type LinkLimits, Links } from './links.ts'
 import { Members, type MembersSettings } from './members.ts'
@@ -127,12 +136,14 @@ export class ClusterNode implements Cluster {
   readonly gossip: Gossip
   readonly forwarding: Forwarding
   readonly remembered: Remembered
+  readonly handover: Handover
   broker!: BrokerSide
   retained!: RetainedReplication
   readonly #options: ClusterOptions
   readonly #settings: ClusterSettings
   readonly #parts: Part[]
   readonly #own: OwnInterest
+  readonly #claims: Claims
   readonly #interest: RemoteInterest<Outgoing>
   #startedMs = Infinity
   #ready: (() => void)[] | undefined = []
@@ -177,6 +188,17 @@ export class ClusterNode implements Cluster {
       interest: this.#interest,
     })
     this.remembered = new Remembered(store, this.forwarding.archive)
+    this.#claims = new Claims(this.gossip.own, options.clusterId)
+    this.handover = new Handover({
+      ...{ peers, clock, log: host.log, store, topics: options.topics, archive: this.forwarding.archive },
+      claims: this.#claims,
+      absentOwner: settings.absentOwner,
+      broker: () => this.broker,
+      live: () => this.live(),
+      tables: (key) => this.#tables(key),
+      confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),
+      fence: (other, then) => this.forwarding.fence(other, then),
+    })
     const me = new Self(self?.number ?? store.number(), incarnation)
     this.forwarding.archive.add(me)
     if (me.number !== 0) store.session(me)
@@ -283,11 +305,12 @@ export class ClusterNode implements Cluster {
       members: () => this.#others(),
       tombstoneSeconds: this.#settings.tombstoneSeconds,
     })
-    this.#parts.push(this.members, this.gossip, this.forwarding, this.retained)
+    this.#parts.push(this.members, this.gossip, this.forwarding, this.retained, this.handover)
   }
 
   restore(sessions: readonly RecoveredSession[]): void {
     this.forwarding.restore(sessions)
+    this.handover.restore(sessions)
     this.remembered.restore(sessions, (node, key, value) => this.#wants(node, key, value))
   }
 
@@ -305,6 +328,19 @@ export class ClusterNode implements Cluster {
 
   persistence(session: Session): void {
     this.#own.persistence(session)
+    this.handover.began(session)
+  }
+
+  enter(newcomer: Newcomer, then: (entrance: Entrance) => void): void {
+    this.handover.enter(newcomer, then)
+  }
+
+  began(session: Session): void {
+    this.handover.began(session)
+  }
+
+  ended(session: Session): void {
+    this.handover.ended(session)
   }
 
   barrier(): Wait | undefined {
@@ -342,6 +378,7 @@ export class ClusterNode implements Cluster {
 
   #learned(node: NodeId, key: string, value: number): void {
     this.remembered.note(node, key, value)
+    if (key.startsWith('c')) return this.handover.claimed(node, key, value)
     this.#wants(node, key, value)
   }
 
@@ -377,7 +414,16 @@ export class ClusterNode implements Cluster {
     for (const node of this.remembered.nodes()) if (!seen.has(node)) yield node
   }
 
+  /** What every other node says of a key: itself, or as it is remembered of one that was not heard since our start. */
+  *#tables(key: string): Iterable<readonly [NodeId, number]> {
+    for (const node of this.#others()) {
+      const table = this.gossip.owner(node)
+      yield [node, table !== undefined && table.incarnation > 0 ? table.get(key) : this.remembered.get(node, key)]
+    }
+  }
+
   #tick(): void {
+    this.handover.tick()
     const { host } = this.#options
     for (const node of this.remembered.unproven()) {
       if (this.#isComplete(node))

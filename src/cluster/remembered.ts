@@ -141,8 +141,9 @@ function lastingOf(key: string, value: number): number {
     case 'f':
       return value & Here.persistent ? value : 0
     case 'p':
-    case 'c':
       return value
+    case 'c':
+      return value % 2 === 1 ? value : 0
     default:
       return 0
   }

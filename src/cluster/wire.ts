@@ -50,6 +50,8 @@ export const FrameType = {
   complete: 0x54,
   taken: 0x55,
   refused: 0x56,
+  progress: 0x57,
+  offered: 0x58,
 } as const
 
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]

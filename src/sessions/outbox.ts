@@ -150,6 +150,50 @@ export class Outbox implements QueueView {
     this.#trim()
   }
 
+  /** What stands before it may have been sent by a process that is gone. */
+  get perhapsSent(): number {
+    return this.#perhapsSent
+  }
+
+  /**
+   * Takes over one message of a queue that comes from elsewhere, as the number that it had there; they come in order.
+   * @param entry `Entry` bits: its state and its flags
+   * @param stored it is in the record of the store that is being written
+   */
+  adopt(seq: number, entry: number, message: Message, terms: Terms, stored: boolean, perhapsSent: number): void {
+    this.#perhapsSent = perhapsSent
+    if (this.#length === 0) this.#head = seq
+    while (this.next < seq) this.#append(gone)
+    const slot = this.#append(entry & (Entry.flagBits | stateBits))
+    if (stored) this.#store(slot, message)
+    else if ((entry & stateBits) !== released) this.#hold(slot, message, terms)
+    if ((entry & stateBits) !== waiting) return
+    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.#context.wallSeconds(message.expiresAtMs))
+    this.#waiting++
+  }
+
+  /**
+   * Everything is in another node's hands: lets go of it. What came behind `from` by a shared subscription is handed to
+   * `move`, as it is nobody's there; see `end`.
+   */
+  handOver(
+    from: number,
+    move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean,
+  ): void {
+    const { ledger } = this.#context
+    for (let offset = 0; offset < this.#length; offset++) {
+      const slot = this.#slot(offset)
+      const entry = this.#entries[slot]!
+      const mine = this.#head + offset >= from && (entry & sharedBit) !== 0
+      if ((entry & stateBits) === gone || mine) continue
+      // The copy goes on elsewhere; it is not made again.
+      ledger.copies--
+      if ((entry & stateBits) === waiting) this.#waiting--
+      this.#free(slot, offset)
+    }
+    this.end(move)
+  }
+
   get head(): number {
     return this.#head
   }
@@ -478,7 +522,8 @@ export class Outbox implements QueueView {
       const copy = again ? store.readNow(lsn, this.#owner.number, this.#head + offset) : undefined
       const message = copy?.message ?? this.#messages?.[slot - this.#base]
       if (lsn !== 0) store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
-      if (message && movable && move(message, this.#terms?.[slot - this.#base], copy?.shared)) continue
+      const terms = this.#terms?.[slot - this.#base]
+      if (message && movable && move(message, terms, copy?.shared ?? terms?.shared)) continue
       ledger.lose('session-ended', this.#owner.clientId, message)
     }
     queued.bytes -= this.#bytes

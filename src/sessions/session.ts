@@ -316,6 +316,37 @@ export class Session implements Timed, SessionState {
     return this.#incoming?.delete(packetId) ?? false
   }
 
+  /** One message of its queue comes from another node; see `Outbox.adopt`. Gives where it stands in the store. */
+  adopt(seq: number, entry: number, message: Message, terms: Terms, perhapsSent: number): Lsn {
+    const { store } = this.#context
+    const stored = this.number !== 0
+    message.lasting = stored
+    this.#context.ledger.copies++
+    const outbox = this.#box()
+    const expiry = outbox.nextExpiry
+    outbox.adopt(seq, entry, message, terms, stored, perhapsSent)
+    if (outbox.nextExpiry < expiry) this.#context.expires(this, outbox.nextExpiry)
+    if (!stored) return 0
+    store.recipient(message, this.number, seq, entry & Entry.flagBits, terms.subscriptionIds, terms.shared)
+    const lsn = store.message(message, false, 0, 0, 'fsync')
+    return (entry & Entry.stateBits) === Entry.released ? store.received(this.number, seq) : lsn
+  }
+
+  /** What it held is another node's, but for what came by shared subscriptions from `from` on; see `Outbox.handOver`. */
+  handOver(
+    from: number,
+    move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean,
+  ): void {
+    this.#feeds = this.#incoming = undefined
+    this.#outbox?.handOver(from, move)
+    this.#outbox = undefined
+  }
+
+  /** The queue, to be handed to another node. */
+  get outbox(): Outbox | undefined {
+    return this.#outbox
+  }
+
   /** The session is over; see `Outbox.end`. */
   end(move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean): void {
     this.#feeds = this.#incoming = undefined

@@ -186,6 +186,46 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     return { session, present: false, ended }
   }
 
+  /**
+   * Another node takes a session: its connection is closed, and what was due is done, as in `open`. While it is on its way
+   * it neither ends nor sends its will. Undefined when nothing is left that could go on elsewhere.
+   */
+  surrender(clientId: string, clean: boolean): Session | undefined {
+    this.#byId.get(clientId)?.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    const left = this.#byId.get(clientId)
+    if (left) this.due(left, this.now())
+    const known = this.#byId.get(clientId)
+    if (known && clean) this.end(known)
+    if (known === undefined || clean) return undefined
+    known.endDueMs = Infinity
+    this.#wheel.cancel(known)
+    return known
+  }
+
+  /** An offline session stays here, after all. */
+  keep(session: Session): void {
+    if (session.endDueMs === Infinity) session.endDueMs = this.now() + session.expirySeconds * 1000
+    this.#schedule(session)
+  }
+
+  /** A session has come from another node, and is offline until its client is let in. */
+  adopt(session: Session): Lsn {
+    this.#byId.set(session.clientId, session)
+    if (session.number !== 0) this.#byNumber.set(session.number, session)
+    this.keep(session)
+    return this.record(session)
+  }
+
+  /** A session was adopted by another node; see `Outbox.handOver`. Its will does not fire: its client goes on there. */
+  handOver(session: Session, from: number): void {
+    session.will = undefined
+    this.#remove(session)
+    session.handOver(from, (message, terms, filter) => this.#effects.move(message, terms, filter, session))
+    if (session.number === 0) return
+    this.#byNumber.delete(session.number)
+    this.store.ended(session.number)
+  }
+
   /** The connection of a session is gone. `withWill`: not by a DISCONNECT that takes the will back. */
   detach(session: Session, withWill: boolean): void {
     session.connection = undefined
@@ -217,18 +257,22 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
 
   /** Ends an offline session. Its will fires now if it has not yet [MQTT-3.1.2-8]. Gives where that stands in the store. */
   end(session: Session): Lsn {
-    this.#byId.delete(session.clientId)
-    this.#wheel.cancel(session)
-    const expiry = this.#expiries.get(session)
-    if (expiry) this.#wheel.cancel(expiry)
-    this.#expiries.delete(session)
-    this.#effects.ended(session)
+    this.#remove(session)
     this.#fireWill(session)
     session.end((message, terms, filter) => this.#effects.move(message, terms, filter, session))
     // Last: after a crash before it the session comes back, and ends again.
     if (session.number === 0) return 0
     this.#byNumber.delete(session.number)
     return this.store.ended(session.number)
+  }
+
+  #remove(session: Session): void {
+    this.#byId.delete(session.clientId)
+    this.#wheel.cancel(session)
+    const expiry = this.#expiries.get(session)
+    if (expiry) this.#wheel.cancel(expiry)
+    this.#expiries.delete(session)
+    this.#effects.ended(session)
   }
 
   #fireWill(session: Session): void {

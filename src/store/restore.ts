@@ -313,9 +313,19 @@ export class Restore implements LogVisitor {
       return
     }
     if (lsn < restored.lsn) return
+    if (restored.head.clientId !== head.clientId) this.#rename(restored, head.clientId)
     restored.head = head
     restored.track.epoch = head.epoch
     restored.track.headChanged = true
+  }
+
+  /** A session that came from another node got its own name: whoever had it before has ended. */
+  #rename(restored: Restored, clientId: string): void {
+    const owner = this.#byClient.get(clientId)
+    if (owner && owner !== restored) this.#end(owner)
+    if (this.#byClient.get(restored.head.clientId) === restored) this.#byClient.delete(restored.head.clientId)
+    restored.track.clientId = clientId
+    this.#byClient.set(clientId, restored)
   }
 
   #add(head: HeadRecord, subscriptions?: Subscriptions): Restored {

@@ -37,7 +37,7 @@ export class Track {
 
   constructor(
     readonly number: number,
-    readonly clientId: string,
+    public clientId: string,
     public epoch: number,
   ) {}
 }
@@ -68,12 +68,20 @@ export class Tracks {
   head(head: SessionHead): Track {
     let track = this.byNumber.get(head.number)
     if (track === undefined) this.add((track = new Track(head.number, head.clientId, head.epoch)))
+    if (track.clientId !== head.clientId) this.#rename(track, head.clientId)
     track.epoch = head.epoch
     if (track.online !== head.online) this.online += head.online ? 1 : -1
     track.online = head.online
     track.headChanged = true
     this.soil(track)
     return track
+  }
+
+  /** What came from another node gets its own name once all of it is here. */
+  #rename(track: Track, clientId: string): void {
+    if (this.#byClient.get(track.clientId) === track) this.#byClient.delete(track.clientId)
+    track.clientId = clientId
+    this.#byClient.set(clientId, track)
   }
 
   end(track: Track): void {
