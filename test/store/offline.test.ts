@@ -35,7 +35,8 @@ class ReadWorld extends World {
       expect(placesOf(queue.places)).toEqual(placesOf(session.queue))
       expect(queue.messages).toBe(aliveIn(session.queue).length)
     }
-    expect([...retained.keys()].sort()).toEqual(recovered.retained.map(({ topic }) => topic.name).sort())
+    const kept = recovered.retained.filter(({ payloadLength }) => payloadLength > 0)
+    expect([...retained.keys()].sort()).toEqual(kept.map(({ topic }) => topic.name).sort())
   }
 }
 
