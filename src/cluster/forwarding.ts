@@ -282,7 +282,11 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
    */
   #member(group: RemoteGroup<Outgoing>, tried: readonly NodeId[], peek: boolean): Outgoing | undefined {
     return (
-      group.pick((to, { any }) => (to.reachable && !tried.includes(to.node) ? any : 0), peek) ??
+      // Of its members, those that are remembered from before its start are persistent.
+      group.pick(
+        (to, { any, persistent }) => (to.reachable && !tried.includes(to.node) ? Math.max(any, persistent) : 0),
+        peek,
+      ) ??
       group.pick((to, { persistent }) => (to.reachable || to.gone || tried.includes(to.node) ? 0 : persistent), peek)
     )
   }

@@ -8,6 +8,15 @@ export interface ListingSettings {
   readonly listedPerSecond: number
 }
 
+/** How a node's list looks from afar. */
+export interface Digest {
+  /** Of those who belong to the cluster, and how many they are. */
+  readonly hash: number
+  readonly size: number
+  /** Of those whom it holds for dead. */
+  readonly deaths: number
+}
+
 /** A list of no more entries is sent without a thought. */
 const shortList = 32
 
@@ -60,15 +69,14 @@ export class Listing {
   }
 
   /**
-   * Should `node`, whose list has this hash and size, get the whole of ours? At once when it is new here and knows little, or
-   * lists are short; else only when no news on their way explain the difference. @param roundMs time between two frames to it
+   * Should `node`, whose list is this, get the whole of ours? At once when it is new here and knows little, or lists are short;
+   * else only when no news on their way explain the difference. @param roundMs time between two frames to it
    */
-  lacks(node: NodeId, hash: number, size: number, nowMs: number, roundMs: number): boolean {
+  lacks(node: NodeId, { hash, deaths, size }: Digest, nowMs: number, roundMs: number): boolean {
     const roster = this.#roster
-    if (hash === roster.hash) {
-      this.#strangers.delete(node)
-      return false
-    }
+    // What we think of each other's neighbours is no matter for strangers: links tell more, and they are just coming up.
+    if (hash === roster.hash) this.#strangers.delete(node)
+    if (hash === roster.hash && deaths === roster.deaths) return false
     const stranger = this.#strangers.has(node)
     const atOnce = stranger && (roster.hashed <= shortList || size * 2 <= roster.hashed)
     const quietMs = nowMs - Math.max(roster.changedMs, this.#listed.get(node) ?? -Infinity)

@@ -51,12 +51,15 @@ export class Known {
   standing: Standing = 'alive'
   /** While it is suspect. */
   suspicion: Suspicion | undefined
+  /** Since when it counts as alive without a break. */
+  upMs = 0
   /** A probe of it is under way. */
   probed = false
   /** When it left or was evicted. */
   goneAtMs = 0
-  /** What it adds to the hash of the whole list. */
+  /** What it adds to the hash of the list, and to that of the deaths. */
   mark = 0
+  deathMark = 0
 
   constructor(node: NodeId) {
     this.node = node
@@ -99,10 +102,10 @@ function finality(standing: Standing): number {
   return standing === 'evicted' ? 2 : standing === 'left' ? 1 : 0
 }
 
-/** What a node in this standing adds to the hash of a list; equal lists have equal hashes. Suspicions pass, and are left out. */
-export function markOf({ node, incarnation, standing }: Pick<Known, 'node' | 'incarnation' | 'standing'>): number {
-  if (finality(standing) > 0) return 0
-  let mark = 0x811c9dc5 ^ (standing === 'dead' ? 1 : 0)
+/** What a node adds to the hash of a list, while it belongs to the cluster. */
+export function markOf({ node, incarnation, gone }: Pick<Known, 'node' | 'incarnation' | 'gone'>): number {
+  if (gone) return 0
+  let mark = 0x811c9dc5
   for (let at = 0; at < node.length; at++) mark = Math.imul(mark ^ node.charCodeAt(at), 0x01000193)
   for (let rest = incarnation; rest > 0; rest = Math.floor(rest / 0x1_0000))
     mark = Math.imul(mark ^ (rest & 0xffff), 0x85ebca6b)

@@ -11,10 +11,13 @@ export interface ProbingSettings {
   readonly probeMs: number
   /** So many others are asked. */
   readonly helpers: number
+  /** A node that has come may take so long to be linked to. */
+  readonly linkMs: number
 }
 
 /** What probes lead to. */
 export interface ProbingEffects {
+  linked(node: NodeId): boolean
   /** False without a link. */
   ping(to: NodeId, seq: number): boolean
   /** Asks `helper` to ping. False without a link. */
@@ -104,10 +107,10 @@ export class Probing {
   }
 
   /** It is time for the next of the ring. */
-  round(): void {
+  round(nowMs: number): void {
     for (let tries = this.#ring.length; tries > 0; tries--) {
       const known = this.#nextOfRing()
-      if (known.up && !known.probed) return void this.#soon.add(known)
+      if (known.up && !known.probed && !this.#expected(known, nowMs)) return void this.#soon.add(known)
       // A death that was none, while the link stayed up: nobody but we would find out.
       if (known.standing === 'dead' && this.#effects.ping(known.node, this.next())) return
     }
@@ -148,6 +151,11 @@ export class Probing {
       return this.#effects.report(origin, seq, target, false)
     // Our no has to be there before its probe ends.
     this.#errands.set(own, { origin, seq, target, nackAtMs: nowMs + ackMs / 2, nacked: false, endMs: nowMs + probeMs })
+  }
+
+  /** It has just come; those whom we could ask have no link to it either. */
+  #expected(known: Known, nowMs: number): boolean {
+    return nowMs - known.upMs < this.#settings.linkMs && !this.#effects.linked(known.node)
   }
 
   /** Every member once, then in another order: who waits long for its turn was only unlucky twice. */

@@ -436,9 +436,11 @@ export class RetainedReplication implements Part {
       else if (buckets) this.#compare(from, buckets, askedAt)
     } else if (isSame) this.#tellDigest(from, false, false, false)
     else {
-      if (give || this.#shouldLead(topics, ours.size)) this.#tellDigest(from, false, false, true)
-      else if (this.#comparison === undefined) this.#ask(from, true)
-      else this.#waiting.add(from)
+      if (give) this.#tellDigest(from, false, false, true)
+      // One at a time: what differs now may be what is on its way.
+      else if (this.#comparison !== undefined) this.#waiting.add(from)
+      else if (this.#shouldLead(topics, ours.size)) this.#tellDigest(from, false, false, true)
+      else this.#ask(from, true)
     }
   }
 

@@ -2,7 +2,7 @@ import { type Claim, Known, markOf } from './member.ts'
 import type { NodeId } from './peers.ts'
 import { Suspicion } from './suspicion.ts'
 
-/** Who is known, beside ourselves, and the hash by which two nodes see that they know the same. */
+/** Who is known, beside ourselves, and the hashes by which two nodes see that they know the same. */
 export class Roster {
   readonly #members = new Map<NodeId, Known>()
   readonly #me: Known
@@ -11,9 +11,11 @@ export class Roster {
   readonly #gone = new Set<Known>()
   /** Those that are alive, and not suspect. */
   trusted = 0
-  /** The exclusive or of all marks, ours among them. */
+  /** The exclusive or of all marks, ours among them: who belongs to the cluster. */
   hash: number
-  /** When the hash last changed. */
+  /** The same of those that we hold for dead. */
+  deaths = 0
+  /** When either last changed. */
   changedMs = 0
 
   constructor(me: Known) {
@@ -51,6 +53,7 @@ export class Roster {
 
   /** Takes over what `claim` says of `known`, at `awakeMs` of our time and `clockMs` of the clock. */
   take(known: Known, claim: Claim, awakeMs: number, clockMs: number): void {
+    if (!known.up || claim.incarnation > known.incarnation) known.upMs = awakeMs
     if (known.standing === 'alive') this.trusted--
     if (claim.standing === 'alive') this.trusted++
     known.incarnation = claim.incarnation
@@ -93,9 +96,12 @@ export class Roster {
 
   #mark(known: Known, awakeMs: number): void {
     const mark = markOf(known)
-    if (mark === known.mark) return
+    const deathMark = known.standing === 'dead' ? mark : 0
+    if (mark === known.mark && deathMark === known.deathMark) return
     this.hash = (this.hash ^ known.mark ^ mark) >>> 0
+    this.deaths = (this.deaths ^ known.deathMark ^ deathMark) >>> 0
     known.mark = mark
+    known.deathMark = deathMark
     this.changedMs = awakeMs
   }
 }

@@ -18,6 +18,7 @@ export class Suspicion {
   readonly #sinceMs: number
   readonly #accusers: NodeId[] = []
   #refusedMs = Infinity
+  #looked = false
 
   constructor(nowMs: number) {
     this.#sinceMs = nowMs
@@ -42,6 +43,13 @@ export class Suspicion {
   /** Nobody is at its address. */
   refused(nowMs: number): void {
     this.#refusedMs = Math.min(this.#refusedMs, nowMs)
+  }
+
+  /** True once, when half of the shortest time is over: it is time to look for ourselves, as its answer may have missed us. */
+  look(nowMs: number, { leastMs }: Patience): boolean {
+    if (this.#looked || nowMs < this.#sinceMs + leastMs / 2) return false
+    this.#looked = true
+    return true
   }
 
   /** When the suspect is dead; `witnesses` other nodes, of `nodes` in all, could confirm that it does not answer. */

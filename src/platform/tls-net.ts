@@ -1,6 +1,6 @@
 import type { AddressInfo, Socket } from 'node:net'
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls'
-import type { Bytes, Log, Net, Stream, StreamEvents } from '../host.ts'
+import type { Log, Net, Stream, StreamEvents } from '../host.ts'
 import type { ClusterDirectory } from './cluster-directory.ts'
 import { certified } from './cluster-names.ts'
 import { answerJoin } from './join-server.ts'
@@ -171,31 +171,8 @@ export class TlsNet implements Net {
 }
 
 function open(socket: TLSSocket, node: string, take: (stream: Stream, node: string) => StreamEvents): void {
-  const stream = new LinkStream(socket)
+  const stream = new SocketStream(socket)
   stream.feed(take(stream, node))
-}
-
-/** Pages that are written in one turn leave as one. */
-class LinkStream extends SocketStream {
-  readonly #socket: TLSSocket
-  #corked = false
-
-  constructor(socket: TLSSocket) {
-    super(socket)
-    this.#socket = socket
-  }
-
-  override write(bytes: Bytes, written: () => void): void {
-    if (!this.#corked) {
-      this.#corked = true
-      this.#socket.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        this.#socket.uncork()
-      })
-    }
-    super.write(bytes, written)
-  }
 }
 
 function described(fault: Error & { code?: string }): Error & { readonly code?: string } {

@@ -9,7 +9,7 @@ import type { TestClient } from './client.ts'
 interface Publisher {
   readonly client: TestClient
   readonly name: string
-  readonly sent: { readonly id: number; readonly text: string; readonly qos: 1 | 2 }[]
+  readonly sent: { readonly id: number; readonly text: string; readonly qos: 1 | 2; readonly topic: string }[]
 }
 
 function chaos(seed: number): void {
@@ -17,6 +17,9 @@ function chaos(seed: number): void {
   const names = ['a', 'b', 'c'].slice(0, 2 + dice.below(2))
   const city = new City(names, { settings: { handoffAfterMs: 300 } }, seed)
   for (const name of names) city.keeper(name, `s${name}`, 't/#').disconnect()
+  // One or two nodes have the members of a group.
+  const members = names.filter(() => dice.chance(0.5)).slice(0, 2)
+  for (const name of members) city.keeper(name, `g${name}`, '$share/g/t/2').disconnect()
   city.run(500)
   const publishers: Publisher[] = []
   const publish = (node: string) => {
@@ -31,8 +34,9 @@ function chaos(seed: number): void {
     }
     for (let count = 1 + dice.below(30); count > 0; count--) {
       const qos = dice.chance(0.5) ? 1 : 2
+      const topic = `t/${dice.below(3)}`
       const text = `${publisher.name} ${publisher.sent.length}`
-      publisher.sent.push({ id: publisher.client.publish(`t/${dice.below(3)}`, text, qos), text, qos })
+      publisher.sent.push({ id: publisher.client.publish(topic, text, qos), text, qos, topic })
     }
   }
   const tell = (line: string) => {
@@ -97,7 +101,20 @@ function chaos(seed: number): void {
       const twice = copies.filter((text, at) => copies.indexOf(text) !== at)
       expect(twice, `twice at ${name}`).toEqual([])
     }
-    expect(firsts.size).toBeGreaterThanOrEqual(0)
+  }
+  const shared = members.flatMap((name) => {
+    const member = city.client(name, `g${name}`, { clean: false, expirySeconds: 10_000 })
+    city.run(3000)
+    return member.texts
+  })
+  for (const { client, sent } of members.length > 0 ? publishers : []) {
+    const acked = new Set(client.acked.filter(({ reason }) => reason < 0x80).map(({ id }) => id))
+    const forGroup = sent.filter(({ topic }) => topic === 't/2')
+    const missing = forGroup.filter(({ id, text }) => acked.has(id) && !shared.includes(text)).map(({ text }) => text)
+    expect(missing, 'acknowledged and with no member').toEqual([])
+    const exact = new Set(forGroup.filter(({ qos }) => qos === 2).map(({ text }) => text))
+    const twice = shared.filter((text, at) => exact.has(text) && shared.indexOf(text) !== at)
+    expect(twice, 'twice in the group').toEqual([])
   }
   city.audit()
 }
