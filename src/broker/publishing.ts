@@ -216,10 +216,12 @@ export class Publishing {
     const kept = (message.lasting = this.#stores && durability !== 'memory')
     const retains = message.retain && this.#retain(message, publisher)
     const { deliveries, groups } = tree.match(message.topic)
+    // Of QoS 0 nothing is queued.
+    const readsAhead = message.qos > 0 && deliveries.length >= many
     let copies = 0
     let recorded = false
     for (let i = 0; i < deliveries.length; i++) {
-      if (i % ahead === 0 && deliveries.length >= many) this.#touch(deliveries, i + ahead)
+      if (readsAhead && i % ahead === 0) this.#touch(deliveries, i + ahead)
       let delivery = deliveries[i]!
       if (delivery.subscriber === message.publisher) {
         const own = delivery.own
