@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Limits } from '../broker/limits.ts'
 import { parseFilter } from '../mqtt/topic.ts'
-import type { Overflow } from '../sessions/outbox.ts'
+import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
 import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
