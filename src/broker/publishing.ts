@@ -8,7 +8,7 @@ import type { RetainedStore } from '../retain/retained.ts'
 import type { Delivery, Match } from '../routing/delivery.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Ledger } from '../sessions/ledger.ts'
-import type { Overflow, Terms } from '../sessions/outbox.ts'
+import type { Overflow, Terms } from '../sessions/outlet.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
@@ -256,10 +256,12 @@ export class Publishing {
     const retains = message.retain && this.#retain(message, publisher)
     const match = tree.match(message.topic)
     const { deliveries, groups } = match
+    // Of QoS 0 nothing is queued.
+    const readsAhead = message.qos > 0 && deliveries.length >= many
     let copies = 0
     let recorded = false
     for (let i = 0; i < deliveries.length; i++) {
-      if (i % ahead === 0 && deliveries.length >= many) this.#touch(deliveries, i + ahead)
+      if (readsAhead && i % ahead === 0) this.#touch(deliveries, i + ahead)
       let delivery = deliveries[i]!
       if (delivery.subscriber === message.publisher) {
         const own = delivery.own

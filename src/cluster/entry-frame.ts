@@ -1,6 +1,6 @@
 import type { Message } from '../mqtt/message.ts'
 import type { TopicTable } from '../mqtt/topic.ts'
-import type { Terms } from '../sessions/outbox.ts'
+import type { Terms } from '../sessions/outlet.ts'
 import type { RecordReader, RecordWriter } from '../store/writer.ts'
 import type { NodeId } from './peers.ts'
 import { PublishReader, PublishWriter } from './publish-frame.ts'

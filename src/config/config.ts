@@ -1,6 +1,6 @@
 import type { DurabilityRule } from '../broker/durability.ts'
 import { defaultLimits, type Limits } from '../broker/limits.ts'
-import type { Overflow } from '../sessions/outbox.ts'
+import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
 import { type AdminConfig, adminListener } from './admin.ts'
 import { type ClusterConfig, clusterOf } from './cluster.ts'

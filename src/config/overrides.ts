@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import type { Limits } from '../broker/limits.ts'
-import type { Overflow } from '../sessions/outbox.ts'
+import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
 import { issueText } from './file.ts'
 import type { Address } from './listener.ts'

@@ -115,6 +115,8 @@ function socketServer(options: ListenOptions, secure: TlsOptions | undefined): S
 function tellsFailures<S extends TlsServer>(server: S, log: Log): S {
   return server.on('tlsClientError', (err: Error, socket: TLSSocket) => {
     log.warn({ remote: socket.remoteAddress, err: err.message }, 'a TLS handshake failed')
+    // Node leaves it open when time is up, and a peer that says nothing would hold it for ever.
+    socket.destroy()
   })
 }
 

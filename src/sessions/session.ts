@@ -5,7 +5,8 @@ import type { Delivery } from '../routing/delivery.ts'
 import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
 import { Subscriptions } from '../store/subscriptions.ts'
 import type { Backpressure, Publisher } from './backpressure.ts'
-import { Outbox, type OutboxContext, type OutboxLimits, Pushed, type Terms } from './outbox.ts'
+import { Outbox, Pushed } from './outbox.ts'
+import type { OutboxContext, OutboxLimits, Terms } from './outlet.ts'
 import type { Timed } from './wheel.ts'
 
 export interface SessionLimits extends OutboxLimits {

@@ -7,7 +7,7 @@ import { Places } from '../store/places.ts'
 import type { Lsn, RecoveredSession, StateSource, Store } from '../store/port.ts'
 import { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
-import type { Terms } from './outbox.ts'
+import type { Terms } from './outlet.ts'
 import { Session, type SessionContext, type SessionLimits } from './session.ts'
 import type { Timed, TimingWheel } from './wheel.ts'
 

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { connect as connectTcp } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { TlsSettings } from '../../src/config/listener.ts'
 import { beforeAll, describe, expect, test } from 'vitest'
@@ -29,6 +30,13 @@ for (const transport of ['tls', 'wss'] as const)
       const broker = await startBroker({ tls: listenerTls(ours) })
       await expect(join(broker, { ca: others.cert })).rejects.toThrow(/self-signed certificate/)
       expect(broker.node.clients).toBe(0)
+      expect((await join(broker)).connack.reasonCode).toBe(0)
+    })
+
+    test('a peer that does not shake hands holds no connection for ever', async () => {
+      const broker = await startBroker({ tls: listenerTls(ours), limits: { connectSeconds: 1 } })
+      const silent = connectTcp(portOf(broker), '127.0.0.1').resume()
+      await once(silent, 'close')
       expect((await join(broker)).connack.reasonCode).toBe(0)
     })
 

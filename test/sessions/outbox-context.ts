@@ -1,6 +1,6 @@
 import { Slab } from '../../src/mqtt/message.ts'
 import { Ledger } from '../../src/sessions/ledger.ts'
-import type { OutboxContext, OutboxLimits } from '../../src/sessions/outbox.ts'
+import type { OutboxContext, OutboxLimits } from '../../src/sessions/outlet.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { Places } from '../../src/store/places.ts'
 

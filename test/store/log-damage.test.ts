@@ -61,8 +61,8 @@ describe('a log of one file', () => {
     }
   }, 60_000)
 
-  test('with a bit flipped in a sample of its bytes, never shows what was not recorded', () => {
-    for (let at = 0; at < bytes.length; at += 17) flip(at, 1 << (at % 8))
+  test('with a bit flipped in each of its bytes, never shows what was not recorded', { timeout: 120_000 }, () => {
+    for (let at = 0; at < bytes.length; at++) flip(at, 1 << (at % 8))
   })
 
   test('with a bit flipped in each byte of a head, never shows what was not recorded', () => {
