@@ -26,13 +26,13 @@ export interface HandoverParts {
   readonly absentOwner: 'wait' | 'fresh'
   readonly broker: () => BrokerSide
   /** Nodes that can answer now. */
-  live(): Iterable<NodeId>
+  readonly live: () => Iterable<NodeId>
   /** What each other node says of a key. */
-  tables(key: string): Iterable<readonly [NodeId, number]>
+  readonly tables: (key: string) => Iterable<readonly [NodeId, number]>
   /** Calls `then` when `nodes` know all that we have told of ourselves. */
-  confirm(nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void): void
+  readonly confirm: (nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void) => void
   /** Calls `then` when all that a node had sent to us is here for good; false when its link broke. */
-  fence(node: NodeId, then: (fenced: boolean) => void): void
+  readonly fence: (node: NodeId, then: (fenced: boolean) => void) => void
 }
 
 /** At once, in each direction. */

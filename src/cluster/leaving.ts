@@ -14,7 +14,7 @@ export interface LeavingContext {
   readonly peers: Peers
   readonly store: Store
   readonly topics: TopicTable
-  now(): number
+  readonly now: () => number
 }
 
 /**
