@@ -2,11 +2,6 @@ import type { Session } from '../sessions/session.ts'
 import { KeyedHash } from './hash.ts'
 import type { NodeId } from './peers.ts'
 
-/** What gossip has of a node, as far as claims go. */
-export interface ClaimTable {
-  get(key: string): number
-}
-
 /** Somebody else says that a client's session is his. */
 export interface Claim {
   readonly node: NodeId

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { Session } from '../../src/sessions/session.ts'
 import { DiskStore } from '../../src/store/disk-store.ts'
 import { CommitLog } from '../../src/store/log.ts'
+import { RecipientWriter } from '../../src/store/message-record.ts'
 import { Entry } from '../../src/store/port.ts'
 import { RecoveredQueue } from '../../src/store/recovered-queue.ts'
 import { Restore } from '../../src/store/restore.ts'
@@ -70,10 +71,10 @@ const mutants: readonly Mutant[] = [
       ),
   },
   {
-    what: 'a queue that was empty begins anew, and uses its numbers again',
+    what: 'a queue that was empty begins anew, and the log does not say that it uses numbers again',
     rule: /lost|error log|exactly once|packet id in use|unknown ack/,
-    plant: () =>
-      patch(
+    plant: () => {
+      const restored = patch(
         Session.prototype,
         'restore',
         (restore) =>
@@ -89,7 +90,21 @@ const mutants: readonly Mutant[] = [
             }
             restore.call(this, queue.head === queue.next ? { ...recovered, queue: anew } : recovered, sent)
           },
-      ),
+      )
+      // A number that is behind the end of its queue is written whole, and would be put in its place.
+      const written = patch(
+        RecipientWriter.prototype,
+        'write',
+        (write) =>
+          function (this: RecipientWriter, writer, session, seq, flags, _wide, ids, filter) {
+            write.call(this, writer, session, seq, flags, false, ids, filter)
+          },
+      )
+      return () => {
+        written()
+        restored()
+      }
+    },
   },
   {
     what: 'numbers of sessions are used again',
