@@ -129,9 +129,10 @@ export interface Cluster {
   refusal(message: Message, durability: Durability, local: Match<Session>): string | undefined
   /**
    * A message was published here: it goes to the nodes that want it, in the record that is being written for those that
-   * are told of it there. `local`: who gets it here.
+   * are told of it there. `local`: who gets it here. `isAwaited`: its publisher waits for an acknowledgement, and sends it
+   * again otherwise; what nobody would send again is written down here until the others have it.
    */
-  forward(message: Message, durability: Durability, local: Match<Session>): Forwarded
+  forward(message: Message, durability: Durability, local: Match<Session>, isAwaited: boolean): Forwarded
   /** A copy of a session that has ended: another node may have a member of its group. False when none has. */
   move(message: Message, durability: Durability, group: string): boolean
 }

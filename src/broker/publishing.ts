@@ -278,7 +278,7 @@ export class Publishing {
       if (deliver(message, delivery)) recorded = true
     }
     if (this.#clustered) {
-      const forwarded = (this.#forwarded = cluster.forward(message, durability, match))
+      const forwarded = (this.#forwarded = cluster.forward(message, durability, match, publisher !== undefined))
       copies += forwarded.nodes
       if (forwarded.recorded) recorded = true
     }

@@ -364,8 +364,8 @@ export class ClusterNode implements Cluster {
     return this.forwarding.refusal(message, durability, local)
   }
 
-  forward(message: Message, durability: Durability, local: Match<Session>): Forwarded {
-    const forwarded = this.forwarding.forward(message, durability, local)
+  forward(message: Message, durability: Durability, local: Match<Session>, isAwaited: boolean): Forwarded {
+    const forwarded = this.forwarding.forward(message, durability, local, isAwaited)
     if (message.stamp !== undefined) this.retained.spread(message, (node) => this.forwarding.served(node, message))
     return forwarded
   }

@@ -206,7 +206,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   }
 
   /** Gives a message that was published here to the nodes that want it. See the port. */
-  forward(message: Message, durability: Durability, local: Match<Session>): Forwarded {
+  forward(message: Message, durability: Durability, local: Match<Session>, isAwaited: boolean): Forwarded {
     const forwarded = this.#forwarded
     forwarded.nodes = 0
     forwarded.recorded = false
@@ -219,16 +219,16 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
       const { subscriber, qos } = deliveries[i]!
       const choice = chosen.size > 0 ? chosen.get(subscriber) : undefined
       const persistent = qos === persistentQos
-      if (choice === undefined) this.#give(subscriber, message, StreamTerms.plain(durability, persistent))
+      if (choice === undefined) this.#give(subscriber, message, StreamTerms.plain(durability, persistent), isAwaited)
       else {
         chosen.delete(subscriber)
         const terms = new StreamTerms(durability, true, choice.groups, persistent || choice.persistent)
-        this.#give(subscriber, message, terms)
+        this.#give(subscriber, message, terms, isAwaited)
       }
     }
     if (chosen.size > 0) {
       for (const [to, choice] of chosen)
-        this.#give(to, message, new StreamTerms(durability, false, choice.groups, choice.persistent))
+        this.#give(to, message, new StreamTerms(durability, false, choice.groups, choice.persistent), isAwaited)
       chosen.clear()
     }
     return forwarded
@@ -239,7 +239,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     return this.#reroute(message, durability, name, nobody, undefined)
   }
 
-  #give(to: Outgoing, message: Message, terms: StreamTerms): void {
+  #give(to: Outgoing, message: Message, terms: StreamTerms, isAwaited: boolean): void {
     const forwarded = this.#forwarded
     if (to.gone) return
     if (message.qos === 0) {
@@ -252,11 +252,12 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
       return this.ledger.lose('offline', to.node, message)
     }
     forwarded.nodes++
-    const { publisher } = message
-    const word = terms.persistent && terms.durability !== 'memory' && to.reachable && !(to.storing && message.lasting)
-    if (word && publisher !== undefined) forwarded.wait ??= new Wait()
-    if (to.push(message, terms, word ? forwarded.wait : undefined)) forwarded.recorded = true
-    to.slow((publisher as Session | undefined)?.connection)
+    const word =
+      isAwaited && terms.persistent && terms.durability !== 'memory' && to.reachable && !(to.storing && message.lasting)
+    if (word) forwarded.wait ??= new Wait()
+    const isOnlyHere = terms.persistent && !isAwaited
+    if (to.push(message, terms, word ? forwarded.wait : undefined, isOnlyHere)) forwarded.recorded = true
+    to.slow((message.publisher as Session | undefined)?.connection)
   }
 
   /** Finds a node for each group that has no member here. */

@@ -121,11 +121,12 @@ export class Outgoing implements StreamLink {
   /**
    * QoS 1 and 2.
    * @param wait of its publisher
+   * @param isOnlyHere nobody would send it again: it is written down
    * @returns whether the store was told of it, in the record that is being written
    */
-  push(message: Message, terms: StreamTerms, wait: Wait | undefined): boolean {
+  push(message: Message, terms: StreamTerms, wait: Wait | undefined, isOnlyHere = false): boolean {
     this.lastSerial = message.serial
-    const stored = message.lasting && (this.storing || message.qos === 2)
+    const stored = message.lasting && (this.storing || message.qos === 2 || isOnlyHere)
     return this.#current.push(message, terms, stored, this.linked && !this.storing, wait)
   }
 

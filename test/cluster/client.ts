@@ -23,6 +23,8 @@ export interface SessionWish {
   readonly version?: 4 | 5
   /** Acknowledges what comes. Default true. */
   readonly acks?: boolean
+  /** A will of QoS 1, by its topic. */
+  readonly will?: string
 }
 
 type Any = Packet & Record<string, unknown>
@@ -47,7 +49,7 @@ export class TestClient {
     readonly id: string,
     broker: Broker,
     ways: Ways,
-    { clean = true, expirySeconds = 0, version = 5, acks = true }: SessionWish = {},
+    { clean = true, expirySeconds = 0, version = 5, acks = true, will }: SessionWish = {},
   ) {
     this.#version = version
     this.acks = acks
@@ -73,6 +75,7 @@ export class TestClient {
       protocolVersion: version,
       clean,
       keepalive: 0,
+      ...(will !== undefined && { will: { topic: will, payload: Buffer.from('gone'), qos: 1, retain: false } }),
       ...(version === 5 && { properties: { sessionExpiryInterval: expirySeconds } }),
     })
   }

@@ -154,6 +154,25 @@ test('a cut that is over before anybody is dead: what was under way goes on', ()
   city.audit()
 })
 
+test.each(['kill', 'power'] as const)('a will that nobody has the word of is written down: %s', (how) => {
+  const city = new City(['a', 'b'])
+  city.keeper('b', 's', 't').disconnect()
+  const client = city.client('a', 'w', { clean: false, expirySeconds: 1000, will: 't' })
+  city.part(['a'], ['b'])
+  client.drop()
+  // The session without its will is on disk; the other node has been waited for a moment only.
+  city.run(300)
+  city.breakLinks('a', 'b')
+  city.fall('a', how)
+  city.heal()
+  city.rise('a')
+  city.run(10_000)
+  const keeper = city.client('b', 's', { clean: false, expirySeconds: 1000 })
+  city.run(100)
+  expect(keeper.texts).toEqual(['gone'])
+  city.audit()
+})
+
 test('a node is given up: what waits for it is gone, and it comes back as a new one', () => {
   const city = new City(['a', 'b', 'c'])
   city.keeper('b', 's', 't').disconnect()

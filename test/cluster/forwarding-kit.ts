@@ -240,7 +240,7 @@ export class Node implements Peers {
       retains: () => true,
       number: (message) => forwarding.number(message),
       refusal: (message, durability, local) => forwarding.refusal(message, durability, local),
-      forward: (message, durability, local) => forwarding.forward(message, durability, local),
+      forward: (message, durability, local, isAwaited) => forwarding.forward(message, durability, local, isAwaited),
       move: (message, durability, group) => forwarding.move(message, durability, group),
     }
     this.broker = new Broker({
