@@ -11,6 +11,8 @@ export interface Place {
 
 const here: Place = { host: '127.0.0.1', inside: [] }
 const pollMs = 50
+/** A session that is away keeps all of the load: dropping what is over its limit would be no loss of the cluster's. */
+const env = { GODWIT_LIMITS_QUEUE_MESSAGES: '1000000' }
 
 /** Real nodes of one cluster, each a process of its own. They end with the test. */
 export class Cluster {
@@ -47,7 +49,7 @@ export class Cluster {
     return this.nodes.find((node) => node.name === name)!
   }
 
-  /** Done when each node calls all the others alive, has a link to them, and nothing waits for anybody. */
+  /** Done when each node calls all the others alive, has a link to them, and nothing is written down for anybody. */
   async whole(): Promise<void> {
     for (const node of this.nodes)
       await node.until(
@@ -55,8 +57,7 @@ export class Cluster {
         ({ nodes }) =>
           nodes.length === this.nodes.length &&
           nodes.every(
-            ({ state, version, queueMessages }) =>
-              state === 'self' || (state === 'alive' && version > 0 && queueMessages === 0),
+            ({ state, version, handoff }) => state === 'self' || (state === 'alive' && version > 0 && !handoff),
           ),
       )
   }
@@ -141,6 +142,6 @@ export class Node {
 
   #run(words: readonly string[]): Program {
     const [program, ...args] = [...this.place.inside, process.execPath, main, ...words]
-    return new Program(program!, args)
+    return new Program(program!, args, { env })
   }
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,10 +19,27 @@ afterEach(async () => {
   folders.clear()
 })
 
-// A test run that is broken off leaves nothing behind either.
-process.on('exit', () => {
-  for (const program of running) program.signal('SIGKILL')
-})
+// A test run that is broken off leaves nothing behind either, however it ends: a shell that hears of each program's start and end
+// reads the end of its input when we are gone, and kills what still runs.
+const undertaking = `running=' '
+while read -r what pid; do
+  case $what in
+    start) running="$running$pid " ;;
+    end) running="\${running%% $pid *} \${running#* $pid }" ;;
+  esac
+done
+for pid in $running; do kill -9 -- "$pid"; done 2>/dev/null`
+let undertaker: Socket | undefined
+
+function tell(what: 'start' | 'end', pid: number): void {
+  if (!undertaker) {
+    const shell = spawn('sh', ['-c', undertaking], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+    shell.unref()
+    undertaker = shell.stdin as Socket
+    undertaker.unref()
+  }
+  undertaker.write(`${what} ${pid}\n`)
+}
 
 /** A folder that is gone when the test ends. */
 export function temporary(): string {
@@ -85,10 +102,13 @@ export class Program {
     // A program that is not interested in its stdin may be gone before all of it is written.
     child.stdin.on('error', () => {}).end(input)
     running.add(this)
+    const subject = child.pid === undefined ? undefined : group ? -child.pid : child.pid
+    if (subject !== undefined) tell('start', subject)
     this.code = new Promise((resolve, reject) => {
       child.once('error', reject)
       child.once('close', (code, signal) => {
         running.delete(this)
+        if (subject !== undefined) tell('end', subject)
         resolve(code ?? signal!)
       })
     })
