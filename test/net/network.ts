@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { afterEach } from 'vitest'
 
 // A network of this machine's own: each node lives in a network namespace, and a bridge joins them. The test itself stands
@@ -8,9 +9,13 @@ import { afterEach } from 'vitest'
 //                                 ├─ b, 10.213.N.2
 //                                 └─ c, 10.213.N.3
 
+/** Begins the names of all that is made, before the process that makes it, and a capital for each network of it. */
+const mark = 'gw'
+const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 const nowhere = '02:00:00:00:00:ff'
 
 const open = new Set<Network>()
+let made = 0
 afterEach(() => {
   for (const network of open) network.close()
 })
@@ -26,8 +31,8 @@ export class Network {
 
   /** @param nodes names of a letter or two */
   constructor(nodes: readonly string[]) {
-    const tag = (process.pid % 0x10000).toString(36)
-    this.#tag = `gw${tag}`
+    sweep()
+    this.#tag = `${mark}${process.pid.toString(36)}${letters[made++ % letters.length]}`
     this.#prefix = `10.213.${process.pid % 250}`
     this.#nodes = nodes
     open.add(this)
@@ -92,7 +97,11 @@ export class Network {
 
   close(): void {
     open.delete(this)
-    for (const node of this.#nodes) attempt('netns', 'del', this.#space(node))
+    for (const node of this.#nodes) {
+      // A space lives on for as long as somebody is in it; the cable is gone at once.
+      attempt('link', 'del', this.#port(node))
+      attempt('netns', 'del', this.#space(node))
+    }
     attempt('link', 'del', this.#bridge)
   }
 
@@ -119,6 +128,18 @@ export class Network {
 
 function ip(...words: string[]): void {
   execFileSync('ip', words, { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+/** Removes what a run that died has left. */
+function sweep(): void {
+  const links = execFileSync('ip', ['-o', 'link'], { encoding: 'utf8' }).matchAll(/^\d+: (gw[^:@]+)/gm)
+  const spaces = execFileSync('ip', ['netns'], { encoding: 'utf8' }).matchAll(/^(gw\S+)/gm)
+  const isOver = (name: string) => {
+    const pid = parseInt(/^gw([0-9a-z]+)[A-Z]/.exec(name)?.[1] ?? '', 36)
+    return !Number.isNaN(pid) && !existsSync(`/proc/${pid}`)
+  }
+  for (const [, name] of links) if (isOver(name!)) attempt('link', 'del', name!)
+  for (const [, name] of spaces) if (isOver(name!)) attempt('netns', 'del', name!)
 }
 
 /** On the way out: what is not there need not go. */

@@ -82,7 +82,10 @@ class Publisher {
       if (this.#over) {
         if (this.#unanswered === 0) this.#idle?.()
         // Not within the callback: mqtt.js tells of a fault while it walks the list that the next one would go into.
-      } else if (fault) setImmediate(() => this.#over || this.#publish())
+      } else if (fault)
+        setImmediate(() => {
+          if (!this.#over) this.#publish()
+        })
       else this.#publish()
     })
   }
