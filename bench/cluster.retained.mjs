@@ -1,6 +1,6 @@
 // A node joins one that retains very much: how long it takes, and the longest stretch that either of them works in one go.
 //   node bench/cluster.retained.mjs [messages] [bytes]        (after npm run build)
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance, PerformanceObserver } from 'node:perf_hooks'
@@ -20,20 +20,32 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} }
 const host = nodeHost(silent)
 const folder = mkdtempSync(join(tmpdir(), 'godwit-bench-'))
 
-/** What one node does in one go, by name of the node. */
-const longest = new Map()
-let longestGcMs = 0
-new PerformanceObserver((list) => {
-  for (const { duration } of list.getEntries()) longestGcMs = Math.max(longestGcMs, duration)
-}).observe({ entryTypes: ['gc'] })
+/** What took one node longer than this in one go, and when the collector was at work: of both heaps, which are one here. */
+const shortMs = 5
+const stretches = []
+const collections = []
+const collector = new PerformanceObserver((list) => collections.push(...list.getEntries()))
+collector.observe({ entryTypes: ['gc'] })
 let frames = 0
 let bytes = 0
 
-function timed(node, run) {
-  const startMs = performance.now()
+// What else the machine does is none of the broker's stalls.
+const schedule = `/proc/self/task/${process.pid}/schedstat`
+const scheduled = existsSync(schedule) ? openSync(schedule, 'r') : undefined
+const line = Buffer.alloc(128)
+
+/** Milliseconds for which this thread was ready, and had no core. */
+function waitedMs() {
+  if (scheduled === undefined) return 0
+  const length = readSync(scheduled, line, 0, line.length, 0)
+  return Number(line.toString('latin1', 0, length).split(' ')[1]) / 1e6
+}
+
+function timed(node, what, run) {
+  const [startTime, waited] = [performance.now(), waitedMs()]
   run()
-  const ms = performance.now() - startMs
-  if (ms > (longest.get(node) ?? 0)) longest.set(node, ms)
+  const duration = performance.now() - startTime
+  if (duration > shortMs) stretches.push({ node, what, startTime, duration, waited: waitedMs() - waited })
 }
 
 class Replica {
@@ -46,8 +58,8 @@ class Replica {
     this.clock = {
       now: () => host.clock.now(),
       wall: () => host.clock.wall(),
-      every: (periodMs, tick) => host.clock.every(periodMs, () => timed(self, tick)),
-      endOfTurn: (run) => host.clock.endOfTurn(() => timed(self, run)),
+      every: (periodMs, tick) => host.clock.every(periodMs, () => timed(self, 'tick', tick)),
+      endOfTurn: (run) => host.clock.endOfTurn(() => timed(self, 'turn', run)),
     }
   }
 
@@ -66,7 +78,7 @@ class Replica {
   }
 }
 
-/** One way of a link: what is sent in a turn comes in chunks of 64 KiB, each in a turn of its own. */
+/** One way of a link. Of what has come a turn reads what libuv does: up to 32 times 64 KiB. */
 class Way {
   constructor(from, to) {
     this.writer = new RecordWriter(65_536)
@@ -92,8 +104,8 @@ class Way {
     let taken = 0
     let at = 0
     const { queue } = this
-    timed(this.to.self, () => {
-      for (; at < queue.length && taken < 65_536; at++) {
+    timed(this.to.self, `frames of ${this.queue[0].type.toString(16)}`, () => {
+      for (; at < queue.length && taken < 32 * 65_536; at++) {
         const { type, frame } = queue[at]
         taken += frame.length
         this.to.replication.frame(this.from.self, type, new RecordReader().over(frame, 0, frame.length))
@@ -137,10 +149,10 @@ b.replicate(peers('joiner', 'first'))
 console.log(
   `${count} retained messages of ${size} B; taken up in ${((performance.now() - startMs) / 1000).toFixed(2)} s`,
 )
-longest.clear()
+stretches.length = 0
 startMs = performance.now()
-timed('first', () => a.replication.linked('joiner'))
-timed('joiner', () => b.replication.linked('first'))
+timed('first', 'linked', () => a.replication.linked('joiner'))
+timed('joiner', 'linked', () => b.replication.linked('first'))
 await new Promise((resolve) => {
   const stop = host.clock.every(20, () => {
     if (b.retained.size < count) return
@@ -152,15 +164,22 @@ const seconds = (performance.now() - startMs) / 1000
 console.log(
   `the joiner has them in ${seconds.toFixed(1)} s (${Math.round(count / seconds)}/s, ${(bytes / count).toFixed(0)} B each)`,
 )
-const turns = (what) => {
-  const of = (node) => `${node} ${(longest.get(node) ?? 0).toFixed(1)} ms`
-  console.log(
-    `longest stretch ${what}: ${of('first')}, ${of('joiner')}, of that the longest collection of garbage ${longestGcMs.toFixed(1)} ms`,
-  )
-  longestGcMs = 0
+/** The longest stretches of each node, and how much of each the collector took. */
+const turns = (when) => {
+  collections.push(...collector.takeRecords())
+  for (const node of ['first', 'joiner']) {
+    const longest = stretches.filter((stretch) => stretch.node === node).sort((a, b) => b.duration - a.duration)
+    const told = longest.slice(0, 3).map(({ what, startTime, duration, waited }) => {
+      const inside = (gc) =>
+        Math.min(gc.startTime + gc.duration, startTime + duration) - Math.max(gc.startTime, startTime)
+      const ofGc = collections.reduce((sum, gc) => sum + Math.max(0, inside(gc)), 0)
+      return `${duration.toFixed(1)} ms (${what}; collector ${ofGc.toFixed(1)}, without a core ${waited.toFixed(1)})`
+    })
+    console.log(`${when}, ${node}: ${longest.length} stretches above ${shortMs} ms; ${told.join(', ')}`)
+  }
+  stretches.length = collections.length = 0
 }
 turns('while it joins')
-longest.clear()
 const [framesBefore, bytesBefore] = [frames, bytes]
 await new Promise((resolve) => setTimeout(resolve, 10_000))
 turns('in 10 s of quiet')
