@@ -95,6 +95,8 @@ export class OutStream extends OwnSession implements Outlet {
   #terms: StreamTerms | undefined = undefined
   #fetching: Lsn = 0
   #lastSent = -1
+  /** The last one that our store has had; one behind it does not come back after a crash. */
+  #lastStored = -1
   /** What `past` will be once the store has come to `#pastAt`. */
   #nextPast = 0
   #pastAt: Lsn = 0
@@ -131,6 +133,7 @@ export class OutStream extends OwnSession implements Outlet {
     const { queue } = recovered
     if (queue.next > 0) this.outbox.restore(queue, packetIds)
     this.past = queue.head
+    this.#lastStored = queue.next - 1
     queue.release()
     this.#context.ledger.copies += this.outbox.pending
   }
@@ -185,12 +188,12 @@ export class OutStream extends OwnSession implements Outlet {
   /** Sends what the link takes. True when nothing is left to be sent. */
   pump(nowMs: number): boolean {
     const { outbox } = this
+    this.#advance()
     const missing = outbox.pump(this, nowMs)
     if (missing > 0) this.#fetch(missing)
     // Whoever is told of the store's progress comes again.
     outbox.waitsForStore = false
     this.settle()
-    this.advance()
     return !outbox.behind
   }
 
@@ -204,29 +207,37 @@ export class OutStream extends OwnSession implements Outlet {
     }
     this.outbox.arrived(seq)
     this.settle()
-    // Nothing else may make the store go on.
-    if (this.#isFarAhead && this.#pastStep === 'noted') this.#context.store.session(this)
+    this.#advance()
+    this.#urge()
   }
 
   /**
    * Sees how far what was acknowledged has been noted for good. The note goes along with a commit: with that of the next
-   * record, or one behind it.
+   * record, or one behind it. What was only in memory needs none.
    */
-  advance(): void {
+  #advance(): void {
     const { store } = this.#context
-    if (this.#pastStep === 'none' && this.outbox.head > this.past) {
-      this.#nextPast = this.outbox.head
+    const { head } = this.outbox
+    if (this.#pastStep === 'none' && head > this.past) {
+      if (this.#lastStored < this.past) return void (this.past = head)
+      this.#nextPast = head
       this.#pastAt = store.next
       this.#pastStep = 'noted'
     }
     if (this.#pastStep === 'noted' && store.durable > this.#pastAt) {
       this.#pastAt = store.next
       this.#pastStep = 'written'
+      this.#urge()
     }
     if (this.#pastStep === 'written' && store.durable >= this.#pastAt) {
       this.past = this.#nextPast
       this.#pastStep = 'none'
     }
+  }
+
+  /** Nothing goes on before the store has, and nothing else may make it. */
+  #urge(): void {
+    if (this.#isFarAhead && this.#pastStep !== 'none') this.#context.store.session(this)
   }
 
   get #isFarAhead(): boolean {
@@ -324,6 +335,7 @@ export class OutStream extends OwnSession implements Outlet {
   pubrel(): void {}
 
   #record(message: Message, seq: number, { subscriptionIds, shared }: StreamTerms): void {
+    this.#lastStored = seq
     const flags = Entry.shared | (message.qos === 2 ? Entry.qos2 : 0) | (message.retain ? Entry.retain : 0)
     this.#context.store.recipient(message, this.number, seq, flags, subscriptionIds, shared)
   }

@@ -59,6 +59,25 @@ describe.each(ways)('on $stores, wire version $wire', (habits) => {
     town.audit()
   })
 
+  test.each([
+    [1, 70_000, 0],
+    [1, 70_000, 3],
+    [2, 40_000, 0],
+  ] as const)('QoS %i: %i messages, more than there are ids, where nothing else is written', (qos, count, before) => {
+    const town = new Town(['a', 'b'], habits)
+    const subscriber = town.client('b', 's')
+    town.subscribe(subscriber, 't')
+    town.publish(town.client('a', 'p'), 't', numbers(before), 2)
+    const burst = qos === 2 ? 200 : 5000
+    for (let sent = 0; sent < count; sent += burst) {
+      const publisher = town.client('a', `p${sent}`)
+      for (let i = 0; i < burst; i++) publisher.publish('t', '', qos)
+      const due = before + sent + burst
+      town.until(() => subscriber.came.length === due)
+    }
+    town.audit()
+  })
+
   test('expiry, properties, retain as published: all of a message comes along', () => {
     const town = new Town(['a', 'b'], habits)
     const subscriber = town.client('b', 's')
