@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ClusterStatus } from '../../src/admin/control.ts'
-import { freePort, main, Program, run, screen, temporary } from './program.ts'
+import { readToken, tokenFileOf } from '../../src/platform/admin-files.ts'
+import { initCluster } from '../../src/platform/cluster-directory.ts'
+import { freePort, main, Program, screen, temporary } from './program.ts'
 
 /** Where a node lives; by default on the loopback of this machine. */
 export interface Place {
@@ -30,8 +33,7 @@ export class Cluster {
   ): Promise<Cluster> {
     const folder = temporary()
     const identity = join(folder, 'identity')
-    const { code, err } = await run(process.execPath, [main, 'cluster', 'init', identity])
-    if (code !== 0) throw new Error(`cluster init: ${err}`)
+    await initCluster(identity)
     const nodes: Node[] = []
     for (const name of names) {
       const place = placeOf(name)
@@ -98,7 +100,16 @@ export class Node {
     const joins = this.seeds.flatMap((seed) => ['--join', seed])
     this.#program = this.#run([
       ...['start', '--cluster', this.identity, '--node', this.name, '--cluster-listen', this.linkAddress, ...joins],
-      ...['--listen', `tcp://${host}:${this.ports.client}`, '--allow-public', '--data', this.data, ...this.flags],
+      ...[
+        '--listen',
+        `tcp://${host}:${this.ports.client}`,
+        '--admin',
+        `${host}:0`,
+        '--allow-public',
+        '--data',
+        this.data,
+        ...this.flags,
+      ],
     ])
     await screen(this.#program)
   }
@@ -125,9 +136,11 @@ export class Node {
 
   /** The cluster as this node sees it. */
   async status(): Promise<ClusterStatus> {
-    const { code, out, err } = await this.#run(['cluster', 'status', '--data', this.data, '--json']).ended()
-    if (code !== 0) throw new Error(`cluster status of ${this.name}: ${err}`)
-    return JSON.parse(out) as ClusterStatus
+    const url = readFileSync(join(this.data, 'admin'), 'utf8').trim()
+    const authorization = `Bearer ${readToken(tokenFileOf(this.data))}`
+    const answer = await fetch(`${url}/v1/cluster`, { headers: { authorization } })
+    if (!answer.ok) throw new Error(`${this.name} has no status to tell: ${await answer.text()}`)
+    return (await answer.json()) as ClusterStatus
   }
 
   /** Done when the node's status is as `done` wants it; the test's own time limit ends the wait. */
