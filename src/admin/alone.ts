@@ -28,6 +28,7 @@ export function aloneControl(node: Lonely): ClusterControl {
           queueMessages: 0,
           queueBytes: 0,
           handoff: false,
+          draining: false,
           droppedQos0: 0,
           refused: 0,
         },

@@ -63,6 +63,7 @@ const bodies = {
 /**
  * The admin API: JSON over HTTP, for whoever has the token.
  *
+ *   GET  /ready                        200, or 503: no new clients here, please. Without a token: a load balancer asks
  *   GET  /v1/cluster                   who is in it, and what waits for whom
  *   GET  /v1/cluster/routes[?verify]   the tables of filters; compared with those of the others
  *   POST /v1/cluster/leave             { force }: true, although sessions stay behind
@@ -106,6 +107,8 @@ export class AdminApi {
   /** Answers a request; never rejects. */
   async answer(request: Request): Promise<Answer> {
     try {
+      this.#admitHost(request)
+      if (request.target === '/ready') return this.#ready(request)
       this.#admit(request)
       return answerOf(200, await this.#handle(request))
     } catch (fault) {
@@ -123,11 +126,20 @@ export class AdminApi {
     this.#router.on(method, path, () => {}, name)
   }
 
-  #admit({ header }: Request): void {
-    const { host, token, sameSecret, log } = this.#options
+  #ready({ method }: Request): Answer {
+    if (method !== 'GET') throw new Denied(405, 'method', 'this path takes GET', { allow: 'GET' })
+    const { state } = this.#options.control.status()
+    return answerOf(state === 'serving' ? 200 : 503, { ready: state === 'serving', state })
+  }
+
+  #admitHost({ header }: Request): void {
     // A page in somebody's browser may point a name of its own at this address: what it then sends comes under that name.
-    if (!isOurs(header('host'), host))
+    if (!isOurs(header('host'), this.#options.host))
       throw new Denied(403, 'host', 'the Host header is not an address of this listener, nor localhost')
+  }
+
+  #admit({ header }: Request): void {
+    const { token, sameSecret, log } = this.#options
     const [scheme, given = ''] = (header('authorization') ?? '').split(' ')
     if (scheme?.toLowerCase() === 'bearer' && sameSecret(given, token)) return
     this.#intruders++

@@ -1,7 +1,15 @@
 import type { ClusterNode, NodeStatus } from '../cluster/cluster.ts'
 import type { Verdict } from '../cluster/verification.ts'
 import type { Session } from '../sessions/session.ts'
-import { type ClusterControl, type Difference, type Evicted, Refusal, type Verified, type Volume } from './control.ts'
+import {
+  type ClusterControl,
+  type Difference,
+  type DrainReport,
+  type Evicted,
+  Refusal,
+  type Verified,
+  type Volume,
+} from './control.ts'
 
 export interface Controlled {
   readonly cluster: ClusterNode
@@ -13,20 +21,38 @@ export interface Controlled {
 
 /** A node of a cluster, for the admin API. */
 export function clusterControl({ cluster, clusterId, sessions, left }: Controlled): ClusterControl {
-  let state: 'serving' | 'draining' | 'left' = 'serving'
+  let hasLeft = false
+  let drained: Promise<DrainReport> | undefined
   const leave = (): Promise<void> => {
-    if (state !== 'left') cluster.leave()
-    state = 'left'
+    if (!hasLeft) cluster.leave()
+    hasLeft = true
     left()
     return Promise.resolve()
   }
+  const drain = (clientsPerSecond: number): Promise<DrainReport> => {
+    // Under way: the answer is for all who ask.
+    if (drained) return drained
+    let tell!: (report: DrainReport) => void
+    const told = new Promise<DrainReport>((resolve) => (tell = resolve))
+    const started = cluster.drain(clientsPerSecond, ({ done, ...report }) => {
+      drained = undefined
+      tell(report)
+      if (done) void leave()
+    })
+    if (!started) throw new Refusal('not-possible', 'no other node is there that could take over what this one has')
+    return (drained = told)
+  }
   return {
-    status: () => ({ clusterId, state, clients: sessions.online, sessions: sessions.size, nodes: cluster.status() }),
+    status: () => ({
+      clusterId,
+      state: hasLeft ? 'left' : cluster.draining ? 'draining' : 'serving',
+      clients: sessions.online,
+      sessions: sessions.size,
+      nodes: cluster.status(),
+    }),
     leftBehind: () => leftBehind(sessions.values()),
     leave,
-    drain: () => {
-      throw new Refusal('not-possible', 'sessions cannot be handed over yet')
-    },
+    drain,
     evict: (node) => evict(cluster, node),
     routes: () =>
       // Ourselves first. Where nobody has wanted anything yet, there is no table to tell of.

@@ -41,6 +41,8 @@ export interface DrainReport {
   readonly moved: number
   /** Sessions that could not be handed over: the node has not left, and still has them. */
   readonly remaining: number
+  /** Messages for other nodes that these could not be given: with any, the node has not left either. */
+  readonly waiting: readonly { readonly node: string; readonly messages: number }[]
 }
 
 export interface Evicted {

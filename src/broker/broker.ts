@@ -361,7 +361,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       const proceed = () => {
         if (client.state === 'closed') return
         if ('epoch' in entrance) this.#welcome(client, packet, assigned, data, entrance.epoch)
-        else client.close(entrance.refused, entrance.why)
+        else client.close(entrance.refused, entrance.why, entrance.serverReference)
       }
       if (state === 'asking') {
         state = 'answered'

@@ -87,7 +87,9 @@ export interface Newcomer {
 }
 
 /** Its session is here, or it may have a new one of this epoch; or why it cannot be let in now. */
-export type Entrance = { readonly epoch: number } | { readonly refused: Reason; readonly why: string }
+export type Entrance =
+  | { readonly epoch: number }
+  | { readonly refused: Reason; readonly why: string; readonly serverReference?: string | undefined }
 
 /** What the broker tells the other nodes, and asks of them. The cluster room implements it; a node alone has nobody to tell. */
 export interface Cluster {

@@ -7,6 +7,7 @@ import { Session, type SessionContext } from '../sessions/session.ts'
 import { Entry, type Lsn, type QueueView } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
 import type { TransferredEntry } from './entry-frame.ts'
+import type { Given } from './given.ts'
 import type { NodeId } from './peers.ts'
 
 /** Copies that a stand-in holds at most. */
@@ -78,17 +79,6 @@ class Place extends OwnSession {
   }
 }
 
-/** What the giving node has said of the session. */
-export interface Given {
-  readonly epoch: number
-  readonly expirySeconds: number
-  readonly username: string | undefined
-  readonly subscriptions: readonly (readonly [filter: string, grant: number])[]
-  readonly incoming: readonly number[]
-  readonly next: number
-  readonly perhapsSent: number
-}
-
 /**
  * A session on its way to us.
  *
@@ -121,6 +111,9 @@ export class ArrivingSession {
     this.session.number = number
     this.session.username = given.username
     this.session.epoch = given.epoch + 2
+    this.session.will = given.will
+    this.session.endDueMs = context.now() + given.endLeftMs
+    this.session.willDueMs = context.now() + given.willLeftMs
     this.place = new Place(this.session, given)
     this.#standIn = new StandIn(clientId, given.expirySeconds, context)
     this.#filters = given.subscriptions.map(([filter, grant]) => ({ filter, parsed: parseFilter(filter), grant }))

@@ -8,13 +8,14 @@ import {
 } from '../broker/cluster-port.ts'
 import type { Host, Net, Stream, StreamEvents } from '../host.ts'
 import type { Message } from '../mqtt/message.ts'
-import { MqttError } from '../mqtt/reason.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
 import type { ParsedFilter, TopicTable } from '../mqtt/topic.ts'
 import type { Match } from '../routing/delivery.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, RecoveredSession, SessionState, Store } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
 import { Claims } from './claims.ts'
+import { Drain, type Drained } from './drain.ts'
 import { Forwarding } from './forwarding.ts'
 import { Gossip } from './gossip.ts'
 import { Handover } from './handover.ts'
@@ -89,6 +90,8 @@ export interface NodeStatus {
   readonly queueBytes: number
   /** They are written down here, as it cannot be reached, or has not caught up. */
   readonly handoff: boolean
+  /** It is being emptied, and takes no clients and no sessions. */
+  readonly draining: boolean
   /** QoS 0 messages that it did not get. */
   readonly droppedQos0: number
   /** Publishes that were refused, as too much waits for it. */
@@ -99,8 +102,12 @@ const tickMs = 100
 /** Other nodes are waited for at a start, before clients come. */
 const readyMs = 5000
 const settledTicks = 3
-/** In every node's table: it is there. */
+/** In every node's table: it is there, and may be about to leave. */
 const presentKey = 'n'
+const Presence = { serving: 1, draining: 2 } as const
+/** In a node's table: 'a' and where clients that others send to it connect. */
+const addressPrefix = 'a'
+const confirmMs = 5000
 /** Our own place in the store: its epoch is our incarnation. */
 const selfName = '\0node'
 
@@ -145,6 +152,9 @@ export class ClusterNode implements Cluster {
   readonly #own: OwnInterest
   readonly #claims: Claims
   readonly #interest: RemoteInterest<Outgoing>
+  /** Where clients of each other node connect, as it says. */
+  readonly #clientAddresses = new Map<NodeId, string>()
+  #drain: Drain | undefined = undefined
   #startedMs = Infinity
   #ready: (() => void)[] | undefined = []
   #knownTicks = 0
@@ -179,7 +189,8 @@ export class ClusterNode implements Cluster {
     })
     this.gossip = new Gossip({ self: node, incarnation, clock, random, peers, key: options.clusterId })
     // A table that holds nothing is told to nobody, and would be waited for.
-    this.gossip.own.set(presentKey, 1)
+    this.gossip.own.set(presentKey, Presence.serving)
+    if (options.clientAddress !== undefined) this.gossip.own.set(addressPrefix + options.clientAddress, 1)
     this.#own = new OwnInterest(this.gossip.own)
     this.#interest = new RemoteInterest<Outgoing>([random.below(0x1_0000_0000), random.below(0x1_0000_0000)])
     this.forwarding = new Forwarding({
@@ -194,6 +205,7 @@ export class ClusterNode implements Cluster {
       claims: this.#claims,
       absentOwner: settings.absentOwner,
       broker: () => this.broker,
+      accepts: () => this.#drain === undefined,
       live: () => this.live(),
       tables: (key) => this.#tables(key),
       confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),
@@ -239,8 +251,44 @@ export class ClusterNode implements Cluster {
     return this.links.accept(stream, node)
   }
 
+  /** Is this node being emptied? Then it is not ready for anybody. */
+  get draining(): boolean {
+    return this.#drain !== undefined
+  }
+
+  /**
+   * Takes nobody new, sends the clients away, and gives all sessions and queues to other nodes. Asked again, it goes on where it
+   * is. False when there is no node that could take them.
+   * @param then is told the end: all is gone, and this node may leave, or what could not go, and it stays
+   */
+  drain(clientsPerSecond: number, then: (drained: Drained) => void): boolean {
+    if (this.#takers().length === 0) return false
+    this.#drain?.end()
+    this.gossip.own.set(presentKey, Presence.draining)
+    const { handover, forwarding } = this
+    const { sessions } = this.broker
+    this.#drain = new Drain(
+      {
+        sessions,
+        now: () => this.#options.host.clock.now(),
+        targets: () => this.#takers(),
+        addressOf: (node) => this.#clientAddresses.get(node),
+        sendAway: (session, reference) => session.connection?.close(Reason.serverMoved, beingEmptied, reference),
+        give: (session, to) => handover.give(session, to),
+        given: () => handover.counts,
+        backlogs: () =>
+          [...forwarding.nodes()].map(({ node, pending, reachable }) => ({ node, messages: pending, reachable })),
+        settle: (settled) => this.#settle(settled),
+      },
+      clientsPerSecond,
+      then,
+    )
+    return true
+  }
+
   /** Stops clocks and links. */
   stop(): void {
+    this.#drain?.end()
     this.#stopTicking()
     this.members.stop()
     this.gossip.stop()
@@ -267,7 +315,11 @@ export class ClusterNode implements Cluster {
   status(): NodeStatus[] {
     const { node, incarnation } = this
     const all: NodeStatus[] = [
-      { ...nothing, node, incarnation, address: this.#options.address, state: 'self', version: this.#newest },
+      {
+        ...nothing,
+        ...{ node, incarnation, address: this.#options.address, state: 'self', version: this.#newest },
+        draining: this.draining,
+      },
     ]
     for (const member of this.members.all()) {
       const to = this.forwarding.known(member.node)
@@ -277,6 +329,7 @@ export class ClusterNode implements Cluster {
         queueMessages: to?.messages ?? 0,
         queueBytes: to?.bytes ?? 0,
         handoff: to?.storing === true && to.messages > 0,
+        draining: this.#isDraining(member.node),
         droppedQos0: to?.droppedQos0 ?? 0,
         refused: to?.refused ?? 0,
       })
@@ -332,7 +385,8 @@ export class ClusterNode implements Cluster {
   }
 
   enter(newcomer: Newcomer, then: (entrance: Entrance) => void): void {
-    this.handover.enter(newcomer, then)
+    if (this.#drain) return then(sentTo(this.#drain.nextAddress()))
+    this.handover.enter(newcomer, (entrance) => then(this.#drain ? sentTo(this.#drain.nextAddress()) : entrance))
   }
 
   began(session: Session): void {
@@ -379,7 +433,30 @@ export class ClusterNode implements Cluster {
   #learned(node: NodeId, key: string, value: number): void {
     this.remembered.note(node, key, value)
     if (key.startsWith('c')) return this.handover.claimed(node, key, value)
+    if (key.startsWith(addressPrefix)) return this.#serves(node, key.slice(addressPrefix.length), value > 0)
     this.#wants(node, key, value)
+  }
+
+  #serves(node: NodeId, address: string, present: boolean): void {
+    if (present) this.#clientAddresses.set(node, address)
+    else if (this.#clientAddresses.get(node) === address) this.#clientAddresses.delete(node)
+  }
+
+  #isDraining(node: NodeId): boolean {
+    return this.gossip.owner(node)?.get(presentKey) === Presence.draining
+  }
+
+  /** Nodes that take sessions and clients of ours. */
+  #takers(): NodeId[] {
+    return [...this.live()].filter((node) => !this.#isDraining(node))
+  }
+
+  /** Calls `then` when nothing more comes for us, and all that came is here for good. */
+  #settle(then: (settled: boolean) => void): void {
+    this.gossip.whenConfirmed(this.live(), confirmMs, (confirmed) => {
+      if (confirmed) this.handover.fenceAll(then)
+      else then(false)
+    })
   }
 
   #wants(node: NodeId, key: string, value: number): void {
@@ -424,6 +501,7 @@ export class ClusterNode implements Cluster {
 
   #tick(): void {
     this.handover.tick()
+    this.#drain?.tick()
     const { host } = this.#options
     for (const node of this.remembered.unproven()) {
       if (this.#isComplete(node))
@@ -457,6 +535,12 @@ export class ClusterNode implements Cluster {
   get #newest(): number {
     return (this.#options.wire ?? wireVersions).newest
   }
+}
+
+const beingEmptied = 'this node is being emptied'
+
+function sentTo(serverReference: string | undefined): Entrance {
+  return { refused: Reason.serverMoved, why: beingEmptied, serverReference }
 }
 
 const nothing = { queueMessages: 0, queueBytes: 0, handoff: false, droppedQos0: 0, refused: 0 } as const

@@ -33,7 +33,6 @@ export const FrameType = {
   publish: 0x31,
   acknowledged: 0x32,
   unserved: 0x33,
-  resume: 0x34,
   fence: 0x35,
   fenced: 0x36,
   // retained
@@ -51,7 +50,7 @@ export const FrameType = {
   taken: 0x55,
   refused: 0x56,
   progress: 0x57,
-  offered: 0x58,
+  invite: 0x58,
 } as const
 
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]

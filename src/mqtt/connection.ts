@@ -529,6 +529,8 @@ const connackCodes = new Map<number, number>([
   [Reason.clientIdNotValid, 2],
   [Reason.serverUnavailable, 3],
   [Reason.serverBusy, 3],
+  [Reason.useAnotherServer, 3],
+  [Reason.serverMoved, 3],
   [Reason.badUserNameOrPassword, 4],
   [Reason.notAuthorized, 5],
   [Reason.banned, 5],

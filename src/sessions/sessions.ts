@@ -197,14 +197,17 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     const known = this.#byId.get(clientId)
     if (known && clean) this.end(known)
     if (known === undefined || clean) return undefined
-    known.endDueMs = Infinity
-    this.#wheel.cancel(known)
+    this.suspend(known)
     return known
   }
 
-  /** An offline session stays here, after all. */
+  /** Until `keep` is called, the session neither ends nor sends its will. */
+  suspend(session: Session): void {
+    this.#wheel.cancel(session)
+  }
+
+  /** An offline session stays here, after all: what fell due meanwhile happens at the next tick. */
   keep(session: Session): void {
-    if (session.endDueMs === Infinity) session.endDueMs = this.now() + session.expirySeconds * 1000
     this.#schedule(session)
   }
 

@@ -81,7 +81,7 @@ export function readHead(reader: RecordReader): HeadRecord {
   }
 }
 
-function writeWill(writer: RecordWriter, will: WillPacket): void {
+export function writeWill(writer: RecordWriter, will: WillPacket): void {
   const { payload, properties, expirySeconds } = will
   const has = (will.retain ? WillHas.retain : 0) | (properties ? WillHas.properties : 0)
   writer.u8(will.qos | has | (expirySeconds >= 0 ? WillHas.expiry : 0))
@@ -92,7 +92,7 @@ function writeWill(writer: RecordWriter, will: WillPacket): void {
   writer.block(payload, 0, payload.length)
 }
 
-function readWill(reader: RecordReader): WillPacket {
+export function readWill(reader: RecordReader): WillPacket {
   const has = reader.u8()
   return {
     qos: (has & WillHas.qos) as QoS,

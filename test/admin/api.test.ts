@@ -111,6 +111,19 @@ describe('what is answered', () => {
     expect(fields(await ask('GET', '/v1/cluster'))).toEqual({ schemaVersion: 1, ...control.status() })
   })
 
+  test('ready: without a token, and not while the node is emptied', async () => {
+    const control = new FakeControl()
+    const { ask } = apiOf(control)
+    const ready = async () => {
+      const answer = await ask('GET', '/ready', { authorization: undefined })
+      return [answer.status, fields(answer)['ready']]
+    }
+    expect(await ready()).toEqual([200, true])
+    control.state = 'draining'
+    expect(await ready()).toEqual([503, false])
+    expect((await ask('POST', '/ready')).status).toBe(405)
+  })
+
   test('the tables; compared, if that is asked', async () => {
     const control = new FakeControl()
     const { ask } = apiOf(control)
@@ -146,6 +159,7 @@ describe('what is answered', () => {
       schemaVersion: 1,
       moved: 3,
       remaining: 0,
+      waiting: [],
     })
     await ask('POST', '/v1/cluster/drain')
     expect(control.done).toEqual(['drain 5', 'drain 100'])

@@ -14,13 +14,15 @@ export class FakeControl implements ClusterControl {
   readonly done: string[] = []
   behind = { sessions: 3, messages: 40 }
   differences: Verified['differences'] = []
-  drained: DrainReport = { moved: 3, remaining: 0 }
+  drained: DrainReport = { moved: 3, remaining: 0, waiting: [] }
+
+  state: ClusterStatus['state'] = 'serving'
 
   status(): ClusterStatus {
-    const node = { queueMessages: 0, queueBytes: 0, handoff: false, droppedQos0: 0, refused: 0 }
+    const node = { queueMessages: 0, queueBytes: 0, handoff: false, draining: false, droppedQos0: 0, refused: 0 }
     return {
       clusterId: 'cluster-1',
-      state: 'serving',
+      state: this.state,
       clients: 2,
       sessions: 3,
       nodes: [

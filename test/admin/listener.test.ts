@@ -115,7 +115,7 @@ describe('HTTP', () => {
     const begun = new Promise<void>((resolve) => (asked = resolve))
     control.drain = () => {
       asked()
-      return new Promise((resolve) => (finish = () => resolve({ moved: 9, remaining: 0 })))
+      return new Promise((resolve) => (finish = () => resolve({ moved: 9, remaining: 0, waiting: [] })))
     }
     const admin = await opened()
     const answer = said(admin, head(admin, 'POST', '/v1/cluster/drain', ['content-length: 0']))

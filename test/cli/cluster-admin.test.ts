@@ -134,14 +134,21 @@ describe('drain', () => {
       '3 sessions handed over\nthe node has left, and ends\n',
       ['drain 7.5'],
     ])
-    expect(parsed((await cluster(['drain', '--json'])).out)).toEqual({ schemaVersion: 1, moved: 3, remaining: 0 })
+    expect(parsed((await cluster(['drain', '--json'])).out)).toEqual({
+      schemaVersion: 1,
+      moved: 3,
+      remaining: 0,
+      waiting: [],
+    })
   })
 
   test('is a failure when something is left', async () => {
-    control.drained = { moved: 1, remaining: 2 }
+    control.drained = { moved: 1, remaining: 2, waiting: [] }
     const { code, err } = await cluster(['drain'])
     expect(code).toBe(1)
     expect(err).toContain('error: 2 sessions could not be handed over')
+    control.drained = { moved: 3, remaining: 0, waiting: [{ node: 'c', messages: 7 }] }
+    expect((await cluster(['drain'])).err).toContain('error: 7 messages for c could not go over')
   })
 
   test('shows on a terminal how far it is, and goes on in the node when it is interrupted', async () => {

@@ -23,8 +23,8 @@ export interface SessionWish {
   readonly version?: 4 | 5
   /** Acknowledges what comes. Default true. */
   readonly acks?: boolean
-  /** A will of QoS 1, by its topic. */
-  readonly will?: string
+  /** Of QoS 1. */
+  readonly will?: { readonly topic: string; readonly payload: string; readonly delaySeconds?: number }
 }
 
 type Any = Packet & Record<string, unknown>
@@ -39,6 +39,8 @@ export class TestClient {
   present = false
   /** Of DISCONNECT or CONNACK from the broker. */
   reason = 0
+  /** Where the broker says that it may go on. */
+  reference: string | undefined = undefined
   acks: boolean
   readonly #version: 4 | 5
   readonly #parser: Parser
@@ -75,8 +77,13 @@ export class TestClient {
       protocolVersion: version,
       clean,
       keepalive: 0,
-      ...(will !== undefined && { will: { topic: will, payload: Buffer.from('gone'), qos: 1, retain: false } }),
       ...(version === 5 && { properties: { sessionExpiryInterval: expirySeconds } }),
+      ...(will && {
+        will: {
+          ...{ topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: false },
+          ...(will.delaySeconds !== undefined && { properties: { willDelayInterval: will.delaySeconds } }),
+        },
+      }),
     })
   }
 
@@ -137,6 +144,7 @@ export class TestClient {
     switch (packet.cmd) {
       case 'connack':
         this.reason = packet.reasonCode ?? packet.returnCode ?? 0
+        this.reference = packet.properties?.serverReference
         this.present = packet.sessionPresent === true
         if (this.reason === 0) this.state = 'connected'
         return
@@ -161,6 +169,7 @@ export class TestClient {
         return void this.subacks.push(id)
       case 'disconnect':
         this.reason = packet.reasonCode as number
+        this.reference = packet.properties?.serverReference
         return
       default:
     }

@@ -275,6 +275,7 @@ export class Machine {
       ...{ host, store, recovered, topics },
       net: { dial: (address, opened, failed) => this.#dial(address, opened, failed) },
       settings: { ...defaultClusterSettings, ...options.settings },
+      clientAddress: `${this.name}.example:1883`,
       ...(options.wire && { wire: options.wire }),
     })
     this.broker = new Broker({

@@ -157,7 +157,7 @@ test('a cut that is over before anybody is dead: what was under way goes on', ()
 test.each(['kill', 'power'] as const)('a will that nobody has the word of is written down: %s', (how) => {
   const city = new City(['a', 'b'])
   city.keeper('b', 's', 't').disconnect()
-  const client = city.client('a', 'w', { clean: false, expirySeconds: 1000, will: 't' })
+  const client = city.client('a', 'w', { clean: false, expirySeconds: 1000, will: { topic: 't', payload: 'gone' } })
   city.part(['a'], ['b'])
   client.drop()
   // The session without its will is on disk; the other node has been waited for a moment only.

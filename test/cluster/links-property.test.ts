@@ -210,7 +210,7 @@ test('a seed runs the same way twice', () => {
     a.links.reach('b', 'b:1')
     b.links.reach('a', 'a:1')
     for (let turn = 0; turn < 100; turn++) {
-      a.send('b', turn, FrameType.resume)
+      a.send('b', turn, FrameType.unserved)
       net.run(3)
     }
     return JSON.stringify([net.time.seq, a.diary.lines, b.diary.runs, b.log])

@@ -3,11 +3,12 @@ import type { ClusterStatus, DrainReport } from '../../admin/control.ts'
 import { decimal } from '../flags.ts'
 import { CliError, Exit, interruption, type Io, note } from '../io.ts'
 import { many } from '../store/text.ts'
+import { inert } from '../terminal.ts'
 import { AdminClient, adminCommand, type AdminFlags } from './admin-client.ts'
 
 const help = `
 The node takes nobody new, sends its clients to other nodes (MQTT 5: 0x9D with a server reference), hands their sessions
-over, leaves the cluster, and ends. Nothing is lost. When somebody interrupts this command, the node goes on all the same.`
+over, leaves the cluster, and ends. What cannot go over is said, and then the node stays. When somebody interrupts this command, the node goes on all the same.`
 
 /** `godwit cluster drain`: empties a node, and takes it out of the cluster. */
 export function drainCommand(io: Io): Command {
@@ -28,13 +29,18 @@ export function drainCommand(io: Io): Command {
         interrupted.stop()
         watch()
       }
-      const { moved, remaining } = answer
+      const { moved, remaining, waiting } = answer
       if (flags.json) io.stdout.write(`${JSON.stringify(answer)}\n`)
       else note(io, `${many(moved, 'session')} handed over`)
       if (remaining > 0)
         throw new CliError(
           Exit.failure,
           `${many(remaining, 'session')} could not be handed over: the node still has them, and has not left; ask again, or see its log`,
+        )
+      if (waiting.length > 0)
+        throw new CliError(
+          Exit.failure,
+          `${waiting.map(({ node, messages }) => `${many(messages, 'message')} for ${inert(node)}`).join(', ')} could not go over, as it cannot be reached: the node has not left, and takes no clients; ask again when it is back, or evict it first`,
         )
       if (!flags.json) note(io, 'the node has left, and ends')
     })

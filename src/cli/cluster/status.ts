@@ -28,7 +28,7 @@ function summary({ clusterId, state, clients, sessions }: ClusterStatus): string
 
 const columns: readonly Column<NodeStatus>[] = [
   { head: 'NODE', plain: ({ node }) => node },
-  { head: 'STATE', plain: ({ state }) => state },
+  { head: 'STATE', plain: ({ state, draining }) => (draining && state !== 'dead' ? 'draining' : state) },
   { head: 'ADDRESS', plain: ({ address }) => address },
   { head: 'INCARNATION', plain: ({ incarnation }) => incarnation, right: true },
   // The wire version.

@@ -1,0 +1,232 @@
+import type { Session } from '../sessions/session.ts'
+import { Entry, type RecoveredSession } from '../store/port.ts'
+import type { RecordReader } from '../store/writer.ts'
+import { ArrivingSession, arrivingPrefix } from './arriving.ts'
+import type { Claim } from './claims.ts'
+import { readEntry } from './entry-frame.ts'
+import type { Given } from './given.ts'
+import {
+  confirmMs,
+  type HandoverTools,
+  mostAtOnce,
+  patienceMs,
+  Refusal,
+  takenOver,
+  type Waiting,
+} from './handover-tools.ts'
+import type { NodeId } from './peers.ts'
+import { FrameType, WireError } from './wire.ts'
+
+/** A session that we have asked another node for. */
+interface Arriving {
+  readonly from: NodeId
+  readonly id: number
+  readonly clientId: string
+  /** As its owner's claim said. */
+  readonly epoch: number
+  /** Undefined: it comes without its client. */
+  waiting: Waiting | undefined
+  session: ArrivingSession | undefined
+  entries: number
+  bytes: number
+  movedMs: number
+  confirmed: boolean
+  tells: boolean
+}
+
+/** Whole sessions on their way here: their owners let go of them when they are here for good. */
+export class Arrivals {
+  readonly #tools: HandoverTools
+  /** A client whose session does not come tries again. */
+  readonly #later: (waiting: Waiting) => void
+  readonly #arriving = new Map<string, Arriving>()
+  /** Adopted, and not durable yet: they are claimed when they are. */
+  readonly #unproven = new Set<Session>()
+
+  constructor(tools: HandoverTools, later: (waiting: Waiting) => void) {
+    this.#tools = tools
+    this.#later = later
+    const { store } = tools.parts
+    store.onProgress(() => {
+      if (!store.behind) for (const arriving of this.#arriving.values()) if (arriving.tells) this.#tell(arriving)
+    })
+  }
+
+  /** Half of a session is nobody's: its owner still has all of it. */
+  restore(sessions: readonly RecoveredSession[]): void {
+    const { store } = this.#tools.parts
+    for (const { clientId, number, queue } of sessions) {
+      if (!clientId.startsWith(arrivingPrefix)) continue
+      for (let seq = queue.head; seq < queue.next; seq++)
+        if ((queue.entryOf(seq) & Entry.stateBits) !== Entry.gone)
+          store.settled(number, queue.head, seq, queue.lsnOf(seq))
+      queue.release()
+      store.ended(number)
+    }
+  }
+
+  get full(): boolean {
+    return this.#arriving.size >= mostAtOnce
+  }
+
+  has(clientId: string): boolean {
+    return this.#arriving.has(clientId)
+  }
+
+  /** The client that waits for a session. */
+  waitingFor(clientId: string): Waiting | undefined {
+    return this.#arriving.get(clientId)?.waiting
+  }
+
+  /** Another connection of the client waits for what is on its way. False when nothing is. */
+  expect(clientId: string, waiting: Waiting): boolean {
+    const arriving = this.#arriving.get(clientId)
+    if (arriving) arriving.waiting = waiting
+    return arriving !== undefined
+  }
+
+  /** Is a session here that may be gone after a crash? */
+  isUnproven(session: Session): boolean {
+    return this.#unproven.has(session)
+  }
+
+  ended(session: Session): void {
+    this.#unproven.delete(session)
+  }
+
+  /** Asks its owner for a session. False when that cannot be done now. */
+  take(clientId: string, { node, epoch }: Claim, waiting: Waiting | undefined): boolean {
+    if (this.full) return false
+    const id = this.#tools.nextId(node)
+    const sent = this.#tools.send(node, FrameType.take, id, (writer) => {
+      writer.text(clientId)
+      writer.u8(waiting?.newcomer.clean === true ? 1 : 0)
+    })
+    if (!sent) return false
+    const state = { session: undefined, entries: 0, bytes: 0, confirmed: false, tells: false }
+    this.#arriving.set(clientId, { from: node, id, clientId, epoch, waiting, movedMs: this.#tools.now, ...state })
+    return true
+  }
+
+  /** What we have under way with a node by this name. */
+  of(from: NodeId, id: number): Arriving | undefined {
+    for (const arriving of this.#arriving.values()) if (arriving.from === from && arriving.id === id) return arriving
+    return undefined
+  }
+
+  given(arriving: Arriving, given: Given): void {
+    const { store, archive, peers, live, confirm, broker } = this.#tools.parts
+    const { sessions, tree } = broker()
+    const number = given.expirySeconds > 0 ? store.number() : 0
+    const session = new ArrivingSession(arriving.clientId, given, sessions, tree, number, peers.self)
+    arriving.session = session
+    if (number !== 0) {
+      archive.add(session.place)
+      store.session(session.place)
+      for (const [filter, grant] of given.subscriptions) store.subscribed(number, filter, grant)
+      for (const id of given.incoming) store.message(this.#tools.empty(), false, number, id, 'fsync')
+    }
+    confirm(live(), confirmMs, (confirmed) => {
+      if (!this.#isUnderWay(arriving)) return
+      if (!confirmed) return this.fail(arriving)
+      arriving.confirmed = true
+      this.#tell(arriving)
+    })
+  }
+
+  entry(arriving: Arriving, reader: RecordReader): void {
+    const { peers, topics, store, clock } = this.#tools.parts
+    if (arriving.session === undefined) throw new WireError('a message of a session that was not given')
+    const entry = readEntry(reader, peers.self, topics, this.#tools.now)
+    arriving.entries++
+    arriving.bytes += entry.message.bytes
+    arriving.movedMs = this.#tools.now
+    arriving.session.entry(entry)
+    if (arriving.tells) return
+    arriving.tells = true
+    clock.endOfTurn(() => {
+      if (!store.behind && arriving.tells) this.#tell(arriving)
+    })
+  }
+
+  complete(arriving: Arriving): void {
+    // It had no session that could go on.
+    if (arriving.session === undefined) {
+      this.#arriving.delete(arriving.clientId)
+      return arriving.waiting?.then({ epoch: arriving.epoch + 2 })
+    }
+    // What came with the queue may come straight to us as well: not after this.
+    this.#tools.fenceAll((fenced) => {
+      if (!this.#isUnderWay(arriving)) return
+      if (!fenced || arriving.session!.overflowed) this.fail(arriving)
+      else this.#adopt(arriving)
+    })
+  }
+
+  #adopt(arriving: Arriving): void {
+    const { archive, claims, confirm } = this.#tools.parts
+    const { from, id, clientId } = arriving
+    const session = arriving.session!.merge()
+    this.#arriving.delete(clientId)
+    archive.remove(arriving.session!.place)
+    this.#unproven.add(session)
+    const lsn = this.#tools.sessions.adopt(session)
+    this.#tools.counts.arrived++
+    this.#tools.whenDurable(lsn, () => {
+      this.#unproven.delete(session)
+      // It may have ended meanwhile.
+      if (this.#tools.sessions.get(clientId) === session) claims.claim(session)
+      // Its shared subscriptions are known there before what was left for them is.
+      confirm([from], confirmMs, () => this.#tools.send(from, FrameType.taken, id))
+    })
+    arriving.waiting?.then({ epoch: session.epoch })
+  }
+
+  /** How far it has come. */
+  #tell(arriving: Arriving): void {
+    arriving.tells = false
+    this.#tools.send(arriving.from, FrameType.progress, arriving.id, (writer) => {
+      writer.varint(arriving.entries)
+      writer.varint(arriving.bytes)
+      writer.u8(arriving.confirmed ? 1 : 0)
+    })
+  }
+
+  /** Its owner says no. */
+  refused(arriving: Arriving, why: number): void {
+    if (why !== Refusal.takenOver) return this.fail(arriving, true)
+    this.#drop(arriving)
+    arriving.waiting?.then(takenOver)
+  }
+
+  /** Its owner goes on with it; whoever waits tries again. @param isOver the owner knows */
+  fail(arriving: Arriving, isOver = false): void {
+    this.#drop(arriving)
+    if (!isOver) this.#tools.refuse(arriving.from, arriving.id, Refusal.notNow)
+    if (arriving.waiting) this.#later(arriving.waiting)
+  }
+
+  #drop(arriving: Arriving): void {
+    const { archive, store } = this.#tools.parts
+    this.#arriving.delete(arriving.clientId)
+    if (arriving.session === undefined) return
+    const { place } = arriving.session
+    arriving.session.abandon()
+    archive.remove(place)
+    store.ended(place.number)
+  }
+
+  unlinked(node: NodeId): void {
+    for (const arriving of [...this.#arriving.values()]) if (arriving.from === node) this.fail(arriving, true)
+  }
+
+  /** Gives up what does not get on. */
+  tick(): void {
+    const lateMs = this.#tools.now - patienceMs
+    for (const arriving of [...this.#arriving.values()]) if (arriving.movedMs < lateMs) this.fail(arriving)
+  }
+
+  #isUnderWay(arriving: Arriving): boolean {
+    return this.#arriving.get(arriving.clientId) === arriving
+  }
+}

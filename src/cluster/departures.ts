@@ -1,0 +1,166 @@
+import { Reason } from '../mqtt/reason.ts'
+import type { Session } from '../sessions/session.ts'
+import { writeGiven } from './given.ts'
+import { type HandoverTools, mostAtOnce, nameOf, patienceMs, Refusal } from './handover-tools.ts'
+import { Leaving } from './leaving.ts'
+import type { NodeId } from './peers.ts'
+import { FrameType } from './wire.ts'
+
+/** A node that was asked to take a session, and has not answered. */
+interface Invited {
+  readonly to: NodeId
+  readonly id: number
+  readonly untilMs: number
+}
+
+const answerMs = 2000
+
+/** Sessions and queues on their way to other nodes. Nothing is let go of before it is there for good. */
+export class Departures {
+  /** When one of them got on last. */
+  movedMs = -Infinity
+  readonly #tools: HandoverTools
+  /** Neither it nor what it holds can leave now. */
+  readonly #isBusy: (session: Session) => boolean
+  readonly #leaving = new Map<string, Leaving>()
+  readonly #bySession = new Map<Session, Leaving>()
+  readonly #invited = new Map<Session, Invited>()
+
+  constructor(tools: HandoverTools, isBusy: (session: Session) => boolean) {
+    this.#tools = tools
+    this.#isBusy = isBusy
+  }
+
+  get size(): number {
+    return this.#leaving.size + this.#invited.size
+  }
+
+  get full(): boolean {
+    return this.#leaving.size >= mostAtOnce
+  }
+
+  of(to: NodeId, id: number): Leaving | undefined {
+    return this.#leaving.get(nameOf(to, id))
+  }
+
+  bySession(session: Session): Leaving | undefined {
+    return this.#bySession.get(session)
+  }
+
+  /**
+   * Asks a node to take a session without its client: that node comes for it. False when that cannot be now; when nothing
+   * comes of it, it may be tried again.
+   */
+  invite(session: Session, to: NodeId): boolean {
+    if (this.#bySession.has(session) || this.#invited.has(session) || this.#isBusy(session)) return false
+    const id = this.#tools.nextId(to)
+    if (!this.#tools.send(to, FrameType.invite, id, (writer) => writer.text(session.clientId))) return false
+    this.#invited.set(session, { to, id, untilMs: this.#tools.now + answerMs })
+    return true
+  }
+
+  /** A node wants a session. */
+  asked(from: NodeId, id: number, clientId: string, clean: boolean): void {
+    const known = this.#tools.sessions.get(clientId)
+    const leaving = known && this.#bySession.get(known)
+    const busy = this.full || (known && this.#isBusy(known))
+    if (busy || (leaving && (leaving.completedAt >= 0 || leaving.isOffer)))
+      return this.#tools.refuse(from, id, Refusal.notNow)
+    // Two nodes want it: it goes to the one that asked last.
+    if (leaving) this.withhold(leaving)
+    const session = this.#tools.sessions.surrender(clientId, clean)
+    if (session === undefined) return void this.#tools.send(from, FrameType.complete, id)
+    this.#invited.delete(session)
+    this.#tools.send(from, FrameType.given, id, (writer) => writeGiven(writer, session, this.#tools.now))
+    this.add(new Leaving(from, id, session, false, this.context))
+  }
+
+  /** Its client is elsewhere, or here again: whoever waits for it at that node need not. */
+  withhold(leaving: Leaving): void {
+    this.#tools.refuse(leaving.to, leaving.id, Refusal.takenOver)
+    this.stay(leaving)
+  }
+
+  add(leaving: Leaving): void {
+    this.#leaving.set(nameOf(leaving.to, leaving.id), leaving)
+    this.#bySession.set(leaving.session, leaving)
+    leaving.pump()
+  }
+
+  progress(leaving: Leaving, entries: number, bytes: number, confirmed: boolean): void {
+    this.movedMs = this.#tools.now
+    leaving.progress(entries, bytes)
+    if (confirmed && !leaving.ready) this.#confirmed(leaving)
+  }
+
+  /** The receiver's interest is known everywhere: what comes to us alone is on its way now. */
+  #confirmed(leaving: Leaving): void {
+    this.#tools.fenceAll((fenced) => {
+      if (this.of(leaving.to, leaving.id) !== leaving) return
+      if (!fenced) return this.#withdraw(leaving)
+      leaving.ready = true
+      leaving.pump()
+    })
+  }
+
+  /** Its owner is another node, which has all that came before `from`. */
+  gone(session: Session, from: number): void {
+    const leaving = this.#bySession.get(session)
+    if (leaving) this.forget(leaving)
+    session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    if (this.#tools.sessions.get(session.clientId) !== session) return
+    this.movedMs = this.#tools.now
+    this.#tools.counts.left++
+    this.#tools.sessions.handOver(session, from)
+  }
+
+  /** It stays here, after all. */
+  stay(leaving: Leaving): void {
+    const { session } = leaving
+    this.forget(leaving)
+    if (this.#tools.sessions.get(session.clientId) !== session) return
+    if (leaving.isOffer) this.#tools.listen(session, true)
+    if (!session.online) this.#tools.sessions.keep(session)
+  }
+
+  #withdraw(leaving: Leaving): void {
+    this.#tools.refuse(leaving.to, leaving.id, Refusal.notNow)
+    this.stay(leaving)
+  }
+
+  forget(leaving: Leaving): void {
+    leaving.stop()
+    this.#leaving.delete(nameOf(leaving.to, leaving.id))
+    this.#bySession.delete(leaving.session)
+  }
+
+  ended(session: Session): void {
+    this.#invited.delete(session)
+    const leaving = this.#bySession.get(session)
+    if (leaving) this.forget(leaving)
+  }
+
+  /** A node does not take what it was asked to. */
+  declined(by: NodeId, id: number): void {
+    for (const [session, { to, id: invitation }] of this.#invited)
+      if (to === by && invitation === id) this.#invited.delete(session)
+  }
+
+  unlinked(node: NodeId): void {
+    // What was complete may be there: its claim will tell.
+    for (const leaving of [...this.#leaving.values()]) if (leaving.to === node) this.stay(leaving)
+    for (const [session, { to }] of this.#invited) if (to === node) this.#invited.delete(session)
+  }
+
+  /** Gives up what does not get on. */
+  tick(): void {
+    const { now } = this.#tools
+    for (const leaving of [...this.#leaving.values()]) if (leaving.movedMs < now - patienceMs) this.#withdraw(leaving)
+    for (const [session, { untilMs }] of this.#invited) if (untilMs < now) this.#invited.delete(session)
+  }
+
+  get context() {
+    const { peers, store, topics } = this.#tools.parts
+    return { peers, store, topics, now: () => this.#tools.now }
+  }
+}

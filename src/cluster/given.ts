@@ -1,0 +1,57 @@
+import type { WillPacket } from '../mqtt/packets.ts'
+import type { Session } from '../sessions/session.ts'
+import { readGrant, readWill, writeSubscription, writeWill } from '../store/records.ts'
+import type { RecordReader, RecordWriter } from '../store/writer.ts'
+
+/** What the giving node says of a session, before its queue. */
+export interface Given {
+  readonly epoch: number
+  readonly expirySeconds: number
+  readonly username: string | undefined
+  readonly subscriptions: readonly (readonly [filter: string, grant: number])[]
+  /** QoS 2 packet ids that the client has sent and not released. */
+  readonly incoming: readonly number[]
+  /** Of its queue: where that ends, and what may have been sent. */
+  readonly next: number
+  readonly perhapsSent: number
+  /** Time that is left until it ends, and until its will fires; Infinity: never. */
+  readonly endLeftMs: number
+  readonly willLeftMs: number
+  readonly will: WillPacket | undefined
+}
+
+/** Its clocks go on where it comes to: what is sent is the time that is left. */
+export function writeGiven(writer: RecordWriter, session: Session, nowMs: number): void {
+  const { outbox, subscriptions, username, will } = session
+  writer.varint(session.epoch)
+  writer.f64(session.expirySeconds)
+  writer.u8(username === undefined ? 0 : 1)
+  if (username !== undefined) writer.text(username)
+  writer.varint(subscriptions.size)
+  for (const [filter, grant] of subscriptions) writeSubscription(writer, filter, grant)
+  const incoming = [...session.incoming()]
+  writer.varint(incoming.length)
+  for (const packetId of incoming) writer.varint(packetId)
+  writer.varint(outbox?.next ?? 0)
+  writer.varint(outbox?.perhapsSent ?? 0)
+  writer.f64(session.endDueMs - nowMs)
+  writer.f64(session.willDueMs - nowMs)
+  writer.u8(will ? 1 : 0)
+  if (will) writeWill(writer, will)
+}
+
+/** @throws CorruptRecordError */
+export function readGiven(reader: RecordReader): Given {
+  return {
+    epoch: reader.varint(),
+    expirySeconds: reader.f64(),
+    username: reader.u8() === 1 ? reader.text() : undefined,
+    subscriptions: Array.from({ length: reader.varint() }, () => [reader.text(), readGrant(reader)] as const),
+    incoming: Array.from({ length: reader.varint() }, () => reader.varint()),
+    next: reader.varint(),
+    perhapsSent: reader.varint(),
+    endLeftMs: reader.f64(),
+    willLeftMs: reader.f64(),
+    will: reader.u8() === 1 ? readWill(reader) : undefined,
+  }
+}

@@ -1,0 +1,144 @@
+import type { BrokerSide, Entrance, Newcomer } from '../broker/cluster-port.ts'
+import type { Clock, Log } from '../host.ts'
+import { Message } from '../mqtt/message.ts'
+import { Reason } from '../mqtt/reason.ts'
+import { parseFilter, type TopicTable } from '../mqtt/topic.ts'
+import { unpackGrant } from '../routing/delivery.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { Lsn, Store } from '../store/port.ts'
+import type { RecordWriter } from '../store/writer.ts'
+import type { Archive } from './archive.ts'
+import type { Claims } from './claims.ts'
+import type { NodeId, Peers } from './peers.ts'
+import { FrameType } from './wire.ts'
+
+export interface HandoverParts {
+  readonly peers: Peers
+  readonly clock: Clock
+  readonly log: Log
+  readonly store: Store
+  readonly topics: TopicTable
+  readonly archive: Archive
+  readonly claims: Claims
+  readonly absentOwner: 'wait' | 'fresh'
+  readonly broker: () => BrokerSide
+  /** Does this node take sessions that nobody has asked for here? Not while it is being emptied itself. */
+  readonly accepts: () => boolean
+  /** Nodes that can answer now. */
+  readonly live: () => Iterable<NodeId>
+  /** What each other node says of a key. */
+  readonly tables: (key: string) => Iterable<readonly [NodeId, number]>
+  /** Calls `then` when `nodes` know all that we have told of ourselves. */
+  readonly confirm: (nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void) => void
+  /** Calls `then` when all that a node had sent to us is here for good; false when its link broke. */
+  readonly fence: (node: NodeId, then: (fenced: boolean) => void) => void
+}
+
+/** At once, in each direction. */
+export const mostAtOnce = 64
+/** Without progress. */
+export const patienceMs = 10_000
+export const confirmMs = 5000
+
+export const Refusal = { notNow: 0, takenOver: 1 } as const
+
+/** A client that waits for its session. */
+export interface Waiting {
+  readonly newcomer: Newcomer
+  readonly then: (entrance: Entrance) => void
+  readonly untilMs: number
+}
+
+export const takenOver: Entrance = {
+  refused: Reason.sessionTakenOver,
+  why: 'another client connected with this client id',
+}
+
+const noBytes = new Uint8Array(0)
+
+/** What all sides of a handover work with. */
+export class HandoverTools {
+  /** Sessions that came from other nodes, that went there, and that were merged with newer ones here. */
+  readonly counts = { arrived: 0, left: 0, merged: 0, mergedMessages: 0 }
+  readonly #durable: { readonly lsn: Lsn; readonly then: () => void }[] = []
+  #lastId = 0
+
+  constructor(readonly parts: HandoverParts) {
+    parts.store.onProgress(() => {
+      const { durable } = parts.store
+      while (this.#durable.length > 0 && this.#durable[0]!.lsn < durable) this.#durable.shift()!.then()
+    })
+  }
+
+  get sessions(): Sessions {
+    return this.parts.broker().sessions
+  }
+
+  get now(): number {
+    return this.parts.clock.now()
+  }
+
+  /** Names what we begin with another node, and nothing that it begins with us. */
+  nextId(to: NodeId): number {
+    this.#lastId += 2
+    return this.#lastId + (this.parts.peers.self < to ? 0 : 1)
+  }
+
+  /** False without a link. */
+  send(to: NodeId, type: FrameType, id: number, fields?: (writer: RecordWriter) => void): boolean {
+    const { peers } = this.parts
+    const writer = peers.begin(to, type)
+    if (writer === undefined) return false
+    writer.varint(id)
+    fields?.(writer)
+    peers.end()
+    return true
+  }
+
+  refuse(to: NodeId, id: number, why: number): void {
+    this.send(to, FrameType.refused, id, (writer) => writer.u8(why))
+  }
+
+  isLive(node: NodeId): boolean {
+    for (const live of this.parts.live()) if (live === node) return true
+    return false
+  }
+
+  /** Calls `then` when all that the nodes that are there had sent to us is here for good. */
+  fenceAll(then: (fenced: boolean) => void): void {
+    const { live, fence } = this.parts
+    const nodes = [...live()]
+    let left = nodes.length
+    let all = true
+    if (left === 0) return then(true)
+    for (const node of nodes)
+      fence(node, (fenced) => {
+        all &&= fenced
+        if (--left === 0) then(all)
+      })
+  }
+
+  whenDurable(lsn: Lsn, then: () => void): void {
+    if (lsn === 0 || lsn < this.parts.store.durable) then()
+    else this.#durable.push({ lsn, then })
+  }
+
+  /** Does `session` get what is published from now on? */
+  listen(session: Session, present: boolean): void {
+    const { tree } = this.parts.broker()
+    for (const [filter, grant] of session.subscriptions)
+      if (present) tree.subscribe(session, parseFilter(filter), unpackGrant(grant))
+      else tree.unsubscribe(session, parseFilter(filter))
+  }
+
+  /** For a record that is only about a packet id. */
+  empty(): Message {
+    return new Message(this.parts.topics.named('-'), 2, false, noBytes, 0, 0, undefined, Infinity, undefined, 5)
+  }
+}
+
+/** What two nodes have under way is named by either of them. */
+export function nameOf(node: NodeId, id: number): string {
+  return `${node}/${id}`
+}

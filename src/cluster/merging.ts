@@ -1,0 +1,174 @@
+import { Reason } from '../mqtt/reason.ts'
+import { Copy, packGrant } from '../routing/delivery.ts'
+import type { Session } from '../sessions/session.ts'
+import { Entry } from '../store/port.ts'
+import type { RecordReader } from '../store/writer.ts'
+import { beats, Claims, supersedes } from './claims.ts'
+import type { Departures } from './departures.ts'
+import { readEntry, type TransferredEntry } from './entry-frame.ts'
+import { type HandoverTools, nameOf, patienceMs, Refusal } from './handover-tools.ts'
+import { Leaving } from './leaving.ts'
+import type { NodeId } from './peers.ts'
+import { FrameType } from './wire.ts'
+
+/** What waits in an older session of a client, on its way into the newer one here. */
+interface Offered {
+  readonly from: NodeId
+  readonly id: number
+  readonly clientId: string
+  entries: number
+  bytes: number
+  movedMs: number
+  tells: boolean
+}
+
+/** Two claims of one client id, after a race, or as a partition has healed: the lower one's queue is merged into the higher one. */
+export class Merging {
+  readonly #tools: HandoverTools
+  readonly #departures: Departures
+  /** Offers that are coming in. */
+  readonly #offered = new Map<string, Offered>()
+  /** Sessions here that a newer claim has beaten. */
+  readonly #beaten = new Set<Session>()
+
+  constructor(tools: HandoverTools, departures: Departures) {
+    this.#tools = tools
+    this.#departures = departures
+    const { store } = tools.parts
+    store.onProgress(() => {
+      if (!store.behind) for (const offered of this.#offered.values()) if (offered.tells) this.#tell(offered)
+    })
+  }
+
+  isBeaten(session: Session): boolean {
+    return this.#beaten.has(session)
+  }
+
+  ended(session: Session): void {
+    this.#beaten.delete(session)
+  }
+
+  /** Another node says that a session is its own. */
+  claimed(node: NodeId, key: string, value: number): void {
+    const { claims, peers } = this.#tools.parts
+    const session = claims.held(key)
+    if (session === undefined || value === 0) return
+    const { epoch } = Claims.read(node, value)
+    if (!beats(epoch, node, session.epoch, peers.self)) return
+    const leaving = this.#departures.bySession(session)
+    if (leaving?.to === node && leaving.completedAt >= 0) return this.#departures.gone(session, leaving.completedAt)
+    // That one had everything.
+    if (supersedes(epoch, session.epoch)) return this.#departures.gone(session, Infinity)
+    this.#beaten.add(session)
+    session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    if (this.#beaten.has(session)) this.#offer(session, node)
+  }
+
+  /** Gives what waits here to a newer session of the same client. */
+  #offer(session: Session, node: NodeId): void {
+    if (this.#departures.bySession(session) || this.#departures.full || !this.#tools.isLive(node)) return
+    const id = this.#tools.nextId(node)
+    if (!this.#tools.send(node, FrameType.offer, id, (writer) => writer.text(session.clientId))) return
+    // What is published from now on goes to the newer one.
+    this.#tools.listen(session, false)
+    this.#tools.sessions.suspend(session)
+    const leaving = new Leaving(node, id, session, true, this.#departures.context)
+    leaving.ready = true
+    this.#departures.add(leaving)
+  }
+
+  // ── the other side ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  of(from: NodeId, id: number): Offered | undefined {
+    return this.#offered.get(nameOf(from, id))
+  }
+
+  offeredBy(from: NodeId, id: number, clientId: string): void {
+    const session = this.#tools.sessions.get(clientId)
+    if (session === undefined || this.#departures.bySession(session) || this.#beaten.has(session))
+      return this.#tools.refuse(from, id, Refusal.notNow)
+    const movedMs = this.#tools.now
+    this.#offered.set(nameOf(from, id), { from, id, clientId, movedMs, entries: 0, bytes: 0, tells: false })
+  }
+
+  entry(offered: Offered, reader: RecordReader): void {
+    const { peers, topics, store, clock } = this.#tools.parts
+    const entry = readEntry(reader, peers.self, topics, this.#tools.now)
+    offered.entries++
+    offered.bytes += entry.message.bytes
+    offered.movedMs = this.#tools.now
+    this.#merge(offered, entry)
+    if (offered.tells) return
+    offered.tells = true
+    clock.endOfTurn(() => {
+      if (!store.behind && offered.tells) this.#tell(offered)
+    })
+  }
+
+  /** Behind what the session has already. */
+  #merge({ clientId }: Offered, { message, entry, terms }: TransferredEntry): void {
+    const { store } = this.#tools.parts
+    const session = this.#tools.sessions.get(clientId)
+    // The client has it, and only its last word is missing.
+    if (session === undefined || (entry & Entry.stateBits) === Entry.released) return
+    const qos = entry & Entry.qos2 ? 2 : 1
+    message.lasting = store.next !== 0
+    const copy = new Copy(session).add(packGrant({ qos, noLocal: false, retainAsPublished: true, subscriptionId: 0 }))
+    copy.subscriptionIds = terms.subscriptionIds as number[] | undefined
+    this.#tools.counts.mergedMessages++
+    if (session.deliver(message, copy, (entry & Entry.retain) !== 0)) store.message(message, false, 0, 0, 'fsync')
+  }
+
+  /** How far it has come. */
+  #tell(offered: Offered): void {
+    offered.tells = false
+    this.#tools.send(offered.from, FrameType.progress, offered.id, (writer) => {
+      writer.varint(offered.entries)
+      writer.varint(offered.bytes)
+      writer.u8(0)
+    })
+  }
+
+  complete(offered: Offered): void {
+    const { from, id, clientId } = offered
+    const { sessions, counts } = this.#tools
+    this.drop(offered)
+    const session = sessions.get(clientId)
+    if (session === undefined) return this.#tools.refuse(from, id, Refusal.notNow)
+    // Nothing of it is anywhere else any more.
+    if (session.epoch % 2 === 1) session.epoch++
+    counts.merged++
+    this.#tools.whenDurable(sessions.record(session), () => {
+      if (sessions.get(clientId) === session) this.#tools.parts.claims.claim(session)
+      this.#tools.send(from, FrameType.taken, id)
+    })
+  }
+
+  drop(offered: Offered): void {
+    this.#offered.delete(nameOf(offered.from, offered.id))
+  }
+
+  unlinked(node: NodeId): void {
+    for (const offered of [...this.#offered.values()]) if (offered.from === node) this.drop(offered)
+  }
+
+  /** Looks again at what was beaten, and gives up what does not get on. */
+  tick(): void {
+    for (const offered of [...this.#offered.values()]) {
+      if (offered.movedMs >= this.#tools.now - patienceMs) continue
+      this.drop(offered)
+      this.#tools.refuse(offered.from, offered.id, Refusal.notNow)
+    }
+    for (const session of [...this.#beaten]) this.#again(session)
+  }
+
+  /** A session here that another claim has beaten: is that still so? */
+  #again(session: Session): void {
+    if (this.#departures.bySession(session)) return
+    const { claims, tables, peers } = this.#tools.parts
+    const key = claims.keyOf(session.clientId)
+    const best = claims.best(tables(key))
+    if (best === undefined || beats(session.epoch, peers.self, best.epoch, best.node)) this.#beaten.delete(session)
+    else this.#offer(session, best.node)
+  }
+}
