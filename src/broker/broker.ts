@@ -27,6 +27,7 @@ import { Asking } from './asking.ts'
 import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
+import { LeftOver } from './left-over.ts'
 import type { Limits } from './limits.ts'
 import type { Observer } from './observer.ts'
 import { DurabilityRules } from './durability.ts'
@@ -90,6 +91,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly #gate: AckGate
   readonly #sys: SysTopics
   readonly #slab = new Slab()
+  readonly #leftOver = new LeftOver()
   readonly #watchdogs = new Map<Client, Watchdog>()
   readonly #stopTicking: () => void
   readonly #startedMs: number
@@ -156,7 +158,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     )
     const { sessions } = this
     store.serve({
-      session: (number) => sessions.session(number) ?? cluster.state(number),
+      session: (number) => sessions.session(number) ?? cluster.state(number) ?? this.#leftOver.state(number),
       retained: (topic) => {
         const tombstone = this.retained.tombstone(topic)
         return tombstone ? clearing(topics.named(topic), tombstone.stamp) : this.retained.get(topic)
@@ -164,6 +166,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       moved: (number, seq, lsn) => {
         sessions.moved(number, seq, lsn)
         cluster.moved(number, seq, lsn)
+        this.#leftOver.moved(number, seq, lsn)
       },
     })
     const { ledger, tree, retained } = this
@@ -224,13 +227,22 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     const all = cluster.alone ? recovered.sessions : [...recovered.sessions]
     if (!cluster.alone) cluster.restore([...all].filter(isOwn))
     for (const kept of all) {
-      if (isOwn(kept)) continue
+      if (isOwn(kept)) {
+        if (cluster.alone) this.#leftOver.add(kept)
+        continue
+      }
       const session = this.sessions.restore(kept)
       for (const [filter, packed] of session.subscriptions)
         this.tree.subscribe(session, parseFilter(filter), unpackGrant(packed))
       cluster.began(session)
     }
     for (const message of recovered.retained) this.retained.set(message)
+    const { messages } = this.#leftOver
+    if (messages > 0)
+      this.#host.log.warn(
+        { messages },
+        'messages for other nodes wait here, and this node was started without its cluster',
+      )
   }
 
   /**

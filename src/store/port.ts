@@ -75,8 +75,8 @@ export interface SessionState extends SessionHead {
 export interface RecoveredSession extends SessionHead {
   readonly subscriptions: Subscriptions
   readonly incoming: readonly number[]
-  /** `release` when it has been copied. */
-  readonly queue: QueueView & { release(): void }
+  /** `release` when it has been copied. Whoever keeps it instead is told by `moved` where its messages stand. */
+  readonly queue: QueueView & { release(): void; moved(seq: number, lsn: Lsn): void }
 }
 
 export interface Recovered {

@@ -1,6 +1,8 @@
 import { expect } from 'vitest'
 import { Broker } from '../../src/broker/broker.ts'
+import type { Cluster } from '../../src/broker/cluster-port.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
+import { alone } from '../../src/cluster/alone.ts'
 import {
   ClusterNode,
   type ClusterOptions,
@@ -278,19 +280,33 @@ export class Machine {
       clientAddress: `${this.name}.example:1883`,
       ...(options.wire && { wire: options.wire }),
     })
-    this.broker = new Broker({
-      ...{ host, store, topics, cluster: this.cluster },
+    this.broker = this.#broker(this.cluster, store, topics)
+    this.broker.restore(recovered)
+    this.isUp = true
+    this.ready = false
+    this.cluster.start()
+    this.cluster.whenReady(() => (this.ready = true))
+  }
+
+  /** As a node that knows of no cluster. */
+  startAlone(): void {
+    const topics = new TopicTable()
+    const { store, recovered } = this.#open(topics)
+    this.broker = this.#broker(alone, store, topics)
+    this.broker.restore(recovered)
+  }
+
+  #broker(cluster: Cluster, store: Store, topics: TopicTable): Broker {
+    const { options, dice } = this.city
+    return new Broker({
+      ...{ store, topics, cluster },
+      host: { clock: this.process, random: dice.fork(3), log: this.#log() },
       limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
       hooks: {},
       observer: {},
       version: 'test',
       heapBytes: () => 0,
     })
-    this.broker.restore(recovered)
-    this.isUp = true
-    this.ready = false
-    this.cluster.start()
-    this.cluster.whenReady(() => (this.ready = true))
   }
 
   fall(how: 'kill' | 'power'): void {

@@ -87,6 +87,7 @@ const mutants: readonly Mutant[] = [
               entryOf: () => Entry.gone,
               expiryOf: () => 0,
               release: () => undefined,
+              moved: () => undefined,
             }
             restore.call(this, queue.head === queue.next ? { ...recovered, queue: anew } : recovered, sent)
           },
