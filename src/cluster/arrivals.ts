@@ -4,6 +4,7 @@ import type { RecordReader } from '../store/writer.ts'
 import { ArrivingSession, arrivingPrefix } from './arriving.ts'
 import type { Claim } from './claims.ts'
 import { readEntry } from './entry-frame.ts'
+import { cleanEpoch } from './epochs.ts'
 import type { Given } from './given.ts'
 import {
   confirmMs,
@@ -153,7 +154,7 @@ export class Arrivals {
     // It had no session that could go on.
     if (arriving.session === undefined) {
       this.#arriving.delete(arriving.clientId)
-      return arriving.waiting?.then({ epoch: arriving.epoch + 2 })
+      return arriving.waiting?.then({ epoch: cleanEpoch(arriving.epoch, this.#tools.parts.random) })
     }
     // What came with the queue may come straight to us as well: not after this.
     this.#tools.fenceAll((fenced) => {

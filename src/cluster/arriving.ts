@@ -7,6 +7,7 @@ import { Session, type SessionContext } from '../sessions/session.ts'
 import { Entry, type Lsn, type QueueView } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
 import type { TransferredEntry } from './entry-frame.ts'
+import { movedEpoch } from './epochs.ts'
 import type { Given } from './given.ts'
 import type { NodeId } from './peers.ts'
 
@@ -110,7 +111,7 @@ export class ArrivingSession {
     this.session = new Session(clientId, given.expirySeconds, context)
     this.session.number = number
     this.session.username = given.username
-    this.session.epoch = given.epoch + 2
+    this.session.epoch = movedEpoch(given.epoch)
     this.session.will = given.will
     this.session.endDueMs = context.now() + given.endLeftMs
     this.session.willDueMs = context.now() + given.willLeftMs

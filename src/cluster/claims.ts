@@ -68,17 +68,7 @@ export class Claims {
   }
 }
 
-/** Of two claims of one client id: the higher epoch holds, then the greater name. */
+/** Of two claims of one client id: the higher epoch holds, then the greater name. See `epochs.ts`. */
 export function beats(epoch: number, node: NodeId, otherEpoch: number, other: NodeId): boolean {
   return epoch > otherEpoch || (epoch === otherEpoch && node > other)
-}
-
-/** Somebody took over all that the one of `epoch` had, and did so after everything that came before. */
-export function supersedes(epoch: number, earlier: number): boolean {
-  return epoch > earlier && epoch % 2 === 0 && earlier % 2 === 0
-}
-
-/** The epoch of a session that begins afresh, while what another has of it is still to come. */
-export function freshEpoch(before: number): number {
-  return before % 2 === 0 ? before + 1 : before + 2
 }

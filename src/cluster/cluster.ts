@@ -201,7 +201,7 @@ export class ClusterNode implements Cluster {
     this.remembered = new Remembered(store, this.forwarding.archive)
     this.#claims = new Claims(this.gossip.own, options.clusterId)
     this.handover = new Handover({
-      ...{ peers, clock, log: host.log, store, topics: options.topics, archive: this.forwarding.archive },
+      ...{ peers, clock, random, log: host.log, store, topics: options.topics, archive: this.forwarding.archive },
       claims: this.#claims,
       absentOwner: settings.absentOwner,
       broker: () => this.broker,

@@ -114,6 +114,12 @@ export class Departures {
     this.#tools.sessions.handOver(session, from)
   }
 
+  /** A clean start elsewhere has ended it. */
+  end(session: Session): void {
+    session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    if (this.#tools.sessions.get(session.clientId) === session) this.#tools.sessions.end(session)
+  }
+
   /** It stays here, after all. */
   stay(leaving: Leaving): void {
     const { session } = leaving

@@ -1,5 +1,5 @@
 import type { BrokerSide, Entrance, Newcomer } from '../broker/cluster-port.ts'
-import type { Clock, Log } from '../host.ts'
+import type { Clock, Log, Random } from '../host.ts'
 import { Message } from '../mqtt/message.ts'
 import { Reason } from '../mqtt/reason.ts'
 import { parseFilter, type TopicTable } from '../mqtt/topic.ts'
@@ -16,6 +16,7 @@ import { FrameType } from './wire.ts'
 export interface HandoverParts {
   readonly peers: Peers
   readonly clock: Clock
+  readonly random: Random
   readonly log: Log
   readonly store: Store
   readonly topics: TopicTable

@@ -4,8 +4,9 @@ import type { Session } from '../sessions/session.ts'
 import type { RecoveredSession } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Arrivals } from './arrivals.ts'
-import { beats, freshEpoch } from './claims.ts'
+import { beats } from './claims.ts'
 import { Departures } from './departures.ts'
+import { cleanEpoch, firstEpoch, freshEpoch } from './epochs.ts'
 import { readGiven } from './given.ts'
 import { type HandoverParts, HandoverTools, patienceMs, Refusal, takenOver, type Waiting } from './handover-tools.ts'
 import { Merging } from './merging.ts'
@@ -90,7 +91,7 @@ export class Handover implements Part {
   }
 
   #try(waiting: Waiting): void {
-    const { claims, tables, absentOwner, peers } = this.#parts
+    const { claims, tables, absentOwner, peers, random } = this.#parts
     const { newcomer, then } = waiting
     const { clientId, clean } = newcomer
     const here = this.#tools.sessions.get(clientId)
@@ -101,18 +102,20 @@ export class Handover implements Part {
       this.#departures.withhold(leaving)
     }
     const best = claims.best(tables(claims.keyOf(clientId)))
-    if (best === undefined) return then({ epoch: here?.epoch ?? 2 })
     if (here) {
-      if (beats(here.epoch, peers.self, best.epoch, best.node)) return then({ epoch: here.epoch })
+      // A session that is there keeps its own.
+      if (best === undefined || beats(here.epoch, peers.self, best.epoch, best.node))
+        return then({ epoch: cleanEpoch(here.epoch, random) })
       return this.#later(waiting)
     }
+    if (best === undefined) return then({ epoch: firstEpoch(random) })
     if (this.#tools.isLive(best.node)) {
       if (!this.#arrivals.take(clientId, best, waiting)) this.#later(waiting)
       return
     }
-    // What was to end with its connection has; what a clean start ends has ended.
-    if (clean || !best.persistent) return then({ epoch: best.epoch + 2 })
-    if (absentOwner === 'fresh') return then({ epoch: freshEpoch(best.epoch) })
+    if (clean) return then({ epoch: cleanEpoch(best.epoch, random) })
+    // What was to end with its connection has.
+    if (!best.persistent || absentOwner === 'fresh') return then({ epoch: freshEpoch(best.epoch, random) })
     then({ refused: Reason.serverUnavailable, why: `the session is on node ${best.node}, which cannot be reached` })
   }
 

@@ -3,9 +3,10 @@ import { Copy, packGrant } from '../routing/delivery.ts'
 import type { Session } from '../sessions/session.ts'
 import { Entry } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
-import { beats, Claims, supersedes } from './claims.ts'
+import { beats, Claims } from './claims.ts'
 import type { Departures } from './departures.ts'
 import { readEntry, type TransferredEntry } from './entry-frame.ts'
+import { hasEnded, isLater } from './epochs.ts'
 import { type HandoverTools, nameOf, patienceMs, Refusal } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
 import type { NodeId } from './peers.ts'
@@ -57,8 +58,8 @@ export class Merging {
     if (!beats(epoch, node, session.epoch, peers.self)) return
     const leaving = this.#departures.bySession(session)
     if (leaving?.to === node && leaving.completedAt >= 0) return this.#departures.gone(session, leaving.completedAt)
-    // That one had everything.
-    if (supersedes(epoch, session.epoch)) return this.#departures.gone(session, Infinity)
+    if (isLater(epoch, session.epoch)) return this.#departures.gone(session, Infinity)
+    if (hasEnded(epoch, session.epoch)) return this.#departures.end(session)
     this.#beaten.add(session)
     session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
     if (this.#beaten.has(session)) this.#offer(session, node)
@@ -135,8 +136,6 @@ export class Merging {
     this.drop(offered)
     const session = sessions.get(clientId)
     if (session === undefined) return this.#tools.refuse(from, id, Refusal.notNow)
-    // Nothing of it is anywhere else any more.
-    if (session.epoch % 2 === 1) session.epoch++
     counts.merged++
     this.#tools.whenDurable(sessions.record(session), () => {
       if (sessions.get(clientId) === session) this.#tools.parts.claims.claim(session)
