@@ -208,6 +208,7 @@ export class ClusterNode implements Cluster {
       accepts: () => this.#drain === undefined,
       live: () => this.live(),
       tables: (key) => this.#tables(key),
+      interest: (session, filter, present) => this.#own.changed(filter, session.persistent, present),
       confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),
       fence: (other, then) => this.forwarding.fence(other, then),
     })
@@ -376,11 +377,11 @@ export class ClusterNode implements Cluster {
   }
 
   interest(session: Session, filter: ParsedFilter, present: boolean): void {
-    this.#own.changed(filter, session.persistent, present)
+    if (!this.handover.isHidden(session)) this.#own.changed(filter, session.persistent, present)
   }
 
   persistence(session: Session): void {
-    this.#own.persistence(session)
+    if (!this.handover.isHidden(session)) this.#own.persistence(session)
     this.handover.began(session)
   }
 

@@ -25,6 +25,8 @@ export class Departures {
   readonly #leaving = new Map<string, Leaving>()
   readonly #bySession = new Map<Session, Leaving>()
   readonly #invited = new Map<Session, Invited>()
+  /** Who was given all of a session up to where, and has not said whether it has it. */
+  readonly #completed = new Map<Session, Map<NodeId, number>>()
 
   constructor(tools: HandoverTools, isBusy: (session: Session) => boolean) {
     this.#tools = tools
@@ -90,17 +92,26 @@ export class Departures {
   progress(leaving: Leaving, entries: number, bytes: number, confirmed: boolean): void {
     this.movedMs = this.#tools.now
     leaving.progress(entries, bytes)
-    if (confirmed && !leaving.ready) this.#confirmed(leaving)
+    if (confirmed && !leaving.ready) this.fence(leaving)
   }
 
-  /** The receiver's interest is known everywhere: what comes to us alone is on its way now. */
-  #confirmed(leaving: Leaving): void {
+  /** What the receiver wants is known everywhere, or that nobody here does: what comes to us alone is on its way now. */
+  fence(leaving: Leaving): void {
     this.#tools.fenceAll((fenced) => {
       if (this.of(leaving.to, leaving.id) !== leaving) return
-      if (!fenced) return this.#withdraw(leaving)
+      if (!fenced) return this.withdraw(leaving)
       leaving.ready = true
       leaving.pump()
     })
+  }
+
+  /** Up to where a node has a session that it claims. Of what came behind that, a group's copies are nobody's there. */
+  completedAt(session: Session, node: NodeId): number {
+    const leaving = this.#bySession.get(session)
+    if (leaving?.to === node && leaving.completedAt >= 0) return leaving.completedAt
+    const all = this.#completed.get(session)
+    // Somebody who has it from one of these.
+    return all?.get(node) ?? Math.min(Infinity, ...(all?.values() ?? []))
   }
 
   /** Its owner is another node, which has all that came before `from`. */
@@ -122,14 +133,17 @@ export class Departures {
 
   /** It stays here, after all. */
   stay(leaving: Leaving): void {
-    const { session } = leaving
+    const { session, to, completedAt, isOffer } = leaving
     this.forget(leaving)
     if (this.#tools.sessions.get(session.clientId) !== session) return
-    if (leaving.isOffer) this.#tools.listen(session, true)
+    if (completedAt >= 0 && !isOffer) {
+      const all = this.#completed.get(session) ?? new Map<NodeId, number>()
+      this.#completed.set(session, all.set(to, completedAt))
+    }
     if (!session.online) this.#tools.sessions.keep(session)
   }
 
-  #withdraw(leaving: Leaving): void {
+  withdraw(leaving: Leaving): void {
     this.#tools.refuse(leaving.to, leaving.id, Refusal.notNow)
     this.stay(leaving)
   }
@@ -142,6 +156,7 @@ export class Departures {
 
   ended(session: Session): void {
     this.#invited.delete(session)
+    this.#completed.delete(session)
     const leaving = this.#bySession.get(session)
     if (leaving) this.forget(leaving)
   }
@@ -161,7 +176,7 @@ export class Departures {
   /** Gives up what does not get on. */
   tick(): void {
     const { now } = this.#tools
-    for (const leaving of [...this.#leaving.values()]) if (leaving.movedMs < now - patienceMs) this.#withdraw(leaving)
+    for (const leaving of [...this.#leaving.values()]) if (leaving.movedMs < now - patienceMs) this.withdraw(leaving)
     for (const [session, { untilMs }] of this.#invited) if (untilMs < now) this.#invited.delete(session)
   }
 

@@ -2,8 +2,7 @@ import type { BrokerSide, Entrance, Newcomer } from '../broker/cluster-port.ts'
 import type { Clock, Log, Random } from '../host.ts'
 import { Message } from '../mqtt/message.ts'
 import { Reason } from '../mqtt/reason.ts'
-import { parseFilter, type TopicTable } from '../mqtt/topic.ts'
-import { unpackGrant } from '../routing/delivery.ts'
+import { type ParsedFilter, parseFilter, type TopicTable } from '../mqtt/topic.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Lsn, Store } from '../store/port.ts'
@@ -12,6 +11,7 @@ import type { Archive } from './archive.ts'
 import type { Claims } from './claims.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { FrameType } from './wire.ts'
+import { Witnesses } from './witnesses.ts'
 
 export interface HandoverParts {
   readonly peers: Peers
@@ -30,6 +30,8 @@ export interface HandoverParts {
   readonly live: () => Iterable<NodeId>
   /** What each other node says of a key. */
   readonly tables: (key: string) => Iterable<readonly [NodeId, number]>
+  /** A subscription here is told to the others, or taken back. */
+  readonly interest: (session: Session, filter: ParsedFilter, present: boolean) => void
   /** Calls `then` when `nodes` know all that we have told of ourselves. */
   readonly confirm: (nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void) => void
   /** Calls `then` when all that a node had sent to us is here for good; false when its link broke. */
@@ -62,10 +64,14 @@ const noBytes = new Uint8Array(0)
 export class HandoverTools {
   /** Sessions that came from other nodes, that went there, and that were merged with newer ones here. */
   readonly counts = { arrived: 0, left: 0, merged: 0, mergedMessages: 0 }
+  readonly witnesses: Witnesses
+  /** Sessions for which what is published elsewhere need not come here. */
+  readonly #hidden = new Set<Session>()
   readonly #durable: { readonly lsn: Lsn; readonly then: () => void }[] = []
   #lastId = 0
 
   constructor(readonly parts: HandoverParts) {
+    this.witnesses = new Witnesses(parts.peers.self, parts.store)
     parts.store.onProgress(() => {
       const { durable } = parts.store
       while (this.#durable.length > 0 && this.#durable[0]!.lsn < durable) this.#durable.shift()!.then()
@@ -125,12 +131,25 @@ export class HandoverTools {
     else this.#durable.push({ lsn, then })
   }
 
-  /** Does `session` get what is published from now on? */
-  listen(session: Session, present: boolean): void {
-    const { tree } = this.parts.broker()
-    for (const [filter, grant] of session.subscriptions)
-      if (present) tree.subscribe(session, parseFilter(filter), unpackGrant(grant))
-      else tree.unsubscribe(session, parseFilter(filter))
+  /** The others are no longer told what the session wants; it still gets what comes for it. */
+  hide(session: Session): void {
+    if (this.#hidden.has(session)) return
+    for (const filter of session.subscriptions.keys()) this.parts.interest(session, parseFilter(filter), false)
+    this.#hidden.add(session)
+  }
+
+  show(session: Session): void {
+    if (!this.#hidden.delete(session)) return
+    for (const filter of session.subscriptions.keys()) this.parts.interest(session, parseFilter(filter), true)
+  }
+
+  isHidden(session: Session): boolean {
+    return this.#hidden.has(session)
+  }
+
+  ended(session: Session): void {
+    this.#hidden.delete(session)
+    this.witnesses.end(session)
   }
 
   /** For a record that is only about a packet id. */

@@ -30,6 +30,8 @@ export class Handover implements Part {
   readonly #arrivals: Arrivals
   readonly #departures: Departures
   readonly #merging: Merging
+  /** A client that begins afresh, while it is let in. */
+  readonly #fresh = new Set<string>()
   /** Clients that must be looked at again. */
   readonly #waiting = new Map<string, Waiting>()
 
@@ -72,6 +74,7 @@ export class Handover implements Part {
   }
 
   began(session: Session): void {
+    if (this.#fresh.delete(session.clientId)) this.#tools.witnesses.begin(session)
     if (!this.#arrivals.isUnproven(session)) this.#parts.claims.claim(session)
   }
 
@@ -79,7 +82,13 @@ export class Handover implements Part {
     this.#merging.ended(session)
     this.#arrivals.ended(session)
     this.#departures.ended(session)
+    this.#tools.ended(session)
     this.#parts.claims.withdraw(session)
+  }
+
+  /** Is it nobody's business elsewhere what this session wants? */
+  isHidden(session: Session): boolean {
+    return this.#tools.isHidden(session)
   }
 
   /**
@@ -115,7 +124,11 @@ export class Handover implements Part {
     }
     if (clean) return then({ epoch: cleanEpoch(best.epoch, random) })
     // What was to end with its connection has.
-    if (!best.persistent || absentOwner === 'fresh') return then({ epoch: freshEpoch(best.epoch, random) })
+    if (!best.persistent || absentOwner === 'fresh') {
+      this.#fresh.add(clientId)
+      then({ epoch: freshEpoch(best.epoch, random) })
+      return void this.#fresh.delete(clientId)
+    }
     then({ refused: Reason.serverUnavailable, why: `the session is on node ${best.node}, which cannot be reached` })
   }
 
@@ -150,7 +163,7 @@ export class Handover implements Part {
       }
       case FrameType.taken: {
         const leaving = this.#departures.of(from, id)
-        return leaving && this.#departures.gone(leaving.session, leaving.isOffer ? Infinity : leaving.completedAt)
+        return leaving && this.#departures.gone(leaving.session, leaving.completedAt)
       }
       case FrameType.refused:
         return this.#refused(from, id, reader.u8())

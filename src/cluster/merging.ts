@@ -1,13 +1,13 @@
 import { Reason } from '../mqtt/reason.ts'
 import { Copy, packGrant } from '../routing/delivery.ts'
-import type { Session } from '../sessions/session.ts'
+import { Session } from '../sessions/session.ts'
 import { Entry } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { beats, Claims } from './claims.ts'
 import type { Departures } from './departures.ts'
 import { readEntry, type TransferredEntry } from './entry-frame.ts'
 import { hasEnded, isLater } from './epochs.ts'
-import { type HandoverTools, nameOf, patienceMs, Refusal } from './handover-tools.ts'
+import { confirmMs, type HandoverTools, nameOf, patienceMs, Refusal } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
@@ -55,10 +55,13 @@ export class Merging {
     const session = claims.held(key)
     if (session === undefined || value === 0) return
     const { epoch } = Claims.read(node, value)
-    if (!beats(epoch, node, session.epoch, peers.self)) return
-    const leaving = this.#departures.bySession(session)
-    if (leaving?.to === node && leaving.completedAt >= 0) return this.#departures.gone(session, leaving.completedAt)
-    if (isLater(epoch, session.epoch)) return this.#departures.gone(session, Infinity)
+    if (!beats(epoch, node, session.epoch, peers.self)) {
+      // What that one has may come from there, and straight to us.
+      if (!isLater(session.epoch, epoch) && !hasEnded(session.epoch, epoch)) this.#tools.witnesses.begin(session)
+      return
+    }
+    if (isLater(epoch, session.epoch))
+      return this.#departures.gone(session, this.#departures.completedAt(session, node))
     if (hasEnded(epoch, session.epoch)) return this.#departures.end(session)
     this.#beaten.add(session)
     session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
@@ -70,12 +73,17 @@ export class Merging {
     if (this.#departures.bySession(session) || this.#departures.full || !this.#tools.isLive(node)) return
     const id = this.#tools.nextId(node)
     if (!this.#tools.send(node, FrameType.offer, id, (writer) => writer.text(session.clientId))) return
-    // What is published from now on goes to the newer one.
-    this.#tools.listen(session, false)
+    // What is published from now on goes to the newer one; what was written down for this one still comes.
+    this.#tools.hide(session)
     this.#tools.sessions.suspend(session)
     const leaving = new Leaving(node, id, session, true, this.#departures.context)
-    leaving.ready = true
     this.#departures.add(leaving)
+    const { confirm, live } = this.#tools.parts
+    confirm(live(), confirmMs, (confirmed) => {
+      if (this.#departures.bySession(session) !== leaving) return
+      if (confirmed) this.#departures.fence(leaving)
+      else this.#departures.withdraw(leaving)
+    })
   }
 
   // ── the other side ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -88,6 +96,7 @@ export class Merging {
     const session = this.#tools.sessions.get(clientId)
     if (session === undefined || this.#departures.bySession(session) || this.#beaten.has(session))
       return this.#tools.refuse(from, id, Refusal.notNow)
+    this.#tools.witnesses.begin(session)
     const movedMs = this.#tools.now
     this.#offered.set(nameOf(from, id), { from, id, clientId, movedMs, entries: 0, bytes: 0, tells: false })
   }
@@ -112,12 +121,14 @@ export class Merging {
     const session = this.#tools.sessions.get(clientId)
     // The client has it, and only its last word is missing.
     if (session === undefined || (entry & Entry.stateBits) === Entry.released) return
+    if (!this.#tools.witnesses.isNew(session, message)) return
     const qos = entry & Entry.qos2 ? 2 : 1
     message.lasting = store.next !== 0
     const copy = new Copy(session).add(packGrant({ qos, noLocal: false, retainAsPublished: true, subscriptionId: 0 }))
     copy.subscriptionIds = terms.subscriptionIds as number[] | undefined
     this.#tools.counts.mergedMessages++
-    if (session.deliver(message, copy, (entry & Entry.retain) !== 0)) store.message(message, false, 0, 0, 'fsync')
+    const retain = (entry & Entry.retain) !== 0
+    if (Session.prototype.deliver.call(session, message, copy, retain)) store.message(message, false, 0, 0, 'fsync')
   }
 
   /** How far it has come. */
@@ -159,6 +170,9 @@ export class Merging {
       this.#tools.refuse(offered.from, offered.id, Refusal.notNow)
     }
     for (const session of [...this.#beaten]) this.#again(session)
+    const { claims, tables } = this.#tools.parts
+    for (const session of [...this.#tools.witnesses.sessions()])
+      if (claims.best(tables(claims.keyOf(session.clientId))) === undefined) this.#tools.witnesses.end(session)
   }
 
   /** A session here that another claim has beaten: is that still so? */
@@ -167,7 +181,9 @@ export class Merging {
     const { claims, tables, peers } = this.#tools.parts
     const key = claims.keyOf(session.clientId)
     const best = claims.best(tables(key))
-    if (best === undefined || beats(session.epoch, peers.self, best.epoch, best.node)) this.#beaten.delete(session)
-    else this.#offer(session, best.node)
+    if (best === undefined || beats(session.epoch, peers.self, best.epoch, best.node)) {
+      this.#beaten.delete(session)
+      this.#tools.show(session)
+    } else this.#offer(session, best.node)
   }
 }

@@ -268,7 +268,8 @@ export class Session implements Timed, SessionState {
   #deliverRetained(message: Message, delivery: Delivery<Session>): void {
     const { store } = this.#context
     message.lasting = store.next !== 0 && !store.full
-    if (this.deliver(message, delivery, true)) store.message(message, false, 0, 0, 'fsync')
+    // Not by a `deliver` that somebody has put before this one: what is retained may come again.
+    if (Session.prototype.deliver.call(this, message, delivery, true)) store.message(message, false, 0, 0, 'fsync')
   }
 
   /** Brings the next message of the queue into memory, and goes on. */

@@ -1,0 +1,84 @@
+import type { Message } from '../mqtt/message.ts'
+import { Session } from '../sessions/session.ts'
+import type { Store } from '../store/port.ts'
+import type { NodeId } from './peers.ts'
+
+/** Messages of a session that are remembered at most; then the oldest are forgotten. */
+const mostSerials = 65_536
+
+/** What came to one session, as its origins have numbered it. */
+class Witness {
+  readonly #seen = new Map<NodeId, Set<number>>()
+  #size = 0
+
+  /** False: it has come before. */
+  add(origin: NodeId, serial: number): boolean {
+    let serials = this.#seen.get(origin)
+    if (serials === undefined) this.#seen.set(origin, (serials = new Set()))
+    if (serials.has(serial)) return false
+    serials.add(serial)
+    if (++this.#size > mostSerials) this.#forget()
+    return true
+  }
+
+  /** The oldest of those of whom most is remembered. */
+  #forget(): void {
+    const [most] = [...this.#seen.values()].sort((a, b) => b.size - a.size)
+    for (const serial of most!) {
+      most!.delete(serial)
+      this.#size--
+      return
+    }
+  }
+}
+
+/**
+ * Sessions that have, or may have, an older one of the same client on another node, from which the same messages may come again:
+ * what comes twice, straight and from there, is delivered once. In memory: of what came before a crash, it knows what waits.
+ */
+export class Witnesses {
+  readonly #witnesses = new Map<Session, Witness>()
+  readonly #self: NodeId
+  readonly #store: Store
+
+  constructor(self: NodeId, store: Store) {
+    this.#self = self
+    this.#store = store
+  }
+
+  *sessions(): IterableIterator<Session> {
+    yield* this.#witnesses.keys()
+  }
+
+  /** From now on everything that comes to the session is remembered, beside what waits in it. */
+  begin(session: Session): void {
+    if (this.#witnesses.has(session)) return
+    this.#witnesses.set(session, new Witness())
+    this.#look(session)
+    // Only these few: no other delivery has to ask. A group's copy is nobody else's, and a retained message may come again.
+    session.deliver = (message, delivery, retain) => {
+      if (delivery.group === undefined && !this.isNew(session, message)) return false
+      return Session.prototype.deliver.call(session, message, delivery, retain)
+    }
+  }
+
+  /** Has the session not had this message? It has from now on. */
+  isNew(session: Session, { qos, serial, origin }: Message): boolean {
+    if (qos === 0 || serial === 0) return true
+    return this.#witnesses.get(session)?.add(origin ?? this.#self, serial) ?? true
+  }
+
+  #look(session: Session): void {
+    const { number, outbox } = session
+    if (outbox === undefined) return
+    for (let seq = outbox.head; seq < outbox.next; seq++) {
+      const lsn = outbox.lsnOf(seq)
+      const known = lsn === 0 ? outbox.heldAt(seq) : this.#store.readNow(lsn, number, seq)
+      if (known) this.isNew(session, known.message)
+    }
+  }
+
+  end(session: Session): void {
+    if (this.#witnesses.delete(session)) session.deliver = Session.prototype.deliver
+  }
+}

@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest'
+import { City, type CityOptions } from './cluster-kit.ts'
+
+// Messages that were written down for a session that is somewhere else now, and sessions that are merged: each comes once.
+
+const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => String(from + i))
+const lasting = { clean: false, expirySeconds: 10_000 }
+const fresh: CityOptions = { settings: { absentOwner: 'fresh' } }
+const sorted = (texts: readonly string[]) => [...texts].sort((a, b) => Number(a) - Number(b))
+
+describe('a queue for a node from which the session has moved', () => {
+  test.each(['a', 'c'])('begun afresh at %s, while its node was away', (where) => {
+    const city = new City(['a', 'b', 'c'], fresh)
+    city.keeper('b', 's', 't').disconnect()
+    const publisher = city.client('a', 'p')
+    city.publish(publisher, 't', numbers(5), 2)
+    city.run(500)
+    city.fall('b')
+    city.run(5000)
+    city.publish(publisher, 't', numbers(300, 5), 2)
+    const client = city.keeper(where, 's', 't')
+    city.publish(publisher, 't', numbers(5, 305), 2)
+    city.rise('b')
+    for (const text of numbers(50, 310)) {
+      publisher.publish('t', text, 2)
+      city.run(2)
+    }
+    city.run(10_000)
+    expect(sorted(client.texts)).toEqual(numbers(360))
+    city.audit()
+  })
+})
+
+describe('two sessions of one client are merged', () => {
+  const merging = (seed = 7) => {
+    const city = new City(['a', 'b', 'c'], fresh, seed)
+    city.keeper('b', 's', 't').disconnect()
+    city.publish(city.client('a', 'p'), 't', numbers(20), 2)
+    city.run(500)
+    city.fall('b')
+    city.run(5000)
+    const client = city.keeper('c', 's', 't')
+    city.rise('b')
+    city.until(() => city.node('b').links.version('c') > 0)
+    return { city, client }
+  }
+
+  test('the link breaks at every moment', () => {
+    for (let atMs = 0; atMs < 30; atMs++) {
+      const { city, client } = merging()
+      city.run(atMs)
+      city.breakLinks('b', 'c')
+      city.run(15_000)
+      expect({ atMs, texts: client.texts }).toEqual({ atMs, texts: numbers(20) })
+      expect(city.machine('b').broker.sessions.get('s')).toBeUndefined()
+      city.audit()
+    }
+  }, 60_000)
+
+  describe.each(['b', 'c'])('%s falls', (victim) => {
+    test.each(['kill', 'power'] as const)(
+      'by %s, at every moment',
+      (how) => {
+        for (let atMs = 0; atMs < 30; atMs++) {
+          const { city } = merging(7 + atMs)
+          const keeper = city.machine('c').broker.sessions.get('s')!
+          keeper.connection?.close(0x98)
+          city.run(atMs)
+          city.fall(victim, how)
+          city.run(500)
+          city.rise(victim)
+          city.run(15_000)
+          const client = city.client('a', 's', lasting)
+          city.run(1000)
+          // What was delivered before is not asked for here.
+          expect({ atMs, twice: client.texts.length - new Set(client.texts).size }).toEqual({ atMs, twice: 0 })
+          expect(city.machine('b').broker.sessions.get('s')).toBeUndefined()
+        }
+      },
+      60_000,
+    )
+  })
+})
+
+test('what comes by a shared subscription while its session moves is for somebody', () => {
+  for (let atMs = 0; atMs < 30; atMs++) {
+    const city = new City(['a', 'b', 'c'], {}, 7 + atMs)
+    city.keeper('a', 's', '$share/g/t').disconnect()
+    const publishers = ['a', 'b', 'c'].map((node) => city.client(node, `p${node}`))
+    city.run(300)
+    const client = city.dial('b', 's', lasting)
+    for (let i = 0; i < 30; i++) {
+      for (const publisher of publishers) publisher.publish('t', `${publisher.id}${i}`, 2)
+      city.run(1)
+      if (i === atMs) city.breakLinks('a', 'b')
+    }
+    city.until(() => client.state !== 'new')
+    city.run(10_000)
+    const last = client.state === 'connected' ? client : city.client('b', 's', lasting)
+    city.run(1000)
+    const came = [...client.texts, ...(last === client ? [] : last.texts)]
+    expect({ atMs, count: new Set(came).size, twice: came.length - new Set(came).size }).toEqual({
+      atMs,
+      count: 90,
+      twice: 0,
+    })
+    city.audit()
+  }
+}, 60_000)
