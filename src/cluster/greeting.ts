@@ -53,6 +53,7 @@ export function readGreeting(reader: RecordReader): Greeting {
     const clusterId = reader.text()
     const oldest = reader.varint()
     const newest = reader.varint()
+    if (oldest > newest) throw new WireError(`a greeting with wire versions ${oldest} to ${newest}`)
     const count = reader.varint()
     if (count > mostFeatures) throw new WireError(`a greeting with ${count} features`)
     const features = Array.from({ length: count }, () => reader.text())
