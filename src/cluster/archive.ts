@@ -32,19 +32,21 @@ export class OwnSession implements SessionState {
 
 const nothing: ReadonlyMap<string, number> = new Map<string, number>()
 
-/** The cluster's own sessions in the store, by their number there. */
-export class Archive {
-  readonly #sessions = new Map<number, OwnSession>()
+type Archived = SessionState & Pick<OwnSession, 'moved'>
 
-  get(number: number): OwnSession | undefined {
+/** What the cluster keeps in our store, by its number there. */
+export class Archive {
+  readonly #sessions = new Map<number, Archived>()
+
+  get(number: number): Archived | undefined {
     return this.#sessions.get(number)
   }
 
-  add(session: OwnSession): void {
+  add(session: Archived): void {
     if (session.number !== 0) this.#sessions.set(session.number, session)
   }
 
-  remove(session: OwnSession): void {
+  remove(session: Archived): void {
     this.#sessions.delete(session.number)
   }
 }

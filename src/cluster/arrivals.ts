@@ -35,18 +35,24 @@ interface Arriving {
   tells: boolean
 }
 
+interface ArrivalEffects {
+  /** A client whose session does not come tries again. */
+  later(waiting: Waiting): void
+  /** A session is here. */
+  adopted(session: Session): void
+}
+
 /** Whole sessions on their way here: their owners let go of them when they are here for good. */
 export class Arrivals {
   readonly #tools: HandoverTools
-  /** A client whose session does not come tries again. */
-  readonly #later: (waiting: Waiting) => void
+  readonly #effects: ArrivalEffects
   readonly #arriving = new Map<string, Arriving>()
   /** Adopted, and not durable yet: they are claimed when they are. */
   readonly #unproven = new Set<Session>()
 
-  constructor(tools: HandoverTools, later: (waiting: Waiting) => void) {
+  constructor(tools: HandoverTools, effects: ArrivalEffects) {
     this.#tools = tools
-    this.#later = later
+    this.#effects = effects
     const { store } = tools.parts
     store.onProgress(() => {
       if (!store.behind) for (const arriving of this.#arriving.values()) if (arriving.tells) this.#tell(arriving)
@@ -150,7 +156,8 @@ export class Arrivals {
     })
   }
 
-  complete(arriving: Arriving): void {
+  /** @param straggles something may still come to its owner for it, as not every node could be asked */
+  complete(arriving: Arriving, straggles: boolean): void {
     // It had no session that could go on.
     if (arriving.session === undefined) {
       this.#arriving.delete(arriving.clientId)
@@ -160,11 +167,11 @@ export class Arrivals {
     this.#tools.fenceAll((fenced) => {
       if (!this.#isUnderWay(arriving)) return
       if (!fenced || arriving.session!.overflowed) this.fail(arriving)
-      else this.#adopt(arriving)
+      else this.#adopt(arriving, straggles)
     })
   }
 
-  #adopt(arriving: Arriving): void {
+  #adopt(arriving: Arriving, straggles: boolean): void {
     const { archive, claims, confirm } = this.#tools.parts
     const { from, id, clientId } = arriving
     const session = arriving.session!.merge()
@@ -173,6 +180,8 @@ export class Arrivals {
     this.#unproven.add(session)
     const lsn = this.#tools.sessions.adopt(session)
     this.#tools.counts.arrived++
+    if (straggles) this.#tools.witnesses.begin(session)
+    this.#effects.adopted(session)
     this.#tools.whenDurable(lsn, () => {
       this.#unproven.delete(session)
       // It may have ended meanwhile.
@@ -204,7 +213,7 @@ export class Arrivals {
   fail(arriving: Arriving, isOver = false): void {
     this.#drop(arriving)
     if (!isOver) this.#tools.refuse(arriving.from, arriving.id, Refusal.notNow)
-    if (arriving.waiting) this.#later(arriving.waiting)
+    if (arriving.waiting) this.#effects.later(arriving.waiting)
   }
 
   #drop(arriving: Arriving): void {

@@ -47,6 +47,11 @@ export class Claims {
     this.#own.set(key, 0)
   }
 
+  /** Does something still come here for a session that has gone? */
+  straggles(clientId: string, does: boolean): void {
+    this.#own.set(stragglerKey(this.keyOf(clientId)), does ? 1 : 0)
+  }
+
   /** The session here that a key stands for. */
   held(key: string): Session | undefined {
     return this.#sessions.get(key)
@@ -66,6 +71,11 @@ export class Claims {
     }
     return best
   }
+}
+
+/** Beside the key of a claim: what still comes there for the session will be passed on. */
+export function stragglerKey(key: string): string {
+  return `m${key.slice(1)}`
 }
 
 /** Of two claims of one client id: the higher epoch holds, then the greater name. See `epochs.ts`. */

@@ -207,6 +207,7 @@ export class ClusterNode implements Cluster {
       broker: () => this.broker,
       accepts: () => this.#drain === undefined,
       live: () => this.live(),
+      members: () => this.#others(),
       tables: (key) => this.#tables(key),
       interest: (session, filter, present) => this.#own.changed(filter, session.persistent, present),
       confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),

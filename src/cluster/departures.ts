@@ -13,6 +13,15 @@ interface Invited {
   readonly untilMs: number
 }
 
+interface DepartureEffects {
+  /** Neither it nor what it holds can leave now. */
+  isBusy(session: Session): boolean
+  /** May nodes that cannot be asked now have something for us? */
+  missesSome(): boolean
+  /** A session of these subscriptions is elsewhere now. */
+  left(clientId: string, subscriptions: ReadonlyMap<string, number>): void
+}
+
 const answerMs = 2000
 
 /** Sessions and queues on their way to other nodes. Nothing is let go of before it is there for good. */
@@ -20,17 +29,16 @@ export class Departures {
   /** When one of them got on last. */
   movedMs = -Infinity
   readonly #tools: HandoverTools
-  /** Neither it nor what it holds can leave now. */
-  readonly #isBusy: (session: Session) => boolean
+  readonly #effects: DepartureEffects
   readonly #leaving = new Map<string, Leaving>()
   readonly #bySession = new Map<Session, Leaving>()
   readonly #invited = new Map<Session, Invited>()
   /** Who was given all of a session up to where, and has not said whether it has it. */
   readonly #completed = new Map<Session, Map<NodeId, number>>()
 
-  constructor(tools: HandoverTools, isBusy: (session: Session) => boolean) {
+  constructor(tools: HandoverTools, effects: DepartureEffects) {
     this.#tools = tools
-    this.#isBusy = isBusy
+    this.#effects = effects
   }
 
   get size(): number {
@@ -54,7 +62,7 @@ export class Departures {
    * comes of it, it may be tried again.
    */
   invite(session: Session, to: NodeId): boolean {
-    if (this.#bySession.has(session) || this.#invited.has(session) || this.#isBusy(session)) return false
+    if (this.#bySession.has(session) || this.#invited.has(session) || this.#effects.isBusy(session)) return false
     const id = this.#tools.nextId(to)
     if (!this.#tools.send(to, FrameType.invite, id, (writer) => writer.text(session.clientId))) return false
     this.#invited.set(session, { to, id, untilMs: this.#tools.now + answerMs })
@@ -65,7 +73,7 @@ export class Departures {
   asked(from: NodeId, id: number, clientId: string, clean: boolean): void {
     const known = this.#tools.sessions.get(clientId)
     const leaving = known && this.#bySession.get(known)
-    const busy = this.full || (known && this.#isBusy(known))
+    const busy = this.full || (known && this.#effects.isBusy(known))
     if (busy || (leaving && (leaving.completedAt >= 0 || leaving.isOffer)))
       return this.#tools.refuse(from, id, Refusal.notNow)
     // Two nodes want it: it goes to the one that asked last.
@@ -122,7 +130,9 @@ export class Departures {
     if (this.#tools.sessions.get(session.clientId) !== session) return
     this.movedMs = this.#tools.now
     this.#tools.counts.left++
+    const subscriptions = new Map(session.subscriptions)
     this.#tools.sessions.handOver(session, from)
+    this.#effects.left(session.clientId, subscriptions)
   }
 
   /** A clean start elsewhere has ended it. */
@@ -182,6 +192,6 @@ export class Departures {
 
   get context() {
     const { peers, store, topics } = this.#tools.parts
-    return { peers, store, topics, now: () => this.#tools.now }
+    return { peers, store, topics, now: () => this.#tools.now, missesSome: () => this.#effects.missesSome() }
   }
 }

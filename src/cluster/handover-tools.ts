@@ -28,6 +28,8 @@ export interface HandoverParts {
   readonly accepts: () => boolean
   /** Nodes that can answer now. */
   readonly live: () => Iterable<NodeId>
+  /** All other nodes of the cluster, there or not. */
+  readonly members: () => Iterable<NodeId>
   /** What each other node says of a key. */
   readonly tables: (key: string) => Iterable<readonly [NodeId, number]>
   /** A subscription here is told to the others, or taken back. */
@@ -135,6 +137,11 @@ export class HandoverTools {
   hide(session: Session): void {
     if (this.#hidden.has(session)) return
     for (const filter of session.subscriptions.keys()) this.parts.interest(session, parseFilter(filter), false)
+    this.#hidden.add(session)
+  }
+
+  /** The same for one that the others were never told of. */
+  hideNew(session: Session): void {
     this.#hidden.add(session)
   }
 

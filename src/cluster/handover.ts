@@ -10,6 +10,7 @@ import { cleanEpoch, firstEpoch, freshEpoch } from './epochs.ts'
 import { readGiven } from './given.ts'
 import { type HandoverParts, HandoverTools, patienceMs, Refusal, takenOver, type Waiting } from './handover-tools.ts'
 import { Merging } from './merging.ts'
+import { Stragglers } from './stragglers.ts'
 import type { NodeId, Part } from './peers.ts'
 import { FrameType } from './wire.ts'
 
@@ -30,6 +31,7 @@ export class Handover implements Part {
   readonly #arrivals: Arrivals
   readonly #departures: Departures
   readonly #merging: Merging
+  readonly #stragglers: Stragglers
   /** A client that begins afresh, while it is let in. */
   readonly #fresh = new Set<string>()
   /** Clients that must be looked at again. */
@@ -38,9 +40,17 @@ export class Handover implements Part {
   constructor(parts: HandoverParts) {
     this.#parts = parts
     this.#tools = new HandoverTools(parts)
-    this.#arrivals = new Arrivals(this.#tools, (waiting) => this.#later(waiting))
-    this.#departures = new Departures(this.#tools, (session) => this.#isBusy(session))
+    this.#arrivals = new Arrivals(this.#tools, {
+      later: (waiting) => this.#later(waiting),
+      adopted: (session) => this.#adopted(session),
+    })
+    this.#departures = new Departures(this.#tools, {
+      isBusy: (session) => this.#isBusy(session),
+      missesSome: () => this.#stragglers.missing().length > 0,
+      left: (clientId, subscriptions) => this.#stragglers.begin(clientId, subscriptions),
+    })
     this.#merging = new Merging(this.#tools, this.#departures)
+    this.#stragglers = new Stragglers(this.#tools, this.#departures)
   }
 
   /** What has been moved, and what is moving. */
@@ -57,6 +67,7 @@ export class Handover implements Part {
   /** Takes up what was under way when our process ended. */
   restore(sessions: readonly RecoveredSession[]): void {
     this.#arrivals.restore(sessions)
+    this.#stragglers.restore(sessions)
   }
 
   // ── clients ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -163,7 +174,9 @@ export class Handover implements Part {
       }
       case FrameType.taken: {
         const leaving = this.#departures.of(from, id)
-        return leaving && this.#departures.gone(leaving.session, leaving.completedAt)
+        if (leaving === undefined) return
+        this.#departures.gone(leaving.session, leaving.completedAt)
+        return this.#stragglers.taken(leaving.session, leaving.completedAt)
       }
       case FrameType.refused:
         return this.#refused(from, id, reader.u8())
@@ -179,7 +192,7 @@ export class Handover implements Part {
       return arriving && this.#arrivals.entry(arriving, reader)
     }
     if (offered) return this.#merging.complete(offered)
-    return arriving && this.#arrivals.complete(arriving)
+    return arriving && this.#arrivals.complete(arriving, reader.left > 0 && reader.u8() === 1)
   }
 
   /** A node that is emptied wants us to take a session. */
@@ -221,6 +234,12 @@ export class Handover implements Part {
     this.#waiting.clear()
     for (const one of waiting) this.#try(one)
     this.#merging.tick()
+    this.#stragglers.tick()
+  }
+
+  /** A session has come that may have left something behind, the last time that it was here. */
+  #adopted(session: Session): void {
+    this.#stragglers.returned(session.clientId, (straggler, seq) => this.#merging.take(session, straggler, seq))
   }
 
   /** It is on its way here, or perhaps not ours. */

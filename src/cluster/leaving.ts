@@ -15,6 +15,8 @@ export interface LeavingContext {
   readonly store: Store
   readonly topics: TopicTable
   readonly now: () => number
+  /** May nodes that cannot be asked now have something for us? */
+  readonly missesSome: () => boolean
 }
 
 /**
@@ -81,6 +83,7 @@ export class Leaving {
     const writer = this.#context.peers.begin(this.to, FrameType.complete)
     if (writer === undefined) return
     writer.varint(this.id)
+    writer.u8(this.#context.missesSome() ? 1 : 0)
     this.#context.peers.end()
     this.completedAt = this.#at
   }

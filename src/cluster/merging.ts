@@ -3,7 +3,7 @@ import { Copy, packGrant } from '../routing/delivery.ts'
 import { Session } from '../sessions/session.ts'
 import { Entry } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
-import { beats, Claims } from './claims.ts'
+import { beats, Claims, stragglerKey } from './claims.ts'
 import type { Departures } from './departures.ts'
 import { readEntry, type TransferredEntry } from './entry-frame.ts'
 import { hasEnded, isLater } from './epochs.ts'
@@ -116,11 +116,27 @@ export class Merging {
   }
 
   /** Behind what the session has already. */
-  #merge({ clientId }: Offered, { message, entry, terms }: TransferredEntry): void {
-    const { store } = this.#tools.parts
+  #merge({ clientId }: Offered, transferred: TransferredEntry): void {
     const session = this.#tools.sessions.get(clientId)
+    if (session) this.#give(session, transferred)
+  }
+
+  /** Message `seq` of what waited here for a session that has come back. */
+  take(session: Session, from: Session, seq: number): void {
+    const { store } = this.#tools.parts
+    const outbox = from.outbox!
+    const entry = outbox.entryOf(seq)
+    const lsn = outbox.lsnOf(seq)
+    const copy = lsn === 0 ? outbox.heldAt(seq) : store.readNow(lsn, from.number, seq)
+    if ((entry & Entry.stateBits) === Entry.gone || copy === undefined) return
+    const { message } = copy
+    this.#give(session, { entry, message: message.keep(this.#tools.sessions.slab), terms: noTerms })
+  }
+
+  #give(session: Session, { message, entry, terms }: Pick<TransferredEntry, 'message' | 'entry' | 'terms'>): void {
+    const { store } = this.#tools.parts
     // The client has it, and only its last word is missing.
-    if (session === undefined || (entry & Entry.stateBits) === Entry.released) return
+    if ((entry & Entry.stateBits) === Entry.released) return
     if (!this.#tools.witnesses.isNew(session, message)) return
     const qos = entry & Entry.qos2 ? 2 : 1
     message.lasting = store.next !== 0
@@ -170,9 +186,16 @@ export class Merging {
       this.#tools.refuse(offered.from, offered.id, Refusal.notNow)
     }
     for (const session of [...this.#beaten]) this.#again(session)
-    const { claims, tables } = this.#tools.parts
+    const { claims } = this.#tools.parts
     for (const session of [...this.#tools.witnesses.sessions()])
-      if (claims.best(tables(claims.keyOf(session.clientId))) === undefined) this.#tools.witnesses.end(session)
+      if (!this.#hasOthers(claims.keyOf(session.clientId))) this.#tools.witnesses.end(session)
+  }
+
+  /** Is there another session of the client, or what was left of one? */
+  #hasOthers(key: string): boolean {
+    const { tables } = this.#tools.parts
+    for (const of of [key, stragglerKey(key)]) for (const [, value] of tables(of)) if (value > 0) return true
+    return false
   }
 
   /** A session here that another claim has beaten: is that still so? */
@@ -187,3 +210,5 @@ export class Merging {
     } else this.#offer(session, best.node)
   }
 }
+
+const noTerms = { subscriptionIds: undefined, shared: undefined }

@@ -79,6 +79,6 @@ export class Witnesses {
   }
 
   end(session: Session): void {
-    if (this.#witnesses.delete(session)) session.deliver = Session.prototype.deliver
+    if (this.#witnesses.delete(session)) Reflect.deleteProperty(session, 'deliver')
   }
 }

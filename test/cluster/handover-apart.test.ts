@@ -8,6 +8,12 @@ const lasting = { clean: false, expirySeconds: 10_000 }
 const fresh: CityOptions = { settings: { absentOwner: 'fresh' } }
 const sorted = (texts: readonly string[]) => [...texts].sort((a, b) => Number(a) - Number(b))
 
+function apart(city: City, a: string, b: string): void {
+  city.part([a], [b])
+  city.until(() => !city.node(a).links.version(b) && !city.node(b).links.version(a))
+  city.run(3000)
+}
+
 describe('a queue for a node from which the session has moved', () => {
   test.each(['a', 'c'])('begun afresh at %s, while its node was away', (where) => {
     const city = new City(['a', 'b', 'c'], fresh)
@@ -27,6 +33,20 @@ describe('a queue for a node from which the session has moved', () => {
     }
     city.run(10_000)
     expect(sorted(client.texts)).toEqual(numbers(360))
+    city.audit()
+  })
+
+  test('taken to a third node, while the publisher could not reach the one it was on', () => {
+    const city = new City(['a', 'b', 'c'])
+    city.keeper('b', 's', 't').disconnect()
+    const publisher = city.client('a', 'p')
+    apart(city, 'a', 'b')
+    city.publish(publisher, 't', numbers(5), 2)
+    const client = city.client('c', 's', lasting)
+    city.publish(publisher, 't', numbers(5, 5), 2)
+    city.heal()
+    city.run(10_000)
+    expect(sorted(client.texts)).toEqual(numbers(10))
     city.audit()
   })
 })
