@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the Debian programs that test/peers, test/faults and the benchmarks run beside godwit, and leaves none of them
+# Installs the Debian programs that test/peers, test/faults, test/net and the benchmarks run beside godwit, and leaves none of them
 # running.
 # Does nothing when they are there.
 set -euo pipefail
 
-packages=(mosquitto mosquitto-clients nats-server python3-paho-mqtt strace)
+packages=(iproute2 mosquitto mosquitto-clients nats-server python3-paho-mqtt strace)
 services=(mosquitto nats-server)
-programs=(mosquitto mosquitto_passwd mosquitto_pub mosquitto_sub mosquitto_rr nats-server strace)
+programs=(ip tc mosquitto mosquitto_passwd mosquitto_pub mosquitto_sub mosquitto_rr nats-server strace)
 
 installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 listening() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

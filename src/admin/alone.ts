@@ -18,6 +18,8 @@ export function aloneControl(node: Lonely): ClusterControl {
       state: 'serving',
       clients: node.clients(),
       sessions: node.sessions(),
+      evicted: 0,
+      unserved: 0,
       nodes: [
         {
           node: 'alone',

@@ -48,6 +48,8 @@ export function clusterControl({ cluster, clusterId, sessions, left }: Controlle
       state: hasLeft ? 'left' : cluster.draining ? 'draining' : 'serving',
       clients: sessions.online,
       sessions: sessions.size,
+      evicted: cluster.forwarding.evicted,
+      unserved: cluster.forwarding.unserved,
       nodes: cluster.status(),
     }),
     leftBehind: () => leftBehind(sessions.values()),

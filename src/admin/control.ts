@@ -27,6 +27,10 @@ export interface ClusterStatus {
   /** Clients that are connected to this node, and its sessions. */
   readonly clients: number
   readonly sessions: number
+  /** Messages that were given up with a node that was evicted, or had left. */
+  readonly evicted: number
+  /** Copies for shared subscriptions that had no member left on any node. */
+  readonly unserved: number
   /** This node first, and then by name. */
   readonly nodes: readonly NodeStatus[]
 }

@@ -1,7 +1,7 @@
 import type { Session } from '../sessions/session.ts'
 import { Entry, type RecoveredSession } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
-import { ArrivingSession, arrivingPrefix } from './arriving.ts'
+import { ArrivingSession } from './arriving.ts'
 import type { Claim } from './claims.ts'
 import { readEntry } from './entry-frame.ts'
 import { cleanEpoch } from './epochs.ts'
@@ -15,6 +15,7 @@ import {
   takenOver,
   type Waiting,
 } from './handover-tools.ts'
+import { arrivingPrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType, WireError } from './wire.ts'
 

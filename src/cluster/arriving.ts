@@ -9,13 +9,12 @@ import { OwnSession } from './archive.ts'
 import type { TransferredEntry } from './entry-frame.ts'
 import { movedEpoch } from './epochs.ts'
 import type { Given } from './given.ts'
+import { arrivingPrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
 
 /** Copies that a stand-in holds at most. */
 const mostHeld = 100_000
 const mostHeldBytes = 64 * 1024 * 1024
-
-export const arrivingPrefix = '\0arriving/'
 
 interface HeldCopy {
   readonly message: Message

@@ -23,6 +23,7 @@ import { OwnInterest, RemoteInterest } from './interest.ts'
 import { type LinkLimits, Links } from './links.ts'
 import { Members, type MembersSettings } from './members.ts'
 import type { Outgoing } from './outgoing.ts'
+import { selfName } from './own-names.ts'
 import type { NodeId, Part } from './peers.ts'
 import { Remembered } from './remembered.ts'
 import { RetainedReplication } from './retained.ts'
@@ -108,8 +109,6 @@ const Presence = { serving: 1, draining: 2 } as const
 /** In a node's table: 'a' and where clients that others send to it connect. */
 const addressPrefix = 'a'
 const confirmMs = 5000
-/** Our own place in the store: its epoch is our incarnation. */
-const selfName = '\0node'
 
 class Self extends OwnSession {
   override epoch: number

@@ -3,6 +3,7 @@ import type { TopicTable } from '../mqtt/topic.ts'
 import type { Durability, Lsn, RecoveredSession, Store } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { type Archive, OwnSession } from './archive.ts'
+import { inPrefix } from './own-names.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { PublishReader } from './publish-frame.ts'
 import { epochMessages, idOf, packetIds } from './streams.ts'
@@ -113,8 +114,6 @@ class InStream extends OwnSession {
 }
 
 const nothing: Pick<RecoveredSession, 'incoming' | 'epoch'> = { incoming: [], epoch: 0 }
-
-export const inPrefix = '\0in/'
 
 /**
  * What one other node sends, and our word that it is kept.

@@ -6,6 +6,7 @@ import type { OutboxContext } from '../sessions/outlet.ts'
 import type { Session } from '../sessions/session.ts'
 import type { RecoveredSession } from '../store/port.ts'
 import type { Archive } from './archive.ts'
+import { outPrefix } from './own-names.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { type Place, PublishWriter, type Share } from './publish-frame.ts'
 import { OutStream, type StreamLink, type StreamTerms } from './streams.ts'
@@ -293,8 +294,6 @@ export class Outgoing implements StreamLink {
     if (next < Infinity) this.#context.soon(() => this.#layDown(next))
   }
 }
-
-const outPrefix = '\0out/'
 
 function streamName(node: NodeId, id: number): string {
   return `${outPrefix}${node}/${id}`

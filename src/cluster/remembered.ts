@@ -2,6 +2,7 @@ import type { RecoveredSession, Store } from '../store/port.ts'
 import { Subscriptions } from '../store/subscriptions.ts'
 import { type Archive, OwnSession } from './archive.ts'
 import { Here } from './interest.ts'
+import { tablePrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
 
 /** What gossip has of a node. */
@@ -9,7 +10,6 @@ export interface KnownTable {
   get(key: string): number
 }
 
-const prefix = '\0table/'
 const shards = 64
 /** Keys that are compared in a turn. */
 const keysInTurn = 2000
@@ -45,9 +45,9 @@ export class Remembered {
   /** @param known called for each key that is remembered */
   restore(sessions: readonly RecoveredSession[], known: (node: NodeId, key: string, value: number) => void): void {
     for (const { number, clientId, subscriptions } of sessions) {
-      if (!clientId.startsWith(prefix)) continue
+      if (!clientId.startsWith(tablePrefix)) continue
       const slash = clientId.lastIndexOf('/')
-      const node = clientId.slice(prefix.length, slash)
+      const node = clientId.slice(tablePrefix.length, slash)
       this.#put(node, Number(clientId.slice(slash + 1)), new Shard(number, clientId, subscriptions))
       this.#unproven.set(node, undefined)
       for (const [key, value] of subscriptions) known(node, key, value)
@@ -121,7 +121,7 @@ export class Remembered {
   }
 
   #begin(node: NodeId, index: number): Shard {
-    const shard = new Shard(this.#store.number(), `${prefix}${node}/${index}`, new Subscriptions())
+    const shard = new Shard(this.#store.number(), `${tablePrefix}${node}/${index}`, new Subscriptions())
     this.#store.session(shard)
     return this.#put(node, index, shard)
   }

@@ -42,7 +42,7 @@ describe('three nodes', () => {
     city.until(() => city.node('b').members.state('c') === 'dead')
     city.publish(city.client('b', 'publisher'), 'demo/a', ['1', '2'])
     const { nodes, ...rest } = control.status()
-    expect(rest).toEqual({ clusterId: 'city', state: 'serving', clients: 1, sessions: 1 })
+    expect(rest).toEqual({ clusterId: 'city', state: 'serving', clients: 1, sessions: 1, evicted: 0, unserved: 0 })
     expect(nodes.map(({ node, state }) => `${node} ${state}`)).toEqual(['b self', 'a alive', 'c dead'])
     expect(nodes[2]).toMatchObject({ queueMessages: 2, handoff: true, version: 0 })
   })

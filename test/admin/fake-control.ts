@@ -25,6 +25,8 @@ export class FakeControl implements ClusterControl {
       state: this.state,
       clients: 2,
       sessions: 3,
+      evicted: 7,
+      unserved: 0,
       nodes: [
         { ...node, node: 'a', address: '127.0.0.1:7001', state: 'self', incarnation: 5, version: 0 },
         { ...node, node: 'b', address: '127.0.0.1:7002', state: 'alive', incarnation: 6, version: 2, queueMessages: 1 },

@@ -144,7 +144,7 @@ async function announced(data: string): Promise<URL> {
   if (!url)
     throw new CliError(
       Exit.failure,
-      `no node with an admin listener runs on ${data}: name its directory with --data, or its address with --admin`,
+      `no node with an admin listener runs on ${data}: name the directory of one with --data, or its address with --admin; one that was started with --admin off has none`,
     )
   // Every address of a machine is also one that it can dial.
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1'

@@ -21,9 +21,14 @@ export function statusCommand(io: Io): Command {
     })
 }
 
-function summary({ clusterId, state, clients, sessions }: ClusterStatus): string {
+function summary({ clusterId, state, clients, sessions, evicted, unserved }: ClusterStatus): string {
   const who = clusterId === undefined ? 'a node alone' : `cluster ${inert(clusterId)}`
-  return `${who}, ${inert(state)}; here ${many(clients, 'client')}, ${many(sessions, 'session')}\n\n`
+  const losses = [
+    ...(evicted > 0 ? [`${many(evicted, 'message')} given up with nodes that are gone`] : []),
+    ...(unserved > 0 ? [`${many(unserved, 'message')} for groups without a member`] : []),
+  ]
+  const lost = losses.length > 0 ? `lost since the start: ${losses.join(', ')}\n` : ''
+  return `${who}, ${inert(state)}; here ${many(clients, 'client')}, ${many(sessions, 'session')}\n${lost}\n`
 }
 
 const columns: readonly Column<NodeStatus>[] = [

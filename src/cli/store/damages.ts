@@ -1,3 +1,4 @@
+import { ownText } from '../../cluster/own-names.ts'
 import type { Damage } from '../../store/offline.ts'
 import { inert } from '../terminal.ts'
 import { sum } from './figures.ts'
@@ -32,7 +33,7 @@ export function damageText(damage: readonly PlainDamage[]): string {
   for (const { place, what, records, lost } of damage) {
     text += `\n  ${inert(place)}\n    ${inert(what)}${records === undefined ? '' : ` (${many(records, 'record')})`}\n`
     for (const { clientId, messages } of lost.slice(0, named))
-      text += `    lost to ${inert(JSON.stringify(clientId))}: ${many(messages, 'message')}\n`
+      text += `    lost to ${inert(ownText(clientId) ?? JSON.stringify(clientId))}: ${many(messages, 'message')}\n`
     if (lost.length > named) text += `    and to ${many(lost.length - named, 'other client')}\n`
   }
   return text

@@ -8,7 +8,7 @@ import { inert } from '../terminal.ts'
 import { damageText, plainDamage } from './damages.ts'
 import { figuresOf, indexFigures, sum } from './figures.ts'
 import { filesIn, withStore } from './open.ts'
-import { bytesText, cell, countText, many, table, timeOf } from './text.ts'
+import { bytesText, cell, countText, many, ownerText, table, timeOf } from './text.ts'
 
 /** Version of the JSON's fields. */
 const schemaVersion = 1
@@ -107,7 +107,7 @@ const fewFilters = 3
 
 function sessionTable(sessions: readonly SessionRow[]): string {
   const rows = sessions.map(({ clientId, epoch, connected, ends, subscriptions, queued, incoming, will }) => [
-    cell(clientId),
+    cell(ownerText(clientId)),
     String(epoch),
     connected ? 'yes' : 'no',
     ends ?? 'never',

@@ -1,3 +1,4 @@
+import { ownText } from '../../cluster/own-names.ts'
 import { inert } from '../terminal.ts'
 
 /** Bytes as a person reads them: `12.4 MiB`. */
@@ -26,6 +27,11 @@ export function timeOf(wallMs: number): string | null {
 export function cell(text: string): string {
   const harmless = inert(text)
   return harmless.length > mostCell ? `${harmless.slice(0, mostCell - 1)}…` : harmless
+}
+
+/** Whose a session is, for a person: a client id, or what the cluster keeps in it. */
+export function ownerText(clientId: string): string {
+  return ownText(clientId) ?? clientId
 }
 
 const mostCell = 40
