@@ -53,6 +53,7 @@ describe('status', () => {
   test('on a terminal: a table', async () => {
     const { out } = await cluster(['status'], { terminal: true })
     expect(out).toBe(`cluster cluster-1, serving; here 2 clients, 3 sessions
+lost since the start: 7 messages given up with nodes that are gone
 
 NODE  STATE  ADDRESS         INCARNATION  LINK  WAITING     BYTES  HANDOFF  DROPPED  REFUSED
 a     self   127.0.0.1:7001            5  -           0       0 B  no             0        0
@@ -238,7 +239,7 @@ describe('how the node is found', () => {
     admin = undefined
     expect(await cluster(['status'])).toMatchObject({
       code: 1,
-      err: `error: no node with an admin listener runs on ${data}: name its directory with --data, or its address with --admin\n`,
+      err: `error: no node with an admin listener runs on ${data}: name the directory of one with --data, or its address with --admin; one that was started with --admin off has none\n`,
     })
   })
 
