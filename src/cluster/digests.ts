@@ -187,7 +187,7 @@ export class Digests {
     }
     if (state?.leaving || this.#intake.isForgotten(name, incarnation)) return
     if (state === undefined) {
-      if (version > 0) this.askFor(from, name)
+      if (version > 0 && !this.#intake.full) this.askFor(from, name)
       return
     }
     const order = state.complete ? compareStates(incarnation, version, state) : incarnation - state.incarnation || 1

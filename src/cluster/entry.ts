@@ -1,4 +1,5 @@
 import type { RecordReader, RecordWriter } from '../store/writer.ts'
+import { WireError } from './wire.ts'
 
 /** What a node says it has of an owner: some 30 bytes in a frame. */
 export interface Entry {
@@ -28,12 +29,20 @@ export function writeEntry(writer: RecordWriter, { name, incarnation, version, t
   writer.u32(table.high)
 }
 
+/** @throws WireError, CorruptRecordError */
 export function readEntry(reader: RecordReader): Entry {
   return {
     name: reader.varint(),
-    incarnation: reader.varint(),
+    incarnation: readIncarnation(reader),
     version: reader.varint(),
     low: reader.u32() | 0,
     high: reader.u32() | 0,
   }
+}
+
+/** There is always a higher one, so that nobody can take a name for good. @throws WireError, CorruptRecordError */
+export function readIncarnation(reader: RecordReader): number {
+  const incarnation = reader.varint()
+  if (incarnation === Number.MAX_SAFE_INTEGER) throw new WireError('an incarnation that nothing can follow')
+  return incarnation
 }

@@ -91,8 +91,8 @@ export class Feeds {
   wanted(from: NodeId, state: OwnerState, wanted: Wanted): void {
     if (!state.complete) return
     const feed = this.#obtain(from, state)
+    // What is on its way still fills the window: who asks again and again gets no more for it.
     feed.incarnation = state.incarnation
-    feed.unhandled = 0
     feed.cursor = undefined
     feed.applied = 0
     this.#start(feed, wanted)

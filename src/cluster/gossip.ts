@@ -2,6 +2,7 @@ import type { Clock, Random } from '../host.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Confirmations } from './confirmations.ts'
 import { Digests } from './digests.ts'
+import { readIncarnation } from './entry.ts'
 import { Feeds, readWanted, type Wanted } from './feeds.ts'
 import { KeyedHash } from './hash.ts'
 import { type GossipCounts, type GossipListener, Intake } from './intake.ts'
@@ -28,6 +29,8 @@ export interface GossipSettings {
   readonly waitingBytes: number
   /** Between two digests. */
   readonly digestMs: number
+  /** Owners that are taken up, ourselves among them. */
+  readonly owners: number
 }
 
 const defaultSettings: GossipSettings = {
@@ -39,6 +42,7 @@ const defaultSettings: GossipSettings = {
   budgetMs: 2.5,
   waitingBytes: 64 * 1024 * 1024,
   digestMs: 1000,
+  owners: 10_000,
 }
 
 /** Our own table: only we write it. */
@@ -98,6 +102,7 @@ export class Gossip implements Part {
       turn: this.#turn,
       now: () => clock.now(),
       waitingBytes: settings.waitingBytes,
+      ownersMost: settings.owners,
       listeners: this.#listeners,
     })
     this.#digests = new Digests(peers, this.#owners, this.#intake, clock, random)
@@ -216,7 +221,7 @@ export class Gossip implements Part {
 
   #applied(from: NodeId, reader: RecordReader): void {
     const state = this.#owners.byName(reader.varint())
-    const incarnation = reader.varint()
+    const incarnation = readIncarnation(reader)
     const version = reader.varint()
     const frames = reader.varint()
     if (state === undefined) return

@@ -1,6 +1,12 @@
 /**
  * Hashes texts to 64 bits, as two halves, under a key that the whole cluster has: who chooses the texts cannot choose what
  * they collide with. It keeps no secrets.
+ *
+ * Why 64 bits are enough. The set hash of a table is the exclusive or of such hashes, so two tables that differ have the same one
+ * once in 2^64 comparisons, and are compared only where something went wrong before (a snapshot, a digest): at a million
+ * comparisons a second that is once in half a million years. That two of a million keys have one hash does not matter (once in
+ * 40 million tables): keys are compared as texts, and the set hash tells sets apart, not keys. Owners go by 53 bits of the hash
+ * of their name: of 10,000 nodes two share one in 1 of 180 million clusters.
  */
 export class KeyedHash {
   /** The hash of the last text: two integers of 32 bits. */

@@ -1,5 +1,5 @@
 import { RecordReader } from '../store/writer.ts'
-import { writeEntry } from './entry.ts'
+import { readIncarnation, writeEntry } from './entry.ts'
 import { Chunk, type Feeds } from './feeds.ts'
 import type { Arrival, OwnerState, Owners, SetHash } from './owners.ts'
 import type { NodeId, Peers } from './peers.ts'
@@ -26,6 +26,8 @@ export class GossipCounts {
   overruns = 0
   /** What went missing was asked for so often. */
   asked = 0
+  /** Frames that told of an owner more than we take up. */
+  strangers = 0
 }
 
 /** A confirmation that leaves at the end of the turn. */
@@ -54,6 +56,7 @@ export class Intake {
   readonly #turn: Turn
   readonly #now: () => number
   readonly #waitingBytesMost: number
+  readonly #ownersMost: number
   readonly #listeners: readonly GossipListener[]
   readonly #reader = new RecordReader()
   #waitingBytes = 0
@@ -70,6 +73,7 @@ export class Intake {
     turn: Turn
     now: () => number
     waitingBytes: number
+    ownersMost: number
     listeners: readonly GossipListener[]
   }) {
     this.#peers = options.peers
@@ -78,13 +82,14 @@ export class Intake {
     this.#turn = options.turn
     this.#now = options.now
     this.#waitingBytesMost = options.waitingBytes
+    this.#ownersMost = options.ownersMost
     this.#listeners = options.listeners
   }
 
   /** Changes, or a part of a snapshot. @throws WireError, CorruptRecordError */
   frame(from: NodeId, type: FrameType, reader: RecordReader): void {
     const start = reader.at
-    const { state, incarnation } = this.#head(reader)
+    const { state, incarnation } = this.#head(type, reader)
     const { own } = this.#owners
     if (state === undefined) return this.#refuse(from, start, reader)
     if (state === own) {
@@ -94,7 +99,6 @@ export class Intake {
     }
     this.#turn.begin()
     if (!this.#occupied(state) && !this.#turn.over) return this.#take(from, type, state, incarnation, reader)
-    checkBody(type, reader)
     if (this.#waitingBytes > 0 && this.#waitingBytes + reader.end - start > this.#waitingBytesMost) {
       this.counts.overruns++
       return this.#confirm(from, state)
@@ -200,18 +204,27 @@ export class Intake {
     for (const listener of this.#listeners) listener.taken?.(incarnation)
   }
 
-  #head(reader: RecordReader): { state: OwnerState | undefined; incarnation: number } {
+  /** Whom it is of, once all of it is known to be sound. */
+  #head(type: FrameType, reader: RecordReader): { state: OwnerState | undefined; incarnation: number } {
     const node = reader.text()
-    const incarnation = reader.varint()
+    const incarnation = readIncarnation(reader)
     if (node === '') throw new WireError('a table without an owner')
-    if (incarnation === 0 || incarnation === Number.MAX_SAFE_INTEGER) throw new WireError('no incarnation')
+    if (incarnation === 0) throw new WireError('a table without an incarnation')
+    checkBody(type, reader)
     if (this.#forgotten.size > 0 && this.isForgotten(this.#owners.nameOf(node), incarnation))
       return { state: undefined, incarnation }
-    const state = this.#owners.obtain(node)
-    return { state: state.leaving ? undefined : state, incarnation }
+    let state = this.#owners.get(node)
+    if (state === undefined && this.full) this.counts.strangers++
+    else state ??= this.#owners.obtain(node)
+    return { state: state?.leaving ? undefined : state, incarnation }
   }
 
-  /** Of somebody evicted: whoever sends it need not go on. */
+  /** Are there as many owners as we take up? */
+  get full(): boolean {
+    return this.#owners.size >= this.#ownersMost
+  }
+
+  /** Of somebody evicted, or one too many: whoever sends it need not go on. */
   #refuse(from: NodeId, start: number, reader: RecordReader): void {
     reader.at = start
     const node = reader.text()
@@ -249,8 +262,6 @@ export class Intake {
   #changes(from: NodeId, state: OwnerState, incarnation: number, reader: RecordReader): void {
     const since = reader.varint()
     const count = reader.varint()
-    if (since + count > Number.MAX_SAFE_INTEGER) throw new WireError('a version of more than 53 bits')
-    checkEntries(reader, count, 0)
     if (incarnation < state.incarnation) return
     const { arrival } = state
     // A table that is empty here needs no snapshot.
@@ -296,10 +307,8 @@ export class Intake {
     const size = reader.varint()
     const start = reader.varint()
     const end = reader.varint()
-    if (start > end || end > positions) throw new WireError('a snapshot runs backwards')
     const hash = { low: reader.u32() | 0, high: reader.u32() | 0 }
     const count = reader.varint()
-    checkEntries(reader, count, 1)
     if (incarnation < state.incarnation) return
     const arrival = begins ? this.#begin(from, state, incarnation, version, start) : state.arrival
     if (arrival === undefined || arrival.from !== from || incarnation !== state.incarnation) return
@@ -411,30 +420,33 @@ function* keysBetween({ table }: OwnerState, { position, seen }: Arrival, to: nu
   }
 }
 
-/** What stands behind owner and incarnation. */
+/** What stands behind owner and incarnation: so that nothing is applied of a frame that is not all sound. */
 function checkBody(type: FrameType, reader: RecordReader): void {
   const start = reader.at
-  reader.varint()
-  if (type === FrameType.snapshot) {
-    reader.u8()
-    reader.varint()
-    const from = reader.varint()
-    const to = reader.varint()
-    if (from > to || to > positions) throw new WireError('a snapshot runs backwards')
-    reader.bytes(8)
-  }
-  checkEntries(reader, reader.varint(), type === FrameType.snapshot ? 1 : 0)
+  const version = reader.varint()
+  if (type === FrameType.snapshot) checkRange(reader)
+  const count = reader.varint()
+  if (type === FrameType.operations && version + count > Number.MAX_SAFE_INTEGER)
+    throw new WireError('a version of more than 53 bits')
+  checkEntries(reader, count, type === FrameType.snapshot ? 1 : 0)
   reader.at = start
 }
 
-/** Are there `count` keys with values, each at least `least`? So that none is applied if not all can be. */
+function checkRange(reader: RecordReader): void {
+  reader.u8()
+  reader.varint()
+  const from = reader.varint()
+  const to = reader.varint()
+  if (from > to || to > positions) throw new WireError('a snapshot runs backwards')
+  reader.bytes(8)
+}
+
+/** Are there `count` keys with values, each at least `least`? */
 function checkEntries(reader: RecordReader, count: number, least: number): void {
-  const start = reader.at
   for (let left = count; left > 0; left--) {
     const length = reader.varint()
     if (length > reader.left) throw new WireError('a key runs over the end of its frame')
     reader.at += length
     if (reader.varint() < least) throw new WireError('a snapshot contains what is not there')
   }
-  reader.at = start
 }

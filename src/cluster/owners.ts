@@ -118,12 +118,12 @@ export function compareStates(incarnation: number, version: number, of: OwnerSta
 /** All owners that are known here, ourselves among them, with a hash over their states. */
 export class Owners {
   readonly own: OwnerState
-  /** Ordered by name, for digests. */
-  readonly sorted: OwnerState[] = []
   readonly #byNode = new Map<NodeId, OwnerState>()
+  readonly #byName = new Map<number, OwnerState>()
   readonly #names: KeyedHash
   readonly #make: (node: NodeId, name: number) => OwnerState
   readonly #stale: OwnerState[] = []
+  #sorted: OwnerState[] | undefined
   #low = 0
   #high = 0
 
@@ -143,13 +143,13 @@ export class Owners {
     if (state !== undefined) return state
     state = this.#make(node, this.nameOf(node))
     this.#byNode.set(node, state)
-    this.sorted.splice(this.#place(state.name), 0, state)
+    this.#byName.set(state.name, state)
+    this.#sorted = undefined
     return state
   }
 
   byName(name: number): OwnerState | undefined {
-    const state = this.sorted[this.#place(name)]
-    return state?.name === name ? state : undefined
+    return this.#byName.get(name)
   }
 
   nameOf(node: NodeId): number {
@@ -158,9 +158,19 @@ export class Owners {
 
   remove(state: OwnerState): void {
     this.#byNode.delete(state.node)
-    this.sorted.splice(this.#place(state.name), 1)
+    this.#byName.delete(state.name)
+    this.#sorted = undefined
     this.#unmark(state)
     this.touch(state)
+  }
+
+  get size(): number {
+    return this.#byNode.size
+  }
+
+  /** Ordered by name, for digests. */
+  get sorted(): readonly OwnerState[] {
+    return (this.#sorted ??= [...this.#byName.values()].sort((a, b) => a.name - b.name))
   }
 
   all(): IterableIterator<OwnerState> {
@@ -199,17 +209,5 @@ export class Owners {
     this.#low ^= state.markLow
     this.#high ^= state.markHigh
     state.markLow = state.markHigh = 0
-  }
-
-  /** Where `name` stands in the order, or would. */
-  #place(name: number): number {
-    let low = 0
-    let high = this.sorted.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.sorted[middle]!.name < name) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 }

@@ -17,7 +17,8 @@ export class Table {
   readonly #hash: KeyedHash
   readonly #splitAt: number
   #whole: Map<string, number> | undefined
-  #parts: Map<string, number>[] | undefined
+  /** Those that hold something. */
+  #parts: (Map<string, number> | undefined)[] | undefined
 
   constructor(hash: KeyedHash, splitAt = 8192) {
     this.#hash = hash
@@ -28,7 +29,7 @@ export class Table {
   get(key: string): number {
     if (this.#parts === undefined) return this.#whole?.get(key) ?? 0
     this.#hash.over(key)
-    return this.#parts[this.#position()]!.get(key) ?? 0
+    return this.#parts[this.#position()]?.get(key) ?? 0
   }
 
   position(key: string): number {
@@ -39,8 +40,7 @@ export class Table {
   /** Gives what it was. A value of 0 removes the key. */
   set(key: string, value: number): number {
     this.#hash.over(key)
-    const part =
-      this.#parts === undefined ? (this.#whole ??= new Map<string, number>()) : this.#parts[this.#position()]!
+    const part = this.#part()
     const before = part.get(key) ?? 0
     if (before === value) return before
     if (before !== 0) this.#toggle(before)
@@ -71,7 +71,13 @@ export class Table {
   }
 
   *entries(): IterableIterator<[key: string, value: number]> {
-    for (const part of this.#parts ?? [this.#whole ?? nothing]) yield* part
+    for (const part of this.#parts ?? [this.#whole]) if (part !== undefined) yield* part
+  }
+
+  /** Where the key that was hashed last has its place. */
+  #part(): Map<string, number> {
+    if (this.#parts === undefined) return (this.#whole ??= new Map<string, number>())
+    return (this.#parts[this.#position()] ??= new Map<string, number>())
   }
 
   /** Of the key that was hashed last. */
@@ -88,13 +94,13 @@ export class Table {
   }
 
   #split(): void {
-    const parts = Array.from({ length: positions }, () => new Map<string, number>())
-    for (const [key, value] of this.#whole ?? nothing) {
-      this.#hash.over(key)
-      parts[this.#position()]!.set(key, value)
-    }
-    this.#parts = parts
+    const whole = this.#whole ?? nothing
+    this.#parts = new Array<undefined>(positions).fill(undefined)
     this.#whole = undefined
+    for (const [key, value] of whole) {
+      this.#hash.over(key)
+      this.#part().set(key, value)
+    }
   }
 }
 
