@@ -10,21 +10,28 @@ interface Event {
   run(): void
 }
 
-/** Parts of a millisecond in which nothing is told apart. */
-const fineness = 32
+/** More than there are nodes. */
+const lanes = 1024
 
 /**
- * Time and what is to happen. Events of one moment are in one list, in the order in which they were asked for: a million of them under way
- * cost no more each than ten.
+ * Time and what is to happen. Events of one moment and one node are in one list, in the order in which they were asked for: so a
+ * million of them under way cost little more each than ten, and what comes to a node in a moment comes in one turn.
  */
 class Agenda {
   nowMs = 0
   readonly #lists = new Map<number, Event[]>()
-  /** A heap of the moments that have a list. */
+  /** A heap of the moments that have a list, each of one node. */
   readonly #moments: number[] = []
+  readonly #fineness: number
 
-  after(delayMs: number, event: Event): void {
-    const moment = Math.ceil((this.nowMs + delayMs) * fineness)
+  /** @param fineness parts of a millisecond, in which nothing is told apart */
+  constructor(fineness: number) {
+    this.#fineness = fineness
+  }
+
+  /** @param lane whose event it is: 0, nobody's */
+  after(delayMs: number, event: Event, lane = 0): void {
+    const moment = Math.ceil((this.nowMs + delayMs) * this.#fineness) * lanes + lane
     const list = this.#lists.get(moment)
     if (list !== undefined) return void list.push(event)
     this.#lists.set(moment, [event])
@@ -33,10 +40,11 @@ class Agenda {
 
   /** Runs what happens until then. */
   to(ms: number): void {
-    while (this.#moments.length > 0 && this.#moments[0]! <= ms * fineness) {
+    const last = Math.floor(ms * this.#fineness) * lanes + lanes - 1
+    while (this.#moments.length > 0 && this.#moments[0]! <= last) {
       const moment = this.#pop()
       const list = this.#lists.get(moment)!
-      this.nowMs = moment / fineness
+      this.nowMs = Math.floor(moment / lanes) / this.#fineness
       // What is asked for meanwhile, for this moment, stands at the end of the list.
       for (let at = 0; at < list.length; at++) list[at]!.run()
       this.#lists.delete(moment)
@@ -68,26 +76,23 @@ class Agenda {
   }
 }
 
-/** A frame under way. */
+/** A frame under way. There are a million of them at times, so they are used again. */
 class Delivery {
-  readonly from: MeshNode
-  readonly to: MeshNode
-  readonly link: MeshLink
-  readonly page: Buffer
-  readonly start: number
-  readonly end: number
+  from!: MeshNode
+  to!: MeshNode
+  link!: MeshLink
+  page!: Buffer
+  start = 0
+  end = 0
+  readonly #spare: Delivery[]
 
-  constructor(from: MeshNode, to: MeshNode, link: MeshLink, page: Buffer, start: number, end: number) {
-    this.from = from
-    this.to = to
-    this.link = link
-    this.page = page
-    this.start = start
-    this.end = end
+  constructor(spare: Delivery[]) {
+    this.#spare = spare
   }
 
   run(): void {
     if (this.link.up) this.to.receive(this)
+    this.#spare.push(this)
   }
 }
 
@@ -99,7 +104,7 @@ export type Heard = Map<NodeId, Map<string, number>>
  * what is under way when it breaks is lost.
  */
 export class Mesh {
-  readonly agenda = new Agenda()
+  readonly agenda: Agenda
   readonly dice: Dice
   readonly nodes: MeshNode[] = []
   readonly settings: Partial<GossipSettings>
@@ -117,10 +122,12 @@ export class Mesh {
   readonly #salt: number
   #page = Buffer.alloc(pageBytes)
   #pageAt = 0
+  readonly #spare: Delivery[] = []
   /** Node and owner that differed when we looked last. */
   #last: [MeshNode, MeshNode] | [] = []
 
   constructor(seed: number, settings: Partial<GossipSettings> = {}, latencyMs: readonly [number, number] = [1, 5]) {
+    this.agenda = new Agenda(latencyMs[0] < 1 ? 10 : 1)
     this.dice = new Dice(seed)
     this.#salt = this.dice.below(0x1_0000_0000)
     this.settings = settings
@@ -164,17 +171,18 @@ export class Mesh {
     return this.agenda.nowMs - fromMs
   }
 
-  /** A copy of `bytes`: many share a page. */
-  keep(bytes: Uint8Array): { page: Buffer; start: number } {
+  /** A delivery of a copy of `bytes`: many share a page. */
+  delivery(bytes: Uint8Array): Delivery {
+    const delivery = this.#spare.pop() ?? new Delivery(this.#spare)
     if (this.#pageAt + bytes.length > this.#page.length) {
       this.#page = Buffer.alloc(Math.max(pageBytes, bytes.length))
       this.#pageAt = 0
     }
-    const page = this.#page
-    const start = this.#pageAt
-    page.set(bytes, start)
-    this.#pageAt += bytes.length
-    return { page, start }
+    this.#page.set(bytes, this.#pageAt)
+    delivery.page = this.#page
+    delivery.start = this.#pageAt
+    delivery.end = this.#pageAt += bytes.length
+    return delivery
   }
 
   /** Always the same for two nodes, so that order holds. */
@@ -351,10 +359,12 @@ export class MeshNode implements Peers {
     mesh.onFrame?.(bytes)
     if (mesh.loss > 0 && mesh.dice.chance(mesh.loss) && !link.silent) this.#silence(link)
     if (link.silent) return
-    const { page, start } = mesh.keep(bytes)
     const to = link.other(this)
-    const delivery = new Delivery(this, to, link, page, start, start + bytes.length)
-    mesh.agenda.after(mesh.delayMs(this.index, to.index), delivery)
+    const delivery = mesh.delivery(bytes)
+    delivery.from = this
+    delivery.to = to
+    delivery.link = link
+    mesh.agenda.after(mesh.delayMs(this.index, to.index), delivery, to.index + 1)
   }
 
   receive({ from, page, start, end }: Delivery): void {
@@ -401,7 +411,7 @@ export class MeshNode implements Peers {
       every: (periodMs, tick) => {
         const ticking = {}
         this.#ticking.add(ticking)
-        const next = (delayMs: number) => agenda.after(delayMs, { run })
+        const next = (delayMs: number) => agenda.after(delayMs, { run }, this.index + 1)
         const run = () => {
           if (!lives() || !this.#ticking.has(ticking)) return
           next(periodMs)
@@ -410,7 +420,7 @@ export class MeshNode implements Peers {
         next(periodMs * this.mesh.dice.between(0.5, 1))
         return () => void this.#ticking.delete(ticking)
       },
-      endOfTurn: (run) => agenda.after(0, { run: () => lives() && run() }),
+      endOfTurn: (run) => agenda.after(0, { run: () => lives() && run() }, this.index + 1),
     }
   }
 }
