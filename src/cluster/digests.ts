@@ -68,16 +68,6 @@ export class Digests {
     else if (kind === Kind.verified) this.#verified(from, reader)
   }
 
-  /** For the state of an owner that we know nothing of. */
-  askFor(to: NodeId, name: number): void {
-    const writer = this.#peers.begin(to, FrameType.wanted)
-    if (writer === undefined) return
-    writeEntry(writer, { name, incarnation: 0, version: 0, table: { low: 0, high: 0 } })
-    writer.varint(0)
-    writer.varint(0)
-    this.#peers.end()
-  }
-
   #total(to: NodeId): void {
     const writer = this.#begin(to, Kind.total)
     if (writer === undefined) return
@@ -187,7 +177,7 @@ export class Digests {
     }
     if (state?.leaving || this.#intake.isForgotten(name, incarnation)) return
     if (state === undefined) {
-      if (version > 0 && !this.#intake.full) this.askFor(from, name)
+      if (version > 0 && !this.#intake.full) this.#intake.askFor(from, name)
       return
     }
     const order = state.complete ? compareStates(incarnation, version, state) : incarnation - state.incarnation || 1

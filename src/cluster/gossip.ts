@@ -165,7 +165,7 @@ export class Gossip implements Part {
 
   linked(node: NodeId): void {
     const state = this.#owners.get(node)
-    if (state === undefined) return this.#digests.askFor(node, this.#owners.nameOf(node))
+    if (state === undefined) return this.#intake.askFor(node, this.#owners.nameOf(node))
     state.asked = undefined
     this.#intake.ask(node, state)
   }

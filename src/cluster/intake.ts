@@ -154,6 +154,16 @@ export class Intake {
     this.#peers.end()
   }
 
+  /** Asks for the state of an owner that we know nothing of. */
+  askFor(to: NodeId, name: number): void {
+    const writer = this.#peers.begin(to, FrameType.wanted)
+    if (writer === undefined) return
+    writeEntry(writer, { name, incarnation: 0, version: 0, table: { low: 0, high: 0 } })
+    writer.varint(0)
+    writer.varint(0)
+    this.#peers.end()
+  }
+
   /** Is its snapshot on its way, so that nobody else need be asked? */
   arriving({ arrival, askedMs }: OwnerState): boolean {
     if (arrival === undefined || this.#peers.version(arrival.from) === 0) return false
@@ -388,6 +398,8 @@ export class Intake {
   #left(state: OwnerState): void {
     this.#owners.remove(state)
     for (const listener of this.#listeners) listener.reset?.(state.node)
+    // It may have come again meanwhile, and is waiting to hear what we want.
+    this.askFor(state.node, state.name)
   }
 
   /** The state is a newer one: those who get it from us, and its owner, shall know. */

@@ -232,3 +232,18 @@ test('the barrier: at once when there is nothing to wait for; never more than 10
   expect(gossip.counts.missed).toBe(3)
   expect(gossip.confirmed(['n1'])).toBe(true)
 })
+
+test('a node that is given up, and comes again while its keys are being removed, is asked for its table', () => {
+  const mesh = new Mesh(1, { budgetMs: 0 }).start(2)
+  const [node, other] = mesh.nodes
+  for (let key = 0; key < 5000; key++) node!.gossip.own.set(`f${key}`, 1)
+  equalWithin(mesh, 1000)
+  node!.stop()
+  other!.gossip.forget('n0')
+  node!.start()
+  mesh.link(() => true).run(1000)
+  expect(node!.gossip.confirmed(['n1'])).toBe(true)
+  node!.gossip.own.set('fx', 1)
+  mesh.run(20)
+  expect([...other!.gossip.owner('n0')!.entries()]).toEqual([['fx', 1]])
+})
