@@ -3,6 +3,8 @@
 //   visible    a new filter, with 100,000 there: until all nodes have it, as SUBACK tells; then published elsewhere: is any missed?
 //   changes    filters that change, a second
 //   link       QoS 1 between two nodes, beside the same on one
+//   follow     the same, at one node: the others follow
+//   join       a node joins a cluster with 1,000,000 filters
 //   memory     what a node needs for 100,000 filters of another
 //   detect     kill -9 and SIGSTOP: until the others know
 //   handover   a session with 10,000 messages moves with its client
@@ -11,6 +13,7 @@ import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
 import { Client } from './cluster.client.mjs'
+import { gossipScenarios } from './cluster.gossip.mjs'
 import { startCluster } from './cluster.nodes.mjs'
 import { memoryOf } from './processes.mjs'
 
@@ -251,16 +254,17 @@ async function handover({ nodes: [a, b] }) {
   )
 }
 
-const scenarios = { visible, changes, link, memory, detect, handover }
-const names = values.only?.split(',') ?? Object.keys(scenarios)
+const scenarios = { visible, changes, link, memory, detect, handover, ...gossipScenarios }
+const chosen = values.only?.split(',') ?? Object.keys(scenarios)
 let failed = false
-for (const name of names) {
+for (const name of chosen) {
   const scenario = scenarios[name]
   if (!scenario) throw new Error(`no scenario "${name}"; there are ${Object.keys(scenarios).join(', ')}`)
   console.log(`\n${name}`)
-  const cluster = await startCluster(path.resolve(main), ['a', 'b', 'c'])
+  const { run, names: nodes, watched } = scenario.run ? scenario : { run: scenario, names: ['a', 'b', 'c'] }
+  const cluster = await startCluster(path.resolve(main), nodes, { watched })
   try {
-    await scenario(cluster)
+    await run(cluster, { row, quick })
   } catch (fault) {
     failed = true
     console.log(`  failed: ${fault.message}`)

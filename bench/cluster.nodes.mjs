@@ -5,6 +5,7 @@ import path from 'node:path'
 import { freePorts, removeFolder, temporaryFolder } from './processes.mjs'
 
 const startMs = 20_000
+const watcher = new URL('cluster.watch.mjs', import.meta.url).href
 const running = new Set()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
@@ -14,28 +15,29 @@ process.on('exit', () => {
 const unlimited =
   '{ queueMessages: 1000000000, queueBytes: 1099511627776, queueBytesTotal: 1099511627776, sysSeconds: 0, subscriptionsPerSession: 1000000 }'
 
-/** @returns nodes that know each other, and what ends them */
-export async function startCluster(main, names) {
+/**
+ * @param options.watched whether nodes tell how long their event loops were held up
+ * @returns nodes that know each other, and what ends them
+ */
+export async function startCluster(main, names, { watched = false } = {}) {
   const folder = temporaryFolder()
   const identity = path.join(folder, 'identity')
   const init = spawnSync(process.execPath, [main, 'cluster', 'init', identity], { encoding: 'utf8' })
   if (init.status !== 0) throw new Error(`cluster init: ${init.stderr}`)
   const nodes = []
-  for (const name of names) {
+  /** One more node, which is not started yet. */
+  const add = async (name) => {
     const [port, link] = await freePorts(2)
-    nodes.push(
-      new Node(main, name, {
-        port,
-        link,
-        identity,
-        data: path.join(folder, name),
-        seeds: nodes.map(({ link }) => link),
-      }),
-    )
+    const seeds = nodes.map((node) => node.link)
+    const node = new Node(main, name, { port, link, identity, data: path.join(folder, name), seeds, watched })
+    nodes.push(node)
+    return node
   }
+  for (const name of names) await add(name)
   for (const node of nodes) await node.start()
   const cluster = {
     nodes,
+    add,
     whole: () =>
       Promise.all(nodes.map((node) => node.until((others) => others.length === nodes.length && others.every(isThere)))),
     stop: async () => {
@@ -54,8 +56,8 @@ export class Node {
   #ended = Promise.resolve()
   #admin
 
-  constructor(main, name, { port, link, identity, data, seeds }) {
-    Object.assign(this, { main, name, port, link, identity, data, seeds })
+  constructor(main, name, { port, link, identity, data, seeds, watched }) {
+    Object.assign(this, { main, name, port, link, identity, data, seeds, isWatched: watched })
   }
 
   get pid() {
@@ -80,7 +82,9 @@ export class Node {
     args.push('--cluster', identity, '--node', name, '--cluster-listen', `127.0.0.1:${link}`, ...joins)
     const config = path.join(data, '..', `${name}.yaml`)
     writeFileSync(config, `limits: ${unlimited}\n`)
-    const child = spawn(process.execPath, [...args, '--config', config], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const stdio = ['ignore', 'pipe', 'pipe', ...(this.isWatched ? ['ipc'] : [])]
+    const watch = this.isWatched ? ['--import', watcher] : []
+    const child = spawn(process.execPath, [...watch, ...args, '--config', config], { stdio })
     this.#child = child
     running.add(child)
     this.#ended = new Promise((resolve) => child.once('exit', resolve)).finally(() => running.delete(child))
@@ -120,6 +124,13 @@ export class Node {
       if (ms > mostMs) throw new Error(`${this.name} waits in vain: ${JSON.stringify(nodes)}`)
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
+  }
+
+  /** How long its event loop was held up at most since the last question, and what it has used of a core since its start. */
+  watched() {
+    const answer = new Promise((resolve) => this.#child.once('message', resolve))
+    this.#child.send('watched')
+    return answer
   }
 
   signal(name) {
