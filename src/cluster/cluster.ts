@@ -224,8 +224,8 @@ export class ClusterNode implements Cluster {
         this.forwarding.living(other, false)
         if (left) this.#forget(other)
       },
-      evicted: (other) => {
-        if (other !== node) return this.#forget(other)
+      evicted: (other, incarnation) => {
+        if (other !== node) return this.#forget(other, incarnation)
         host.log.error({ node }, 'the cluster has given this node up: start it again, and it comes back as a new one')
       },
     })
@@ -473,11 +473,11 @@ export class ClusterNode implements Cluster {
   }
 
   /** A node will not be back. */
-  #forget(node: NodeId): void {
+  #forget(node: NodeId, incarnation = 0): void {
     const { messages } = this.forwarding.evict(node)
     if (messages > 0) this.#options.host.log.warn({ node, messages }, 'what waited for a node was given up')
     this.links.forget(node)
-    this.gossip.forget(node)
+    this.gossip.forget(node, incarnation)
     this.remembered.forget(node, (key) => this.#wants(node, key, 0))
     this.retained.forget(node)
   }

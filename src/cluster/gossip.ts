@@ -134,9 +134,12 @@ export class Gossip implements Part {
     this.#listeners.push(listener)
   }
 
-  /** Removes all that an evicted node told; it is not taken from others again, unless that node starts anew. */
-  forget(node: NodeId): void {
-    this.#intake.forget(node)
+  /**
+   * Removes all that an evicted node told; it is not taken from others again, unless that node starts anew.
+   * @param incarnation the start that was given up, as far as known: others may have its table when we do not
+   */
+  forget(node: NodeId, incarnation = 0): void {
+    this.#intake.forget(node, incarnation)
   }
 
   /** Has each of `nodes` applied all that we have set? One without a link has not. */

@@ -38,6 +38,7 @@ interface Confirmation {
 }
 
 const askAgainMs = 1000
+const mostForgotten = 10_000
 
 /**
  * Takes in what others tell, of themselves and of third ones.
@@ -182,11 +183,11 @@ export class Intake {
   }
 
   /** What this node told is removed, and not taken from others again unless it starts anew. */
-  forget(node: NodeId): void {
+  forget(node: NodeId, incarnation: number): void {
     const state = this.#owners.get(node)
-    if (state === undefined || state.leaving || state === this.#owners.own) return
-    if (this.#forgotten.size >= 10_000) this.#forgotten.delete(this.#forgotten.keys().next().value!)
-    this.#forgotten.set(state.name, state.incarnation)
+    if (state === this.#owners.own) return
+    this.#remember(this.#owners.nameOf(node), Math.max(incarnation, state?.incarnation ?? 0))
+    if (state === undefined || state.leaving) return
     for (const { bytes } of state.waiting ?? []) this.#waitingBytes -= bytes.length
     this.#busy.add(state)
     this.#feeds.drop(state)
@@ -198,6 +199,14 @@ export class Intake {
     arrival.sweep = { to: positions, keys, beyond: undefined, hash: { low: 0, high: 0 } }
     state.arrival = arrival
     this.#turn.begin()
+  }
+
+  /** Names that were given up, with the last incarnation that was. */
+  #remember(name: number, incarnation: number): void {
+    const before = this.#forgotten.get(name) ?? 0
+    if (before === 0 && this.#forgotten.size >= mostForgotten)
+      this.#forgotten.delete(this.#forgotten.keys().next().value!)
+    this.#forgotten.set(name, Math.max(before, incarnation))
   }
 
   isForgotten(name: number, incarnation: number): boolean {

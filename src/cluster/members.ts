@@ -77,7 +77,7 @@ export interface MembersListener {
   /** A node, or a new address of it, to be dialled. */
   learned?(node: NodeId, address: string): void
   /** Somebody has given it up. It may be ourselves, who were away: then only a start with a new incarnation brings us back. */
-  evicted?(node: NodeId): void
+  evicted?(node: NodeId, incarnation: number): void
 }
 
 /** What a frame holds beside the news. */
@@ -265,7 +265,7 @@ export class Members implements Part {
     if (claim.incarnation !== me.incarnation || me.gone) return
     if (claim.standing === 'evicted') {
       this.#roster.end('evicted', this.#clock.now())
-      for (const listener of this.#listeners) listener.evicted?.(me.node)
+      for (const listener of this.#listeners) listener.evicted?.(me.node, me.incarnation)
     } else if ((claim.standing === 'suspect' || claim.standing === 'dead') && claim.refutation >= me.refutation) {
       me.refutation = claim.refutation + 1
       this.#health.worse()
@@ -309,7 +309,7 @@ export class Members implements Part {
     for (const listener of this.#listeners) {
       if (!known.gone && (gone || known.address !== address)) listener.learned?.(known.node, known.address)
       if (known.up && !up) listener.alive?.(known.node)
-      if (known.standing === 'evicted') listener.evicted?.(known.node)
+      if (known.standing === 'evicted') listener.evicted?.(known.node, known.incarnation)
       else if (!known.up && (up || (known.gone && !gone))) listener.dead?.(known.node, known.standing === 'left')
     }
   }

@@ -319,6 +319,12 @@ export class Machine {
     this.#index = this.#index.crash(dice, later)
   }
 
+  /** Its folder is empty, as a new machine's is. */
+  replaceDisk(): void {
+    this.#disk = new SimDisk(this.city.dice.fork(this.name.charCodeAt(0)), this.#later())
+    this.#index = new MemoryIndex(this.#later())
+  }
+
   #dial(
     address: string,
     opened: (stream: Stream, node: string) => StreamEvents,

@@ -201,6 +201,30 @@ test('a node is given up: what waits for it is gone, and it comes back as a new 
   city.audit()
 })
 
+test('a node is given up, and its name is given to one with an empty folder', () => {
+  const city = new City(['a', 'b', 'c'])
+  city.keeper('b', 's', 't').disconnect()
+  city.fall('b')
+  city.run(3000)
+  const publisher = city.client('a', 'p')
+  city.publish(publisher, 't', numbers(3))
+  city.node('a').evict('b')
+  city.run(2000)
+  city.machine('b').replaceDisk()
+  city.rise('b')
+  city.until(() => [...city.node('a').live()].includes('b'))
+  city.run(500)
+  // Nothing that the old one was is left: neither its session, nor what the others have told it.
+  const keeper = city.client('b', 's', { clean: false, expirySeconds: 1000 })
+  city.run(100)
+  expect(keeper.present).toBe(false)
+  keeper.subscribe('t')
+  city.run(500)
+  city.publish(publisher, 't', numbers(3))
+  city.run(100)
+  expect(keeper.texts).toEqual(numbers(3))
+})
+
 test('clients come when it is known what the others want', () => {
   const city = new City(['a', 'b'])
   city.keeper('b', 's', 't').disconnect()

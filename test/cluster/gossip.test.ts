@@ -233,6 +233,22 @@ test('the barrier: at once when there is nothing to wait for; never more than 10
   expect(gossip.confirmed(['n1'])).toBe(true)
 })
 
+test('a node that was given up before its table came here is not taken from others, until it starts anew', () => {
+  const mesh = new Mesh(1).start(3).link((a, b) => a.index + b.index !== 1)
+  const [node, joined, other] = mesh.nodes
+  node!.gossip.own.set('fx', 1)
+  mesh.run(20)
+  expect(other!.gossip.owner('n0')!.size).toBe(1)
+  node!.stop()
+  joined!.gossip.forget('n0', 1)
+  mesh.run(10_000)
+  expect(joined!.gossip.owner('n0')).toBe(undefined)
+  node!.start()
+  node!.gossip.own.set('fy', 1)
+  mesh.link((a, b) => a.index + b.index !== 1).run(5000)
+  expect([...joined!.gossip.owner('n0')!.entries()]).toEqual([['fy', 1]])
+})
+
 test('a node that is given up, and comes again while its keys are being removed, is asked for its table', () => {
   const mesh = new Mesh(1, { budgetMs: 0 }).start(2)
   const [node, other] = mesh.nodes

@@ -278,7 +278,8 @@ export class SimNode {
   #send(to: SimNode, type: number): void {
     const { world } = this
     const link = this.#links.get(to)!
-    const bytes = Uint8Array.from(this.#writer.view())
+    const bytes = new Uint8Array(this.#writer.length)
+    bytes.set(this.#writer.view())
     world.frames++
     world.bytes += bytes.length + 5
     world.mix(bytes.length * 7919 + type * 31 + this.index * 1009 + to.index)
