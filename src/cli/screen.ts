@@ -42,11 +42,15 @@ export function startScreen({ urls, data, admin, cluster, certificate, invocatio
   ]
   if (addresses.every(({ host }) => isLoopback(host))) {
     const port = addresses.find(({ transport }) => transport === 'tcp')?.port ?? 1883
-    lines.push(
-      '',
-      'Only this machine can connect. To let everybody in, without a password:',
-      `  ${invocation} start --listen tcp://0.0.0.0:${port} --allow-public`,
-    )
+    const flags = `--listen tcp://0.0.0.0:${port} --allow-public`
+    // In a cluster, not to be pasted: without the other flags it would start on the same folder as a node alone.
+    if (cluster) lines.push('', `Only this machine can connect. To let everybody in, without a password: ${flags}`)
+    else
+      lines.push(
+        '',
+        'Only this machine can connect. To let everybody in, without a password:',
+        `  ${invocation} start ${flags}`,
+      )
   }
   if (cluster) lines.push('', ...joining(cluster, invocation))
   return `${lines.join('\n')}\n\n`

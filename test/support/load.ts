@@ -4,7 +4,7 @@ import { connect, type MqttClient } from 'mqtt'
 //
 //   a publisher for each node and QoS ─▶ load/<publisher> ─▶ a session for each node, which wants load/#
 
-const outstanding = 8
+const outstanding = 3
 const patienceMs = 45_000
 
 /** Where clients connect. */
