@@ -14,6 +14,8 @@ export interface Place {
 
 const here: Place = { host: '127.0.0.1', inside: [] }
 const pollMs = 50
+/** A link between two that a third one hears both of is given up after some 20 s only. */
+const mostTries = 1000
 /** A session that is away keeps all of the load: dropping what is over its limit would be no loss of the cluster's. */
 const env = { GODWIT_LIMITS_QUEUE_MESSAGES: '1000000' }
 
@@ -148,7 +150,7 @@ export class Node {
     for (let tries = 0; ; tries++) {
       const status = await this.status()
       if (done(status)) return
-      if (tries === 400) throw new Error(`${this.name} did not become ${what}: ${JSON.stringify(status.nodes)}`)
+      if (tries === mostTries) throw new Error(`${this.name} did not become ${what}: ${JSON.stringify(status.nodes)}`)
       await new Promise((resolve) => setTimeout(resolve, pollMs))
     }
   }
