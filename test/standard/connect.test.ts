@@ -316,8 +316,8 @@ const refusals: readonly (readonly [reason: Reason, v5: number, v3: number | und
   [Reason.banned, 0x8a, 5],
   [Reason.badAuthenticationMethod, 0x8c, 5],
   [Reason.quotaExceeded, 0x97, undefined],
-  [Reason.useAnotherServer, 0x9c, undefined],
-  [Reason.serverMoved, 0x9d, undefined],
+  [Reason.useAnotherServer, 0x9c, 3],
+  [Reason.serverMoved, 0x9d, 3],
   [Reason.connectionRateExceeded, 0x9f, undefined],
   // No code of CONNACK (tables 3-1 and 3-2): one that says nearly the same.
   [Reason.serverShuttingDown, 0x88, 3],
