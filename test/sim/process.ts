@@ -7,14 +7,19 @@ export class Process implements Clock {
   #over = false
   readonly #time: Time
   readonly #sinceMs: number
+  readonly #skewMs: number
   readonly #intervals: (() => void)[] = []
   #ticks: (() => void)[] = []
   #events: (() => void)[] = []
 
-  /** @param sinceMs the world's time at which its monotonic clock showed 0 */
-  constructor(time: Time, sinceMs: number) {
+  /**
+   * @param sinceMs the world's time at which its monotonic clock showed 0
+   * @param skewMs how far its wall clock is ahead
+   */
+  constructor(time: Time, sinceMs: number, skewMs = 0) {
     this.#time = time
     this.#sinceMs = sinceMs
+    this.#skewMs = skewMs
   }
 
   now(): number {
@@ -22,7 +27,7 @@ export class Process implements Clock {
   }
 
   wall(): number {
-    return this.#time.wall()
+    return this.#time.wall() + this.#skewMs
   }
 
   every(periodMs: number, tick: () => void): () => void {

@@ -1,0 +1,149 @@
+import type { NodeId } from '../../../src/cluster/peers.ts'
+import { naiveMatches } from '../../routing/naive.ts'
+import { payloadOf } from '../publication.ts'
+import type { Time } from '../time.ts'
+import type { Roamer } from './roamer.ts'
+
+/** What a roamer wants to publish. */
+export interface SentWish {
+  readonly topic: string
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly isEmpty: boolean
+}
+
+/** A message, from its publisher's side. `seq` counts the events of the world. */
+export interface Sent extends SentWish {
+  readonly id: string
+  readonly number: number
+  readonly by: Roamer
+  readonly life: Life
+  readonly payload: Buffer
+  readonly isWill: boolean
+  readonly sentSeq: number
+  readonly sentMs: number
+  /** Nodes that it was sent to. */
+  readonly nodes: Set<NodeId>
+  sends: number
+  ackedSeq: number
+  /** The broker has said no: nobody need get it. */
+  refused: boolean
+  /** Subscriptions by which it must come, unless they end before it is acknowledged. */
+  must: readonly Must[]
+  /** A will whose client has said goodbye in time; one that must fire. */
+  isWithdrawn: boolean
+  isDue: boolean
+}
+
+/** A session, from the client's side. */
+export interface Life {
+  readonly roamer: Roamer
+  readonly number: number
+  /** It outlives all that a world does. */
+  readonly lasting: boolean
+  /** The client counts on it. */
+  alive: boolean
+  /** Two of one client may be about: what such a session has is no promise. */
+  shaky: boolean
+  /** The cluster could not reach it, and began this one afresh: what it had comes here. */
+  heir: Life | undefined
+  readonly intervals: Interval[]
+  readonly came: Came[]
+}
+
+/** From SUBSCRIBE to UNSUBSCRIBE. */
+export interface Interval {
+  readonly life: Life
+  readonly name: string
+  readonly filter: string
+  readonly group: string | undefined
+  readonly qos: 0 | 1 | 2
+  readonly maybeFrom: number
+  /** SUBACK came. */
+  certainFrom: number
+  /** UNSUBSCRIBE was sent, or another SUBSCRIBE. */
+  certainTo: number
+  /** Where the session was when it was last known, and the nodes that have heard of the subscription there. */
+  home: NodeId
+  moves: number
+  informed: ReadonlySet<NodeId>
+}
+
+/** A message must come by this subscription. */
+export interface Must {
+  readonly interval: Interval
+  /** Where the session was, how often it had moved, and how often links from where the message was to there had broken. */
+  readonly home: NodeId
+  readonly moves: number
+  readonly flaps: number
+}
+
+/** A PUBLISH as it came to a client. */
+export interface Came {
+  /** Undefined for an empty payload. */
+  readonly sent: Sent | undefined
+  readonly topic: string
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly dup: boolean
+  /** The client knew it by its packet id, and dropped it. */
+  readonly repeated: boolean
+  readonly seq: number
+}
+
+/** All that the clients of a town have seen and done: what the checker judges. */
+export class Chronicle {
+  readonly sent: Sent[] = []
+  readonly lives: Life[] = []
+  readonly #byId = new Map<string, Sent>()
+  readonly #time: Time
+
+  constructor(time: Time) {
+    this.#time = time
+  }
+
+  publication(by: Roamer, wish: SentWish, isWill = false): Sent {
+    const number = this.sent.length
+    const id = `m${number}`
+    const { topic, qos, retain, isEmpty } = wish
+    const sent: Sent = {
+      ...{ id, number, by, life: by.life, topic, qos, retain, isEmpty, isWill },
+      payload: isEmpty ? Buffer.alloc(0) : payloadOf(id, 1 + ((number * 7) % 60)),
+      sentSeq: this.#time.seq,
+      sentMs: this.#time.now(),
+      nodes: new Set(),
+      ...{ sends: 0, ackedSeq: Infinity, refused: false, must: [], isWithdrawn: false, isDue: false },
+    }
+    this.sent.push(sent)
+    if (!isEmpty) this.#byId.set(id, sent)
+    return sent
+  }
+
+  find(id: string): Sent | undefined {
+    return this.#byId.get(id)
+  }
+
+  retainedTopics(): ReadonlySet<string> {
+    return new Set(this.sent.filter(({ retain }) => retain).map(({ topic }) => topic))
+  }
+
+  life(roamer: Roamer, lasting: boolean): Life {
+    const number = this.lives.length
+    const life = { roamer, number, lasting, alive: true, shaky: false, heir: undefined, intervals: [], came: [] }
+    this.lives.push(life)
+    return life
+  }
+}
+
+const known = new Map<string, boolean>()
+
+export function matches(filter: string, topic: string): boolean {
+  const key = `${filter}\n${topic}`
+  let result = known.get(key)
+  if (result === undefined) known.set(key, (result = naiveMatches(filter, topic)))
+  return result
+}
+
+export function isShared(topic: string): boolean {
+  return topic.startsWith('s/')
+}

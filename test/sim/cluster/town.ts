@@ -1,0 +1,340 @@
+import type { ClusterSettings } from '../../../src/cluster/cluster.ts'
+import { defaultClusterSettings } from '../../../src/cluster/cluster.ts'
+import type { NodeId } from '../../../src/cluster/peers.ts'
+import { City, type CityOptions, type Machine } from './city.ts'
+import { Dice } from '../dice.ts'
+import { Link } from '../link.ts'
+import type { Time } from '../time.ts'
+import type { Wire } from '../wire.ts'
+import { Violation } from '../world.ts'
+import { Chronicle, type Interval, isShared, matches, type Must, type Sent } from './chronicle.ts'
+import { Roamer, type RoamerOptions } from './roamer.ts'
+
+export interface TownOptions extends Pick<
+  CityOptions,
+  'limits' | 'creditBytes' | 'keeps' | 'weather' | 'wireOf' | 'skewMs'
+> {
+  readonly seed: number
+  readonly nodes: number
+  readonly settings?: Partial<ClusterSettings>
+  /** Told of everything that happens, for a replay. */
+  readonly tell?: ((line: string) => void) | undefined
+}
+
+/** Most time that a client's bytes take. */
+const clientLatencyMs = 2
+/** So long a node may look for the session of a client, and some more. */
+const patienceMs = 9000
+
+/**
+ * A cluster and its clients, on one thread and from one seed: brokers, stores and everything of the cluster are real; clocks,
+ * networks and disks are not.
+ *
+ *   Roamer ── Wire ── Link ── Broker ── ClusterNode ── Links ── End ══ End ── …        every arrow is an event of `Time`
+ */
+export class Town {
+  readonly city: City
+  readonly time: Time
+  readonly dice: Dice
+  readonly chronicle: Chronicle
+  readonly roamers: Roamer[] = []
+  readonly nodes: readonly NodeId[]
+  readonly barrierMs: number
+  readonly mayBeginAfresh: boolean
+  /** Machines that have fallen, and how often. */
+  falls = 0
+  /** At peace nothing may go wrong any more. */
+  atPeace = false
+  readonly hasSkew: boolean
+  readonly #tell: ((line: string) => void) | undefined
+  readonly #links = new Map<NodeId, Link[]>()
+  readonly #torn = new Set<NodeId>()
+  #rising: NodeId = ''
+  /** Connections that wait for CONNACK, and perhaps later ones. */
+  #atTheDoor: { readonly wire: Wire; readonly sinceMs: number }[] = []
+  #hash = 0x811c9dc5
+  #fault: Violation | undefined
+  #linkNumber = 0
+
+  constructor({ seed, nodes, settings, tell, ...options }: TownOptions) {
+    this.#tell = tell
+    this.nodes = 'abcde'.slice(0, nodes).split('')
+    const all = { ...defaultClusterSettings, ...settings }
+    this.barrierMs = all.barrierMs * 0.9
+    this.mayBeginAfresh = all.absentOwner === 'fresh'
+    this.hasSkew = options.skewMs !== undefined
+    let city: City | undefined = undefined as City | undefined
+    city = new City(
+      this.nodes,
+      {
+        ...options,
+        settings: all,
+        crosses: (from, to, bytes) => city && this.#crosses(`${from}▶${to}`, bytes, false),
+        logged: ({ level, message, fields }, machine) => this.#logged(level, message, fields, machine),
+      },
+      seed,
+    )
+    this.city = city
+    this.time = city.time
+    this.dice = new Dice(seed).fork(21)
+    this.chronicle = new Chronicle(this.time)
+  }
+
+  roamer(options: RoamerOptions): Roamer {
+    const roamer = new Roamer(options, this)
+    this.roamers.push(roamer)
+    return roamer
+  }
+
+  get hash(): number {
+    return this.#hash >>> 0
+  }
+
+  tell(line: string): void {
+    if (this.#tell) this.#tell(`${this.city?.time.now().toFixed(3)} #${this.city?.time.seq} ${line}`)
+  }
+
+  /** Ends the world, also where somebody would catch what is thrown. */
+  blame(rule: string, what: string): never {
+    this.#fault ??= new Violation(`${rule}: ${what} (event ${this.time.seq})`)
+    throw this.#fault
+  }
+
+  run(ms: number, done: () => boolean = () => false): boolean {
+    const { time } = this
+    const untilMs = time.now() + ms
+    while (!done()) {
+      if (time.nextMs > untilMs) {
+        time.stall(Math.max(0, untilMs - time.now()))
+        return false
+      }
+      time.step()
+      if (this.#fault) throw this.#fault
+    }
+    return true
+  }
+
+  // ── nodes ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  machine(node: NodeId): Machine {
+    return this.city.machine(node)
+  }
+
+  /** Can a client connect there? */
+  isOpen(node: NodeId): boolean {
+    const { isUp, ready } = this.machine(node)
+    return isUp && ready
+  }
+
+  /** Nodes that can answer this one. */
+  live(node: NodeId): Iterable<NodeId> {
+    const machine = this.machine(node)
+    return machine.isUp ? machine.cluster.live() : []
+  }
+
+  fall(node: NodeId, how: 'kill' | 'power', quietly: boolean): void {
+    if (!this.machine(node).isUp) return
+    this.tell(`${node} falls: ${how}`)
+    this.falls++
+    if (how === 'power') this.#torn.add(node)
+    this.city.fall(node, how, quietly)
+    for (const roamer of this.roamers) roamer.fell(node)
+    for (const link of this.#links.get(node) ?? []) link.orphan(this.dice.chance(0.5))
+    this.#links.delete(node)
+  }
+
+  rise(node: NodeId): void {
+    if (this.machine(node).isUp) return
+    this.tell(`${node} rises`)
+    this.#rising = node
+    this.city.rise(node)
+    this.#rising = ''
+  }
+
+  stop(node: NodeId): void {
+    this.tell(`${node} stands still`)
+    this.machine(node).process.stop()
+    for (const other of this.nodes) if (other !== node) this.city.flapped(node, other)
+  }
+
+  resume(node: NodeId): void {
+    const { process } = this.machine(node)
+    if (!process.isStopped) return
+    this.tell(`${node} goes on`)
+    process.resume(this.dice.chance(0.5))
+  }
+
+  // ── clients ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  dial(wire: Wire, clientId: string, node: NodeId): void {
+    const machine = this.machine(node)
+    const number = this.#linkNumber++
+    const link = new Link(`${clientId}:${number}`, {
+      time: this.time,
+      process: machine.process,
+      store: machine.store,
+      dice: this.dice.fork(100 + number),
+      weather: { latencyMs: clientLatencyMs, hiccup: 0, burstBytes: 65_536 },
+      peer: wire,
+      trace: (direction, name, bytes) => this.#crosses(`${direction} ${node} ${name}`, bytes, true),
+    })
+    wire.link = link
+    this.#atTheDoor.push({ wire, sinceMs: this.time.now() })
+    const links = this.#links.get(node)
+    if (links) links.push(link)
+    else this.#links.set(node, [link])
+    machine.process.enter(() => link.open(machine.broker.accept(link)))
+  }
+
+  /** Subscriptions by which a message that is sent to `node` now must come. */
+  mustReach(sent: Sent, node: NodeId): readonly Must[] {
+    if (sent.qos === 0) return []
+    const must: Must[] = []
+    for (const { life } of this.roamers) {
+      if (!life.lasting || life.shaky || !life.alive) continue
+      for (const interval of life.intervals)
+        if (
+          interval.qos > 0 &&
+          interval.certainFrom < this.time.seq &&
+          interval.certainTo === Infinity &&
+          (interval.group !== undefined) === isShared(sent.topic) &&
+          matches(interval.filter, sent.topic) &&
+          this.#isInformed(interval, node)
+        )
+          must.push(this.#must(interval, node))
+    }
+    return must
+  }
+
+  #must(interval: Interval, node: NodeId): Must {
+    const { home, moves } = interval
+    const linked = node === home || ([...this.live(node)].includes(home) && !this.city.apart(node, home))
+    return { interval, home, moves, flaps: linked ? this.city.flaps(node, home) : -1 }
+  }
+
+  /** Did a message that was at `node` wait for where its receiver was, and has that one gone elsewhere meanwhile? */
+  missedMove({ interval, home, moves, flaps }: Must, nodes: ReadonlySet<NodeId>): boolean {
+    if (interval.moves === moves) return false
+    return flaps < 0 || [...nodes].some((node) => node !== home && this.city.flaps(node, home) !== flaps)
+  }
+
+  /** Does `node` know of the subscription, and is the session where it is believed to be? */
+  #isInformed({ home, informed, life, filter, group }: Interval, node: NodeId): boolean {
+    const { id } = life.roamer.options
+    for (const other of this.nodes) {
+      const { isUp, broker } = this.machine(other)
+      if (isUp && (broker.sessions.get(id) !== undefined) !== (other === home)) return false
+    }
+    if (node === home || informed.has(node)) return true
+    const key = group === undefined ? `f${filter}` : `p${group}/${filter}`
+    const value = this.city.node(node).gossip.owner(home)?.get(key) ?? 0
+    return group === undefined ? (value & 2) !== 0 : value > 0
+  }
+
+  // ── at rest ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** What is still under way, or not yet the same everywhere; undefined: nothing. */
+  unrest(): string | undefined {
+    const waiting = this.roamers.filter(({ settled }) => !settled).map(({ options }) => options.id)
+    if (waiting.length > 0) return `not settled: ${waiting.join()}`
+    // Such a CONNECT may still begin a session, for nobody.
+    const nowMs = this.time.now()
+    this.#atTheDoor = this.#atTheDoor.filter(({ wire, sinceMs }) => !wire.accepted && nowMs - sinceMs < patienceMs)
+    if (this.#atTheDoor.some(({ wire }) => wire.deaf)) return 'a CONNECT that was given up is under way'
+    for (const node of this.nodes) {
+      const why = this.#unrestOf(node)
+      if (why !== undefined) return `${node}: ${why}`
+    }
+    for (const { options, node } of this.roamers) {
+      const owners = this.nodes.filter((name) => this.machine(name).broker.sessions.get(options.id))
+      if (owners.join() !== node) return `owners of ${options.id}, which is at ${node}: ${owners.join()}`
+    }
+    return undefined
+  }
+
+  #unrestOf(node: NodeId): string | undefined {
+    const { broker, cluster } = this.machine(node)
+    if ([...cluster.live()].length < this.nodes.length - 1) return `sees only ${[...cluster.live()].join()}`
+    if (broker.pending > 0) return `${broker.pending} copies wait`
+    for (const to of cluster.forwarding.nodes()) {
+      if (to.messages > 0 || to.pending > 0) return `${to.messages} messages wait for ${to.node}`
+      if (to.storing) return `writes down what is for ${to.node}`
+    }
+    for (const other of this.nodes) {
+      if (other === node) continue
+      const { gossip } = this.city.node(other)
+      if (cluster.gossip.owner(other)?.hash !== gossip.own.hash) return `another table of ${other}`
+    }
+    const [first] = this.nodes
+    const { retained } = this.machine(first!).broker
+    for (const topic of this.chronicle.retainedTopics()) {
+      const [here, there] = [broker.retained.get(topic), retained.get(topic)]
+      if (here?.stamp?.ms !== there?.stamp?.ms || String(here?.payload()) !== String(there?.payload()))
+        return `another message retained on ${topic} than at ${first}`
+    }
+    const claims = [...cluster.gossip.own.entries()].filter(([key]) => key.startsWith('c')).length
+    if (claims !== broker.sessions.size) return `${claims} claims for ${broker.sessions.size} sessions`
+    return this.#imbalance(node)
+  }
+
+  #imbalance(node: NodeId): string | undefined {
+    const { broker, cluster } = this.machine(node)
+    const { published, matched, unmatched, refused, copies, delivered, lostTotal } = broker.ledger
+    if (published !== matched + unmatched + refused)
+      return `published ${published} ≠ matched ${matched} + unmatched ${unmatched} + refused ${refused}`
+    if (copies !== delivered + broker.pending + lostTotal)
+      return `copies ${copies} ≠ delivered ${delivered} + pending ${broker.pending} + lost ${lostTotal}`
+    const sent = cluster.forwarding.ledger
+    if (sent.copies !== sent.delivered + sent.lostTotal)
+      return `sent ${sent.copies} ≠ delivered ${sent.delivered} + lost ${sent.lostTotal}`
+    return undefined
+  }
+
+  /** Everybody has left: nothing of anybody is left, not even after a start. */
+  empty(): void {
+    for (const node of this.nodes) {
+      const { broker, cluster } = this.machine(node)
+      const { sessions, tree, pending } = broker
+      const keys = [...cluster.gossip.own.entries()].map(([key]) => key).filter((key) => 'fgpc'.includes(key[0]!))
+      const left = { sessions: sessions.size, pending, subscriptions: tree.size, keys: keys.length }
+      for (const [what, count] of Object.entries(left))
+        if (count !== 0) this.blame('leak', `${count} ${what} are left at ${node} ${keys.join()}`)
+    }
+    const [node] = this.nodes
+    this.fall(node!, 'kill', false)
+    this.rise(node!)
+    this.run(3000)
+    const most = 2 * this.nodes.length
+    const kept = this.machine(node!).recovered
+    const streams = kept.filter(({ clientId }) => clientId.startsWith('\0out/') || clientId.startsWith('\0in/'))
+    if (streams.length > most) this.blame('leak', `${streams.length} streams are left at ${node}`)
+    for (const { clientId, subscriptions, queue } of kept) {
+      if (!clientId.startsWith('\0')) this.blame('leak', `the session of ${clientId} is left at ${node}`)
+      if (subscriptions.size > 0) this.blame('leak', `${subscriptions.size} keys are left in ${clientId} at ${node}`)
+      if (queue.next > queue.head) this.blame('leak', `messages are left in ${clientId} at ${node}`)
+    }
+  }
+
+  // ── what is told ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  #crosses(way: string, bytes: Uint8Array, isText: boolean): void {
+    let hash = this.#hash ^ this.time.seq
+    for (let at = 0; at < bytes.length; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193)
+    this.#hash = hash
+    if (!this.#tell) return
+    const text = Buffer.from(bytes)
+      .toString('latin1')
+      .replace(/[^ -~]/g, '·')
+    this.tell(`${way} ${isText || bytes.length < 400 ? text : `${bytes.length} bytes`}`)
+  }
+
+  #logged(level: string, message: string, fields: object, { name }: Machine): void {
+    if (this.#tell) {
+      const { err } = fields as { err?: Error }
+      this.tell(`${name} ${level}: ${message} ${JSON.stringify(fields)} ${err?.stack ?? ''}`)
+    }
+    // What was being written when the power failed may be anything.
+    if (level === 'error' && !(this.#torn.has(name) && this.#rising === name))
+      this.blame('error log', `${name}: ${message} ${JSON.stringify(fields)}`)
+  }
+}
