@@ -42,15 +42,17 @@ export class Handover implements Part {
     this.#tools = new HandoverTools(parts)
     this.#arrivals = new Arrivals(this.#tools, {
       later: (waiting) => this.#later(waiting),
-      adopted: (session) => this.#adopted(session),
+      adopted: (session) => this.#stragglers.returned(session),
     })
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
       missesSome: () => this.#stragglers.missing().length > 0,
       left: (clientId, subscriptions) => this.#stragglers.begin(clientId, subscriptions),
     })
-    this.#merging = new Merging(this.#tools, this.#departures)
-    this.#stragglers = new Stragglers(this.#tools, this.#departures)
+    this.#merging = new Merging(this.#tools, this.#departures, (clientId) => this.#stragglers.has(clientId))
+    this.#stragglers = new Stragglers(this.#tools, this.#departures, (session, from, seq) =>
+      this.#merging.take(session, from, seq),
+    )
   }
 
   /** What has been moved, and what is moving. */
@@ -235,11 +237,6 @@ export class Handover implements Part {
     for (const one of waiting) this.#try(one)
     this.#merging.tick()
     this.#stragglers.tick()
-  }
-
-  /** A session has come that may have left something behind, the last time that it was here. */
-  #adopted(session: Session): void {
-    this.#stragglers.returned(session.clientId, (straggler, seq) => this.#merging.take(session, straggler, seq))
   }
 
   /** It is on its way here, or perhaps not ours. */

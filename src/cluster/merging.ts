@@ -27,14 +27,17 @@ interface Offered {
 export class Merging {
   readonly #tools: HandoverTools
   readonly #departures: Departures
+  readonly #straggles: (clientId: string) => boolean
   /** Offers that are coming in. */
   readonly #offered = new Map<string, Offered>()
   /** Sessions here that a newer claim has beaten. */
   readonly #beaten = new Set<Session>()
 
-  constructor(tools: HandoverTools, departures: Departures) {
+  /** @param straggles may something still come here for a client's session that had been elsewhere? */
+  constructor(tools: HandoverTools, departures: Departures, straggles: (clientId: string) => boolean) {
     this.#tools = tools
     this.#departures = departures
+    this.#straggles = straggles
     const { store } = tools.parts
     store.onProgress(() => {
       if (!store.behind) for (const offered of this.#offered.values()) if (offered.tells) this.#tell(offered)
@@ -188,7 +191,8 @@ export class Merging {
     for (const session of [...this.#beaten]) this.#again(session)
     const { claims } = this.#tools.parts
     for (const session of [...this.#tools.witnesses.sessions()])
-      if (!this.#hasOthers(claims.keyOf(session.clientId))) this.#tools.witnesses.end(session)
+      if (!this.#straggles(session.clientId) && !this.#hasOthers(claims.keyOf(session.clientId)))
+        this.#tools.witnesses.end(session)
   }
 
   /** Is there another session of the client, or what was left of one? */

@@ -18,7 +18,15 @@ interface Straggler {
   readonly missing: Set<NodeId>
   /** Of these, those that were asked to say when all has come. */
   readonly asked: Set<NodeId>
+  /** It came back with our process, which has to learn first who may have something: those that have told have not. */
+  readonly told: Set<NodeId> | undefined
+  readonly sinceMs: number
+  /** Its session is elsewhere: what comes is taken for it. */
+  listens: boolean
 }
+
+/** After a start, by then all nodes that there are have been heard of. */
+const learnMs = 10_000
 
 /**
  * What was written down for a session on nodes that could not be reached when it moved away: it comes here, as soon as they can,
@@ -29,11 +37,22 @@ interface Straggler {
 export class Stragglers {
   readonly #tools: HandoverTools
   readonly #departures: Departures
+  readonly #take: (session: Session, from: Session, seq: number) => void
   readonly #all = new Map<string, Straggler>()
 
-  constructor(tools: HandoverTools, departures: Departures) {
+  /** @param take gives a session that is here again message `seq` of what waited for it */
+  constructor(
+    tools: HandoverTools,
+    departures: Departures,
+    take: (session: Session, from: Session, seq: number) => void,
+  ) {
     this.#tools = tools
     this.#departures = departures
+    this.#take = take
+  }
+
+  has(clientId: string): boolean {
+    return this.#all.has(clientId)
   }
 
   /** Nodes that cannot be asked now whether they have something for us. */
@@ -50,16 +69,16 @@ export class Stragglers {
       session.number = recovered.number
       session.restore(recovered, 0)
       ledger.copies += session.pending
-      this.#add(recovered.clientId.slice(prefix.length), session, [...this.#tools.parts.members()])
+      this.#add(recovered.clientId.slice(prefix.length), session, [], new Set())
     }
   }
 
   /** A session has gone to another node, and not everybody could be asked. */
   begin(clientId: string, subscriptions: ReadonlyMap<string, number>): void {
-    const missing = this.missing()
     const known = this.#all.get(clientId)
-    if (known) for (const node of missing) known.missing.add(node)
-    if (known || missing.length === 0) return
+    const missing = [...new Set([...this.missing(), ...(known?.missing ?? [])])]
+    if (known) this.#end(known)
+    if (missing.length === 0) return
     const { store } = this.#tools.parts
     const session = new Session(prefix + clientId, Infinity, this.#tools.sessions)
     session.number = store.number()
@@ -70,17 +89,19 @@ export class Stragglers {
       session.subscriptions.set(filter, grant)
       if (session.number !== 0) store.subscribed(session.number, filter, grant)
     }
-    this.#add(clientId, session, missing)
+    this.#add(clientId, session, missing, undefined)
   }
 
-  #add(clientId: string, session: Session, nodes: readonly NodeId[]): void {
+  #add(clientId: string, session: Session, nodes: readonly NodeId[], told: Set<NodeId> | undefined): void {
     const { archive, broker, claims } = this.#tools.parts
     const missing = new Set(nodes)
     session.deliver = (message, delivery, retain) => {
-      if (message.origin === undefined || !missing.has(message.origin)) return false
+      const { origin } = message
+      if (origin === undefined || (told ? told.has(origin) : !missing.has(origin))) return false
       return Session.prototype.deliver.call(session, message, delivery, retain)
     }
-    this.#all.set(clientId, { clientId, session, missing, asked: new Set() })
+    const sinceMs = this.#tools.now
+    this.#all.set(clientId, { clientId, session, missing, asked: new Set(), told, sinceMs, listens: true })
     archive.add(session)
     claims.straggles(clientId, true)
     this.#tools.hideNew(session)
@@ -89,17 +110,18 @@ export class Stragglers {
       tree.subscribe(session, parseFilter(filter), unpackGrant(grant))
   }
 
-  /** The session is here again: it gets what waits for it. */
-  returned(clientId: string, take: (session: Session, seq: number) => void): void {
-    const straggler = this.#all.get(clientId)
-    if (straggler === undefined) return
-    const { session } = straggler
-    const leaving = this.#departures.bySession(session)
+  /** A session is here again: it gets what waits for it, and what still comes. */
+  returned(session: Session): void {
+    const straggler = this.#all.get(session.clientId)
+    if (!straggler?.listens) return
+    const from = straggler.session
+    const leaving = this.#departures.bySession(from)
     if (leaving) this.#departures.withhold(leaving)
-    const { outbox } = session
-    for (let seq = outbox?.head ?? 0; outbox && seq < outbox.next; seq++) take(session, seq)
-    if (outbox) this.taken(session, outbox.next)
-    this.#end(straggler)
+    this.#tools.witnesses.begin(session)
+    this.#silence(straggler)
+    const { outbox } = from
+    for (let seq = outbox?.head ?? 0; outbox && seq < outbox.next; seq++) this.#take(session, from, seq)
+    if (outbox) this.taken(from, outbox.next)
   }
 
   /** Another node has for good what came before `next`. */
@@ -120,23 +142,27 @@ export class Stragglers {
   }
 
   #look(straggler: Straggler): void {
-    const { clientId, session, missing } = straggler
+    const { clientId, session, missing, told, sinceMs } = straggler
     const { claims, tables, members } = this.#tools.parts
+    const here = this.#tools.sessions.get(clientId)
+    if (here) this.returned(here)
     const best = claims.best(tables(claims.keyOf(clientId)))
+    const knowsAll = told === undefined || this.#tools.now - sinceMs > learnMs
     // It is over, wherever it was.
-    if (best === undefined) return this.#end(straggler)
+    if (best === undefined && !here && knowsAll) return this.#end(straggler)
     const there = new Set(members())
+    for (const node of told ? there : []) if (!told!.has(node)) missing.add(node)
     for (const node of missing) {
       if (!there.has(node)) missing.delete(node)
       else this.#ask(straggler, node)
     }
     if (this.#departures.bySession(session)) return
-    if (session.pending > 0) this.#offer(session, clientId, best.node)
-    else if (missing.size === 0) this.#end(straggler)
+    if (session.pending > 0 && !here && best) this.#offer(session, clientId, best.node)
+    else if (missing.size === 0 && session.pending === 0 && knowsAll) this.#end(straggler)
   }
 
   /** Once a node knows that nobody here wants anything for it, what it has sent is all. */
-  #ask({ missing, asked }: Straggler, node: NodeId): void {
+  #ask({ missing, asked, told }: Straggler, node: NodeId): void {
     const { confirm, fence } = this.#tools.parts
     if (asked.has(node) || !this.#tools.isLive(node)) return
     asked.add(node)
@@ -144,7 +170,9 @@ export class Stragglers {
       if (!confirmed) return void asked.delete(node)
       fence(node, (fenced) => {
         asked.delete(node)
-        if (fenced) missing.delete(node)
+        if (!fenced) return
+        missing.delete(node)
+        told?.add(node)
       })
     })
   }
@@ -158,13 +186,22 @@ export class Stragglers {
     this.#departures.add(leaving)
   }
 
-  #end({ clientId, session }: Straggler): void {
-    const { archive, broker, claims, store } = this.#tools.parts
+  /** Nothing more is taken for it. */
+  #silence(straggler: Straggler): void {
+    if (!straggler.listens) return
+    straggler.listens = false
+    const { session } = straggler
+    const { tree } = this.#tools.parts.broker()
+    for (const filter of session.subscriptions.keys()) tree.unsubscribe(session, parseFilter(filter))
+  }
+
+  #end(straggler: Straggler): void {
+    const { clientId, session } = straggler
+    const { archive, claims, store } = this.#tools.parts
     this.#all.delete(clientId)
     const leaving = this.#departures.bySession(session)
     if (leaving) this.#departures.forget(leaving)
-    const { tree } = broker()
-    for (const filter of session.subscriptions.keys()) tree.unsubscribe(session, parseFilter(filter))
+    this.#silence(straggler)
     this.#tools.ended(session)
     session.end(() => false)
     archive.remove(session)
