@@ -181,7 +181,7 @@ export class Arrivals {
     this.#unproven.add(session)
     const lsn = this.#tools.sessions.adopt(session)
     this.#tools.counts.arrived++
-    if (straggles) this.#tools.witnesses.begin(session)
+    if (straggles || this.#tools.straggles(claims.keyOf(clientId))) this.#tools.witnesses.begin(session)
     this.#effects.adopted(session)
     this.#tools.whenDurable(lsn, () => {
       this.#unproven.delete(session)

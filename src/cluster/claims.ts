@@ -52,6 +52,11 @@ export class Claims {
     this.#own.set(stragglerKey(this.keyOf(clientId)), does ? 1 : 0)
   }
 
+  /** The session here that the key of a straggler stands for. */
+  straggling(key: string): Session | undefined {
+    return this.#sessions.get(`c${key.slice(1)}`)
+  }
+
   /** The session here that a key stands for. */
   held(key: string): Session | undefined {
     return this.#sessions.get(key)

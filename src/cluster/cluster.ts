@@ -434,6 +434,7 @@ export class ClusterNode implements Cluster {
   #learned(node: NodeId, key: string, value: number): void {
     this.remembered.note(node, key, value)
     if (key.startsWith('c')) return this.handover.claimed(node, key, value)
+    if (key.startsWith('m')) return this.handover.straggles(key, value)
     if (key.startsWith(addressPrefix)) return this.#serves(node, key.slice(addressPrefix.length), value > 0)
     this.#wants(node, key, value)
   }

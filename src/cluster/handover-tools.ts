@@ -8,7 +8,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import type { RecordWriter } from '../store/writer.ts'
 import type { Archive } from './archive.ts'
-import type { Claims } from './claims.ts'
+import { type Claims, stragglerKey } from './claims.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { FrameType } from './wire.ts'
 import { Witnesses } from './witnesses.ts'
@@ -107,6 +107,12 @@ export class HandoverTools {
 
   refuse(to: NodeId, id: number, why: number): void {
     this.send(to, FrameType.refused, id, (writer) => writer.u8(why))
+  }
+
+  /** Does something still come to another node for the session of this key? It will be passed on. */
+  straggles(key: string): boolean {
+    for (const [, value] of this.parts.tables(stragglerKey(key))) if (value > 0) return true
+    return false
   }
 
   isLive(node: NodeId): boolean {

@@ -157,6 +157,12 @@ export class Handover implements Part {
     this.#merging.claimed(node, key, value)
   }
 
+  /** Something may come here for a session that was on another node. */
+  straggles(key: string, value: number): void {
+    const session = value > 0 ? this.#parts.claims.straggling(key) : undefined
+    if (session) this.#tools.witnesses.begin(session)
+  }
+
   frame(from: NodeId, type: number, reader: RecordReader): void {
     const id = reader.varint()
     switch (type) {

@@ -3,7 +3,7 @@ import { Copy, packGrant } from '../routing/delivery.ts'
 import { Session } from '../sessions/session.ts'
 import { Entry } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
-import { beats, Claims, stragglerKey } from './claims.ts'
+import { beats, Claims } from './claims.ts'
 import type { Departures } from './departures.ts'
 import { readEntry, type TransferredEntry } from './entry-frame.ts'
 import { hasEnded, isLater } from './epochs.ts'
@@ -198,8 +198,8 @@ export class Merging {
   /** Is there another session of the client, or what was left of one? */
   #hasOthers(key: string): boolean {
     const { tables } = this.#tools.parts
-    for (const of of [key, stragglerKey(key)]) for (const [, value] of tables(of)) if (value > 0) return true
-    return false
+    for (const [, value] of tables(key)) if (value > 0) return true
+    return this.#tools.straggles(key)
   }
 
   /** A session here that another claim has beaten: is that still so? */
