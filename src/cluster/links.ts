@@ -33,7 +33,7 @@ export const defaultLinkLimits: LinkLimits = {
   // Of what is free of credit: a table of a million filters fits.
   unsentBytes: 256 * 1024 * 1024,
   greetingMs: 5000,
-  silenceMs: 20_000,
+  silenceMs: 6000,
   dialLeastMs: 100,
   dialMostMs: 1000,
   refusedMs: 5000,

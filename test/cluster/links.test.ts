@@ -209,7 +209,7 @@ describe('a half-open link', () => {
     net.run(30_000)
     expect(a.diary.lines).toEqual(['+b', '-b'])
     expect(a.links.ended.silent).toBe(1)
-    expect(a.complaints[0]).toBe('nothing for 20 s')
+    expect(a.complaints[0]).toBe('nothing for 6 s')
   })
 
   test('a quiet one lives on signs of life', () => {
