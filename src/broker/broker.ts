@@ -11,7 +11,7 @@ import {
   type SubscribePacket,
   type UnsubscribePacket,
 } from '../mqtt/packets.ts'
-import { MqttError, Reason } from '../mqtt/reason.ts'
+import { MqttError, Reason, reasonName } from '../mqtt/reason.ts'
 import { parseFilter, type QoS, type Topic, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
 import { clearing } from '../retain/tombstones.ts'
@@ -372,8 +372,10 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     cluster.enter({ clientId, clean: packet.clean, connectNumber }, (entrance) => {
       const proceed = () => {
         if (client.state === 'closed') return
-        if ('epoch' in entrance) this.#welcome(client, packet, assigned, data, entrance.epoch)
-        else client.close(entrance.refused, entrance.why, entrance.serverReference)
+        if ('epoch' in entrance) return this.#welcome(client, packet, assigned, data, entrance.epoch)
+        const { refused, why, serverReference } = entrance
+        this.#host.log.warn({ client: clientId, remote: client.remote, reason: reasonName(refused) }, why)
+        client.close(refused, why, serverReference)
       }
       if (state === 'asking') {
         state = 'answered'

@@ -150,6 +150,11 @@ describe('the owner is away', () => {
     const refused = city.dial('b', 's', lasting)
     city.until(() => refused.state === 'closed')
     expect(refused.reason).toBe(0x88)
+    expect(city.machine('b').log).toContainEqual({
+      level: 'warn',
+      message: 'the session is on node a, which cannot be reached',
+      fields: { client: 's', remote: 's', reason: 'serverUnavailable' },
+    })
     // Somebody who wants nothing of before need not wait for it.
     expect(city.client('b', 'other', lasting).present).toBe(false)
     city.rise('a')
