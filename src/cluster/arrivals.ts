@@ -173,7 +173,7 @@ export class Arrivals {
   }
 
   #adopt(arriving: Arriving, straggles: boolean): void {
-    const { archive, claims, confirm } = this.#tools.parts
+    const { archive, claims, confirm, live } = this.#tools.parts
     const { from, id, clientId } = arriving
     const session = arriving.session!.merge()
     this.#arriving.delete(clientId)
@@ -187,8 +187,9 @@ export class Arrivals {
       this.#unproven.delete(session)
       // It may have ended meanwhile.
       if (this.#tools.sessions.get(clientId) === session) claims.claim(session)
-      // Its shared subscriptions are known there before what was left for them is.
-      confirm([from], confirmMs, () => this.#tools.send(from, FrameType.taken, id))
+      // Its shared subscriptions are known there before what was left for them is; and nobody hears that it has left there
+      // before he hears that it is here.
+      confirm(live(), confirmMs, () => this.#tools.send(from, FrameType.taken, id))
     })
     arriving.waiting?.then({ epoch: session.epoch })
   }

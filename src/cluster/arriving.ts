@@ -93,8 +93,8 @@ export class ArrivingSession {
   readonly #given: Given
   readonly #self: NodeId
   readonly #filters: readonly { readonly filter: string; readonly parsed: ParsedFilter; readonly grant: number }[]
-  /** The last message of each node that came with the queue: each sends its messages in order. */
-  readonly #last = new Map<NodeId, number>()
+  /** The last message of each node that the giving node had, in the queue or before it: each sends its messages in order. */
+  readonly #last: Map<NodeId, number>
 
   constructor(
     clientId: string,
@@ -105,6 +105,7 @@ export class ArrivingSession {
     self: NodeId,
   ) {
     this.#given = given
+    this.#last = new Map(given.heard)
     this.#tree = tree
     this.#self = self
     this.session = new Session(clientId, given.expirySeconds, context)

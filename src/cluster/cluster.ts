@@ -211,6 +211,7 @@ export class ClusterNode implements Cluster {
       interest: (session, filter, present) => this.#own.changed(filter, session.persistent, present),
       confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),
       fence: (other, then) => this.forwarding.fence(other, then),
+      heard: () => this.forwarding.heard(),
     })
     const me = new Self(self?.number ?? store.number(), incarnation)
     this.forwarding.archive.add(me)

@@ -72,16 +72,19 @@ export class Departures {
   /** A node wants a session. */
   asked(from: NodeId, id: number, clientId: string, clean: boolean): void {
     const known = this.#tools.sessions.get(clientId)
-    const leaving = known && this.#bySession.get(known)
-    const busy = this.full || (known && this.#effects.isBusy(known))
-    if (busy || (leaving && (leaving.completedAt >= 0 || leaving.isOffer)))
+    // It was here when the other node heard of it, and has gone on.
+    if (known === undefined) return this.#tools.refuse(from, id, Refusal.notNow)
+    const leaving = this.#bySession.get(known)
+    if (this.full || this.#effects.isBusy(known) || (leaving && (leaving.completedAt >= 0 || leaving.isOffer)))
       return this.#tools.refuse(from, id, Refusal.notNow)
     // Two nodes want it: it goes to the one that asked last.
     if (leaving) this.withhold(leaving)
     const session = this.#tools.sessions.surrender(clientId, clean)
     if (session === undefined) return void this.#tools.send(from, FrameType.complete, id)
     this.#invited.delete(session)
-    this.#tools.send(from, FrameType.given, id, (writer) => writeGiven(writer, session, this.#tools.now))
+    this.#tools.send(from, FrameType.given, id, (writer) =>
+      writeGiven(writer, session, this.#tools.parts.heard(), this.#tools.now),
+    )
     this.add(new Leaving(from, id, session, false, this.context))
   }
 
@@ -168,7 +171,10 @@ export class Departures {
     this.#invited.delete(session)
     this.#completed.delete(session)
     const leaving = this.#bySession.get(session)
-    if (leaving) this.forget(leaving)
+    if (leaving === undefined) return
+    // Who waits for it looks again, and finds nobody.
+    this.#tools.refuse(leaving.to, leaving.id, Refusal.notNow)
+    this.forget(leaving)
   }
 
   /** A node does not take what it was asked to. */

@@ -10,6 +10,7 @@ import { Places } from '../store/places.ts'
 import type { Durability, RecoveredSession, Store } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Archive } from './archive.ts'
+import type { Heard } from './given.ts'
 import { Incoming, type IncomingContext } from './incoming.ts'
 import { isOfNode, type RemoteGroup, type RemoteInterest } from './interest.ts'
 import { Outgoing, type OutgoingContext, parseStreamName } from './outgoing.ts'
@@ -145,6 +146,15 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
 
   nodes(): Iterable<Outgoing> {
     return this.#outgoing.values()
+  }
+
+  /**
+   * How far messages of each node have come here, ourselves among them: what was published up to there, and is for
+   * somebody here, he has got.
+   */
+  *heard(): Iterable<Heard> {
+    yield [this.peers.self, this.#serial]
+    for (const { node, lastSerial } of this.#incoming.values()) if (lastSerial > 0) yield [node, lastSerial]
   }
 
   /** Gives up all for a node that will not come back. Gives what that was. */

@@ -2,6 +2,10 @@ import type { WillPacket } from '../mqtt/packets.ts'
 import type { Session } from '../sessions/session.ts'
 import { readGrant, readWill, writeSubscription, writeWill } from '../store/records.ts'
 import type { RecordReader, RecordWriter } from '../store/writer.ts'
+import type { NodeId } from './peers.ts'
+
+/** The last message of a node that has come, by the node's own numbers. */
+export type Heard = readonly [node: NodeId, serial: number]
 
 /** What the giving node says of a session, before its queue. */
 export interface Given {
@@ -18,10 +22,12 @@ export interface Given {
   readonly endLeftMs: number
   readonly willLeftMs: number
   readonly will: WillPacket | undefined
+  /** Up to which message of each node it had got everything. */
+  readonly heard: readonly Heard[]
 }
 
 /** Its clocks go on where it comes to: what is sent is the time that is left. */
-export function writeGiven(writer: RecordWriter, session: Session, nowMs: number): void {
+export function writeGiven(writer: RecordWriter, session: Session, heard: Iterable<Heard>, nowMs: number): void {
   const { outbox, subscriptions, username, will } = session
   writer.varint(session.epoch)
   writer.f64(session.expirySeconds)
@@ -38,6 +44,13 @@ export function writeGiven(writer: RecordWriter, session: Session, nowMs: number
   writer.f64(session.willDueMs - nowMs)
   writer.u8(will ? 1 : 0)
   if (will) writeWill(writer, will)
+  // Its client may have confirmed these, so that they are in no queue, and they may come to the new owner only now.
+  const all = [...heard]
+  writer.varint(all.length)
+  for (const [node, serial] of all) {
+    writer.text(node)
+    writer.varint(serial)
+  }
 }
 
 /** @throws CorruptRecordError */
@@ -53,5 +66,6 @@ export function readGiven(reader: RecordReader): Given {
     endLeftMs: reader.f64(),
     willLeftMs: reader.f64(),
     will: reader.u8() === 1 ? readWill(reader) : undefined,
+    heard: Array.from({ length: reader.varint() }, () => [reader.text(), reader.varint()] as const),
   }
 }

@@ -9,6 +9,7 @@ import type { Lsn, Store } from '../store/port.ts'
 import type { RecordWriter } from '../store/writer.ts'
 import type { Archive } from './archive.ts'
 import { type Claims, stragglerKey } from './claims.ts'
+import type { Heard } from './given.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { FrameType } from './wire.ts'
 import { Witnesses } from './witnesses.ts'
@@ -38,12 +39,14 @@ export interface HandoverParts {
   readonly confirm: (nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void) => void
   /** Calls `then` when all that a node had sent to us is here for good; false when its link broke. */
   readonly fence: (node: NodeId, then: (fenced: boolean) => void) => void
+  /** How far the messages of each node have come to sessions here. */
+  readonly heard: () => Iterable<Heard>
 }
 
 /** At once, in each direction. */
 export const mostAtOnce = 64
-/** Without progress. */
-export const patienceMs = 10_000
+/** Without progress: less than a client is given for its CONNECT, so that it is told why. */
+export const patienceMs = 8000
 export const confirmMs = 5000
 
 export const Refusal = { notNow: 0, takenOver: 1 } as const

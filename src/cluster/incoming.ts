@@ -127,6 +127,8 @@ export class Incoming {
   readonly #streams = new Map<number, InStream>()
   /** In the order in which this link's `streams` frame named them. */
   #listed: InStream[] = []
+  /** The newest message of QoS 1 or 2 that was published there and has come, by its number. */
+  lastSerial = 0
   #reader: PublishReader | undefined = undefined
   #holds = 0
   #tells = false
@@ -189,6 +191,7 @@ export class Incoming {
       const sender = kept ? stream.number : 0
       const lsn = broker.arrive(sender === 0 ? arrival : { ...arrival, sender, packetId: idOf(seq) }, unserved)
       stream.taken(seq, kept, lsn, durability)
+      if (message.serial > this.lastSerial) this.lastSerial = message.serial
     } else if (seq > stream.applied) stream.taken(seq, false, 0, durability)
     this.#tellSoon()
   }
