@@ -1,5 +1,5 @@
 import type { Log } from '../host.ts'
-import { announceAdmin, openToken, tokenFileOf } from '../platform/admin-files.ts'
+import { announceAdmin, openToken, tokenFileOf, withdrawAdmin } from '../platform/admin-files.ts'
 import { openHttp, type OpenHttp, sameSecret } from '../platform/http.ts'
 import { AdminApi, bodyBytes, errorAnswer } from './api.ts'
 import type { ClusterControl } from './control.ts'
@@ -47,13 +47,27 @@ export async function openAdmin(options: AdminOptions): Promise<OpenAdmin> {
     return listen(0)
   })
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`
-  const withdraw = data === undefined ? () => {} : announceAdmin(data, url)
+  const isFound = data !== undefined && announce(data, url, log)
   return {
     url,
     close() {
-      withdraw()
+      if (isFound) withdrawAdmin(data)
       return server.close(graceMs)
     },
+  }
+}
+
+/** A full disk keeps nobody from being served: only who asks for the node by its data folder does not find it. */
+function announce(data: string, url: string, log: Log): boolean {
+  try {
+    announceAdmin(data, url)
+    return true
+  } catch (err) {
+    log.warn(
+      { err, url },
+      'the admin listener could not be noted in the data folder: godwit needs --admin and --token-file',
+    )
+    return false
   }
 }
 

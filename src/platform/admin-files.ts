@@ -27,7 +27,7 @@ export function openToken(file: string): string {
   }
   const token = randomBytes(32).toString('base64url')
   try {
-    write(file, `${token}\n`)
+    write(file, `${token}\n`, true)
   } catch (fault) {
     throw new AdminTokenError(`cannot write the admin token to ${file}: ${(fault as Error).message}`, { cause: fault })
   }
@@ -55,11 +55,19 @@ export function readToken(file: string): string {
   return token
 }
 
-/** Leaves word of where the admin listener is. Gives the function that takes it away again. */
-export function announceAdmin(data: string, url: string): () => void {
-  const file = join(resolve(data), 'admin')
-  write(file, `${url}\n`)
-  return () => rmSync(file, { force: true })
+/**
+ * Leaves word of where the admin listener is.
+ * @throws the system's error; what an earlier process has left is gone then, so nobody is led astray
+ */
+export function announceAdmin(data: string, url: string): void {
+  withdrawAdmin(data)
+  // It is of use while the process lives, so it need not outlive a power cut.
+  write(join(resolve(data), 'admin'), `${url}\n`, false)
+}
+
+/** Takes the word away again. */
+export function withdrawAdmin(data: string): void {
+  rmSync(join(resolve(data), 'admin'), { force: true })
 }
 
 /**
@@ -82,9 +90,14 @@ export async function announcedAdmin(data: string): Promise<string | undefined> 
 }
 
 // Whole or not at all, and never open to others, not even for a moment.
-function write(file: string, text: string): void {
+function write(file: string, text: string, flush: boolean): void {
   const draft = `${file}.new`
   rmSync(draft, { force: true })
-  writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true })
-  renameSync(draft, file)
+  try {
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush })
+    renameSync(draft, file)
+  } catch (fault) {
+    rmSync(draft, { force: true })
+    throw fault
+  }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -155,6 +155,15 @@ describe('its files', () => {
     await opened()
     expect(token()).toBe(made)
     expect(readdirSync(data)).toEqual(['admin', 'admin-token'])
+  })
+
+  test('a folder that takes no word of it: said in the log, and everything else goes on', async () => {
+    mkdirSync(join(data, 'admin'))
+    const { log, lines } = recordedLog()
+    const admin = await opened({ log })
+    const message = expect.stringContaining('could not be noted in the data folder') as string
+    expect(lines).toEqual([expect.objectContaining({ message })])
+    expect(await said(admin, head(admin, 'GET', '/cluster'))).toMatch(/^HTTP\/1.1 \d/)
   })
 
   test('a token file elsewhere, without a data folder', async () => {
