@@ -5,6 +5,12 @@ import type { QoS, Topic } from './topic.ts'
 /** What a message costs in memory beside its bytes; part of every byte limit, so that tiny messages are bounded too. */
 const overheadBytes = 120
 
+class Descent {
+  stamp: Stamp | undefined = undefined
+  origin: string | undefined = undefined
+  serial = 0
+}
+
 /**
  * One application message. Its value never changes. Its bytes start out in the chunk that it arrived in, and move to a
  * slab when somebody keeps it beyond the turn, so that a small message does not hold 64 KiB of neighbours.
@@ -17,11 +23,8 @@ export class Message {
   idOffset = 0
   /** The store keeps it for sessions that outlive their connections. */
   lasting = false
-  /** In a cluster, of a change of what is retained. */
-  stamp: Stamp | undefined = undefined
-  /** In a cluster: where it was published (undefined: here), and which one of that node's it is. */
-  origin: string | undefined = undefined
-  serial = 0
+  /** What only a cluster asks for stands apart: a field more in each message costs a broker alone a hundredth of its speed. */
+  #descent: Descent | undefined = undefined
   #kept = false
 
   constructor(
@@ -41,6 +44,33 @@ export class Message {
     /** 5 or less: the version whose frame stands in `source`. */
     readonly version: number,
   ) {}
+
+  /** In a cluster, of a change of what is retained. */
+  get stamp(): Stamp | undefined {
+    return this.#descent?.stamp
+  }
+
+  set stamp(stamp: Stamp | undefined) {
+    if (stamp !== this.stamp) (this.#descent ??= new Descent()).stamp = stamp
+  }
+
+  /** In a cluster: where it was published; undefined: here. */
+  get origin(): string | undefined {
+    return this.#descent?.origin
+  }
+
+  set origin(node: string | undefined) {
+    if (node !== this.origin) (this.#descent ??= new Descent()).origin = node
+  }
+
+  /** In a cluster: which one of its origin's it is; 0: it has no number. */
+  get serial(): number {
+    return this.#descent === undefined ? 0 : this.#descent.serial
+  }
+
+  set serial(serial: number) {
+    if (serial !== this.serial) (this.#descent ??= new Descent()).serial = serial
+  }
 
   get payloadLength(): number {
     return this.payloadEnd - this.payloadStart

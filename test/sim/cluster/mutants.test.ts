@@ -16,7 +16,7 @@ import { runTown, shapes } from './seeds.ts'
 // Bugs that we plant in forwarding, links and handover, to see that the simulation finds them: each changes one method while
 // it runs.
 
-const mostSeeds = 300
+const mostSeeds = 2000
 const falling = { fall: 25, publish: 70 }
 const [forwarding, moving] = shapes as [Partial<Habits>, Partial<Habits>]
 
