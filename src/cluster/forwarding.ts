@@ -91,8 +91,9 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     this.#interest = parts.interest
     this.#clock = clock
     this.#wallOffsetMs = clock.wall() - clock.now()
-    // Above all of earlier starts: nobody publishes 4,096 messages a millisecond for all the time in between.
-    this.#serial = Math.max(1, incarnation - firstIncarnation) * 4096
+    // Above all of earlier starts, whatever the clock says: nobody publishes a million messages a second for all the time in
+    // between. It fits into 53 bits until the year 2248.
+    this.#serial = incarnation * 1024
     this.#stopTicking = clock.every(judgeMs, () => this.#tick())
     parts.store.onProgress(() => {
       for (const incoming of this.#incoming.values()) incoming.progress()
@@ -420,8 +421,6 @@ interface Choice {
 /** As `RemoteInterest` says it. */
 const persistentQos: Delivery<Member>['qos'] = 2
 const nobody: readonly NodeId[] = []
-/** 2024: what is added to it must fit into 53 bits, with 12 for the messages of a millisecond. */
-const firstIncarnation = Date.UTC(2024, 0)
 
 const dollar = 0x24
 

@@ -86,7 +86,8 @@ export class Crowd {
     }
     town.run(200)
     for (const roamer of town.roamers) roamer.disconnect()
-    town.run(5000)
+    // What a node has taken up at its start, it keeps for 10 s, until it has heard of all.
+    town.run(12_000)
   }
 
   settle(): void {

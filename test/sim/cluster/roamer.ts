@@ -52,6 +52,8 @@ export class Roamer implements WireEars {
   /** A CONNECT that wants a clean start is under way; one was given up. */
   #cleans = false
   #mayBeCleaned = false
+  /** A CONNECT was given up: it may begin a session later than one that came after it, at another node. */
+  #mayHaveBegun = false
   #will: Sent | undefined
   #willIsDelayed = false
   #witnesses: Witnesses = new Map()
@@ -182,6 +184,7 @@ export class Roamer implements WireEars {
     const { wire, town } = this
     if (!wire || wire.isClosed) return
     if (!wire.deaf) this.#leaving = false
+    if (!wire.accepted) this.#mayHaveBegun = true
     const wasOpen = !wire.deaf
     wire.deaf = true
     if (ghostly) town.time.after(town.dice.between(0, 3000), () => wire.link.cut(false, true), true)
@@ -256,7 +259,7 @@ export class Roamer implements WireEars {
     )
     if (this.#wantsClean && present) this.blame('MQTT-3.2.2-2', 'a session is present after a clean start')
     if (!this.#wantsClean && !present) this.#missed()
-    if (present && !this.#known && this.#attempts === 1)
+    if (present && !this.#known && this.#attempts === 1 && !this.#mayHaveBegun)
       this.blame('MQTT-3.2.2-2', 'a session is present for a new client')
     const informed = this.#stillHear(this.#witnesses)
     // Somebody who was not there may have an earlier one.
