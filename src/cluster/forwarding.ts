@@ -91,8 +91,8 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     this.#interest = parts.interest
     this.#clock = clock
     this.#wallOffsetMs = clock.wall() - clock.now()
-    // Above all of earlier starts, whatever the clock says: nobody publishes a million messages a second for all the time in
-    // between. It fits into 53 bits until the year 2248.
+    // Above all of earlier starts: nobody publishes a million messages a second for all the time in between. A clock that was
+    // set back leaves 1,024 numbers for each start. It fits into 53 bits until the year 2248.
     this.#serial = incarnation * 1024
     this.#stopTicking = clock.every(judgeMs, () => this.#tick())
     parts.store.onProgress(() => {
