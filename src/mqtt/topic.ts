@@ -21,6 +21,8 @@ export interface CachedDurability {
 export class Topic {
   route: CachedRoute | undefined = undefined
   durability: CachedDurability | undefined = undefined
+  /** What the table of decisions knows it by; 0: nobody has asked yet. */
+  permissionKey = 0
   constructor(
     readonly name: string,
     /** UTF-8, without the length prefix. */

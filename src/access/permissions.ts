@@ -1,0 +1,157 @@
+import type { Topic, TopicFilter } from '../mqtt/topic.ts'
+import { levelsOf } from './coverage.ts'
+import { Decisions } from './decisions.ts'
+import {
+  Act,
+  compileRules,
+  granted,
+  ofPart,
+  ofTopic,
+  ofWhole,
+  type Pattern,
+  type Policy,
+  type Rule,
+  says,
+  type Statement,
+  type Subject,
+  unusable,
+  verdict,
+} from './rules.ts'
+
+/** What permissions need to know of somebody who has logged in. */
+export interface Holder {
+  readonly user: string
+  readonly groups?: readonly string[]
+  /** Rules of its own, from a token: with them it has only what some rule allows. */
+  readonly permissions?: readonly Rule[]
+}
+
+export interface PermissionEffects {
+  /** A rule says nothing for this client, as its id or user name could change what the rule's topics mean. */
+  unusable?(statement: Statement, pattern: Pattern, subject: Subject): void
+}
+
+/**
+ * Who may do what. Denied by any policy is denied; else allowed by any is allowed; with no policy at all everything is.
+ *
+ *   for(identity, client id) ─▶ ClientPermissions.may(actions, topic)
+ *                                    └▶ Decisions: known? that, else every statement in turn, and remember
+ */
+export class Permissions {
+  readonly decisions: Decisions
+  readonly #effects: PermissionEffects
+  #policies: readonly Policy[]
+  #generation = 1
+  /** Numbers of clients: each reload gives them new ones, and so forgets what was decided. */
+  #numbers = 0
+
+  constructor(policies: readonly Policy[], effects: PermissionEffects = {}, decisions = new Decisions()) {
+    this.#policies = policies
+    this.#effects = effects
+    this.decisions = decisions
+  }
+
+  /** Grows with each reload: whoever remembers an answer asks anew when it has. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  get policies(): readonly Policy[] {
+    return this.#policies
+  }
+
+  /** From now on these hold, for everybody who is connected too. */
+  reload(policies: readonly Policy[]): void {
+    this.#policies = policies
+    this.#generation++
+  }
+
+  /** @param identity undefined: anonymous */
+  for(identity: Holder | undefined, clientId: string): ClientPermissions {
+    const subject = { user: identity?.user, groups: identity?.groups ?? [], clientId }
+    const own = identity?.permissions === undefined ? [] : [compileRules(identity.permissions)]
+    return new ClientPermissions(this, subject, own)
+  }
+
+  /** @internal A number for a client, and a word about rules that are of no use to it. */
+  enrol(subject: Subject, policies: readonly Policy[]): number {
+    if (this.#effects.unusable)
+      for (const policy of policies)
+        for (const [statement, pattern] of unusable(policy, subject))
+          this.#effects.unusable(statement, pattern, subject)
+    return ++this.#numbers
+  }
+}
+
+/** What one client may do. Holds good across reloads. */
+export class ClientPermissions {
+  readonly #all: Permissions
+  readonly #subject: Subject
+  readonly #own: readonly Policy[]
+  readonly #decisions: Decisions
+  #policies: readonly Policy[] = []
+  #generation = 0
+  #number = 0
+
+  /** Made by `Permissions.for`. */
+  constructor(all: Permissions, subject: Subject, own: readonly Policy[]) {
+    this.#all = all
+    this.#subject = subject
+    this.#own = own
+    this.#decisions = all.decisions
+    this.#renew()
+  }
+
+  /** Are all of these actions (bits of `Act`) allowed on a topic? Asked of every message: what is known costs one look. */
+  may(actions: number, topic: Topic): boolean {
+    if (this.#generation !== this.#all.generation) this.#renew()
+    if (this.#policies.length === 0) return true
+    const known = this.#decisions.find(this.#number, topic)
+    const bits = known >= 0 ? known : this.#decide(topic)
+    return (bits & actions) === actions
+  }
+
+  /** May it subscribe to a filter? Some rule must cover all of it; what only part of it is denied is asked of each message. */
+  mayFilter(filter: TopicFilter, shared: boolean): boolean {
+    if (this.#generation !== this.#all.generation) this.#renew()
+    if (this.#policies.length === 0) return true
+    const wanted = Act.subscribe | (shared ? Act.shared : 0)
+    const test = ofWhole(levelsOf(filter))
+    let verdicts = 0
+    for (const policy of this.#policies) verdicts |= verdict(policy, this.#subject, test)
+    return (granted(verdicts) & wanted) === wanted
+  }
+
+  /** Is every message that a filter matches allowed to come, until the next reload? Then nobody needs to ask of each. */
+  receivesAll(filter: TopicFilter): boolean {
+    if (this.#generation !== this.#all.generation) this.#renew()
+    if (this.#policies.length === 0) return true
+    const levels = levelsOf(filter)
+    const whole = ofWhole(levels)
+    const part = ofPart(levels)
+    let allowed = false
+    for (const { stages } of this.#policies)
+      for (const statement of stages.flat()) {
+        if ((statement.actions & Act.receive) === 0) continue
+        if (statement.allows) allowed ||= says(statement, this.#subject, whole)
+        else if (says(statement, this.#subject, part)) return false
+      }
+    return allowed
+  }
+
+  #decide(topic: Topic): number {
+    const test = ofTopic(levelsOf(topic.name))
+    let verdicts = 0
+    for (const policy of this.#policies) verdicts |= verdict(policy, this.#subject, test)
+    const bits = granted(verdicts)
+    this.#decisions.keep(this.#number, topic, bits)
+    return bits
+  }
+
+  #renew(): void {
+    this.#generation = this.#all.generation
+    const { policies } = this.#all
+    this.#policies = this.#own.length === 0 ? policies : [...policies, ...this.#own]
+    this.#number = this.#all.enrol(this.#subject, this.#policies)
+  }
+}
