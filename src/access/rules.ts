@@ -94,7 +94,7 @@ export function compileRules(rules: readonly Rule[]): Policy {
   return { stages: [rules.map(statementOf)], always: 0 }
 }
 
-/** Two sets of actions in one number: what is allowed, and from the ninth bit on what is denied. */
+/** Two sets of actions in one number: what is allowed, and from the ninth bit on what is denied; `granted` has the last word. */
 export function verdict(policy: Policy, subject: Subject, test: Test): number {
   let allowed = policy.always
   let denied = 0
@@ -110,7 +110,7 @@ export function verdict(policy: Policy, subject: Subject, test: Test): number {
       if (statement.allows) yes |= news
       else no |= news
     }
-    allowed |= yes & ~no
+    allowed |= yes
     denied |= no
   }
   return allowed | (denied << 8)

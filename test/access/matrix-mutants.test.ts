@@ -1,0 +1,122 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import type * as World from './matrix-world.ts'
+
+// Bugs that we plant, to see that the matrix finds them: each changes one line in a copy of what is tested.
+
+const mutants: readonly (readonly [what: string, file: string, line: string, instead: string])[] = [
+  ['deny does not win', 'rules.ts', 'verdicts & ~(verdicts >> 8) & everyAction', 'verdicts & everyAction'],
+  ['the first rule that matches wins', 'rules.ts', 'open & ~(statement.allows ? yes | no : no)', 'open & ~(yes | no)'],
+  [
+    'a user name or client id may be a wildcard',
+    'rules.ts',
+    ' || code === 0x23 || code === 0x2b || code === 0x2f) return false',
+    ') return false',
+  ],
+  ['an empty name fills a level', 'rules.ts', "  return value !== ''", '  return true'],
+  [
+    'what goes in is looked at again',
+    'rules.ts',
+    'isPlain(value)) return value',
+    "isPlain(value)) return value.replace('%u', subject.user!)",
+  ],
+  [
+    'a name that begins with "$" opens such topics',
+    'rules.ts',
+    "  return sound && (levels[0]!.startsWith('$') || !filter[0]!.startsWith('$')) ? filter : undefined",
+    '  return sound ? filter : undefined',
+  ],
+  [
+    'an empty user name is a user',
+    'rules.ts',
+    "  return user === undefined || user === ''",
+    '  return user === undefined',
+  ],
+  [
+    '"#" matches "$SYS"',
+    'coverage.ts',
+    '  if (isWild(filter[0]!) && isReserved(topic)) return false',
+    '  if (isWild(topic[0]!)) return false',
+  ],
+  [
+    '"#" covers "$SYS/#"',
+    'coverage.ts',
+    '  if (isWild(wide[0]!) && isReserved(narrow)) return false',
+    '  if (isWild(wide[0]!) && isWild(narrow[0]!) && isReserved(narrow)) return false',
+  ],
+  ['"a/#" does not match "a"', 'coverage.ts', 'topic.length < fixed :', 'topic.length <= fixed :'],
+  [
+    'a filter is covered by what it overlaps',
+    'rules.ts',
+    '  return (filter) => covers(filter, narrow)',
+    '  return (filter) => overlaps(filter, narrow)',
+  ],
+  [
+    '"a/+" covers "a/#"',
+    'coverage.ts',
+    'narrowFixed < narrow.length || narrowFixed !== fixed',
+    'shortest(narrow) > fixed',
+  ],
+  ['the cache is not dropped on reload', 'permissions.ts', '    this.#generation++', '    this.#generation += 0'],
+  [
+    'what was decided is kept under the same number',
+    'permissions.ts',
+    '    return ++this.#numbers',
+    '    return (this.#numbers ||= 1)',
+  ],
+  ['the table gives the answer of another topic', 'decisions.ts', 'this.#topics[at] === key && this.', 'this.'],
+  ['the table gives the answer of another client', 'decisions.ts', ' && this.#clients[at + 1] === client', ''],
+  [
+    'retain is not asked',
+    'permissions.ts',
+    '(bits & actions) === actions',
+    '(bits & actions & ~Act.retain) === (actions & ~Act.retain)',
+  ],
+  ['one of several actions is enough', 'permissions.ts', '(bits & actions) === actions', '(bits & actions) !== 0'],
+  ['shared is not asked', 'permissions.ts', ' | (shared ? Act.shared : 0)', ' | (shared ? 0 : 0)'],
+  [
+    'a token without rules elsewhere may do everything',
+    'permissions.ts',
+    'this.#own.length === 0 ? policies',
+    'policies.length === 0 ? policies',
+  ],
+  [
+    'all may come although a part is denied',
+    'permissions.ts',
+    '        else if (says(statement, this.#subject, part)) return false',
+    '        else if (says(statement, this.#subject, whole)) return false',
+  ],
+]
+
+let folder: string | undefined
+afterEach(() => {
+  if (folder !== undefined) rmSync(folder, { recursive: true })
+  folder = undefined
+})
+
+/** The world of the matrix over a copy of the sources with one line changed. */
+async function planted(file: string, line: string, instead: string): Promise<typeof World> {
+  folder = mkdtempSync(join(tmpdir(), 'godwit-mutant-'))
+  for (const part of ['src/access', 'src/mqtt', 'src/host.ts', 'test/access', 'test/support'])
+    cpSync(part, join(folder, part), { recursive: true })
+  const path = join(folder, 'src/access', file)
+  const parts = readFileSync(path, 'utf8').split(line)
+  expect(parts.length, `${line} stands once in ${file}`).toBe(2)
+  writeFileSync(path, parts.join(instead))
+  return (await import(join(folder, 'test/access/matrix-world.ts'))) as typeof World
+}
+
+/** Enough for each of them; the matrix asks far more. */
+const cases = 40_000
+
+test('the copy without a bug passes', async () => {
+  const line = '    this.#generation++'
+  expect((await planted('permissions.ts', line, line)).compare(1, cases)).toBeUndefined()
+})
+
+for (const [what, file, line, instead] of mutants)
+  test(what, async () => {
+    expect((await planted(file, line, instead)).compare(1, cases)).toBeDefined()
+  })
