@@ -125,3 +125,44 @@ export interface Index {
   ): void
   close(): Promise<void>
 }
+
+/** A hash of a password that is to be computed: slow on purpose. */
+export type PasswordWork =
+  | {
+      readonly kind: 'argon2id'
+      readonly password: Bytes
+      readonly salt: Bytes
+      readonly memoryKiB: number
+      readonly passes: number
+      readonly lanes: number
+      readonly bytes: number
+    }
+  | {
+      readonly kind: 'pbkdf2'
+      readonly digest: 'sha256' | 'sha512'
+      readonly password: Bytes
+      readonly salt: Bytes
+      readonly iterations: number
+      readonly bytes: number
+    }
+  /** SHA-512 of the password and the salt behind it. */
+  | { readonly kind: 'sha512'; readonly password: Bytes; readonly salt: Bytes }
+
+/** Computes hashes of passwords beside the event loop, so many at a time and no more. */
+export interface PasswordHasher {
+  /** Rejects with a BusyError when too many wait already. */
+  hash(work: PasswordWork): Promise<Bytes>
+}
+
+/** Thrown instead of making somebody wait in a queue that is full. */
+export class BusyError extends Error {
+  override readonly name = 'BusyError'
+}
+
+/** The quick part of cryptography. */
+export interface Digests {
+  sha256(data: Bytes): Bytes
+  hmacSha256(key: Bytes, data: Bytes): Bytes
+  /** Compares without telling by its time where they differ; false when they are not of one length. */
+  same(a: Bytes, b: Bytes): boolean
+}
