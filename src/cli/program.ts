@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problem.ts'
 import { version } from '../version.ts'
+import { aclCommand } from './acl.ts'
 import { benchCommand } from './bench/command.ts'
 import { clusterCommand } from './cluster.ts'
 import { CliError, Exit, note, type Io } from './io.ts'
@@ -33,6 +34,7 @@ function program(io: Io): Command {
     .addCommand(pubCommand(io))
     .addCommand(subCommand(io))
     .addCommand(clusterCommand(io))
+    .addCommand(aclCommand(io))
     .addCommand(storeCommand(io))
     .addCommand(benchCommand(io))
     .addCommand(versionCommand(io))

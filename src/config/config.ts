@@ -1,3 +1,4 @@
+import type { Rule } from '../access/rules.ts'
 import type { DurabilityRule } from '../broker/durability.ts'
 import { defaultLimits, type Limits } from '../broker/limits.ts'
 import type { Overflow } from '../sessions/outlet.ts'
@@ -10,6 +11,7 @@ import type { Listener } from './listener.ts'
 import { checkTogether, openListener, wantedListeners } from './listeners.ts'
 import type { LogLevel } from './log-level.ts'
 import { readEnvironment, readFlags, type Environment, type Flags } from './overrides.ts'
+import { permissionsOf } from './permissions.ts'
 import { ConfigError, type Problem } from './problem.ts'
 import { defaultStore, type StoreConfig } from './store.ts'
 
@@ -34,6 +36,8 @@ export interface Config {
   readonly cluster: ClusterConfig | undefined
   /** Undefined: nobody can ask it anything. */
   readonly admin: AdminConfig | undefined
+  /** Who may do what; undefined: everybody may do everything. */
+  readonly permissions: readonly Rule[] | undefined
 }
 
 export interface Sources {
@@ -81,6 +85,7 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
     allowPublic,
     cluster,
     admin,
+    permissions: permissionsOf(file),
   }
 }
 

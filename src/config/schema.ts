@@ -7,6 +7,8 @@ import type { Durability } from '../store/port.ts'
 import { parseHostPort } from './host-port.ts'
 import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
+import { object } from './object.ts'
+import { permissionKeysAt, permissionsSchema } from './permissions.ts'
 import type { StoreConfig } from './store.ts'
 
 const kibibyte = 2 ** 10
@@ -79,8 +81,6 @@ const numbers = <Name extends string>(bounds: Record<Name, readonly [number, num
     Object.entries<readonly [number, number]>(bounds).map(([name, range]) => [name, wholeNumber(range)]),
   ) as Record<Name, z.ZodType<number>>
 const fileName = z.string('must be a file name').min(1, 'must be a file name')
-const object = <Shape extends z.core.$ZodLooseShape>(shape: Shape, what: string): z.ZodObject<Shape, z.core.$strict> =>
-  z.strictObject(shape, { error: (issue) => (issue.code === 'invalid_type' ? `must be ${what}` : undefined) })
 
 const address = z.string('must be an address like tcp://127.0.0.1:1883').transform((text, context) => {
   const parsed = parseAddress(text)
@@ -182,6 +182,7 @@ export const fileSchema = object(
     store: store.optional(),
     cluster: cluster.optional(),
     admin: admin.optional(),
+    permissions: permissionsSchema.optional(),
   },
   'a map with keys such as listeners and data',
 )
@@ -196,6 +197,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'store') return storeNames
   if (path[0] === 'cluster') return Object.keys(fields.cluster)
   if (path[0] === 'admin') return Object.keys(fields.admin)
+  if (path[0] === 'permissions') return permissionKeysAt(path)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
   return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)
 }

@@ -24,6 +24,7 @@ describe('help', () => {
     ['help', 'sub'],
     ['start', '--help'],
     ['bench', '--help'],
+    ['acl', 'test', '--help'],
   ])
     test(args.join(' '), async () => {
       const { code, out, err } = await godwit(args)

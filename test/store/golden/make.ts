@@ -243,6 +243,7 @@ async function start(data: string): Promise<TestBroker> {
     store: { ...defaultStore, segmentBytes: 4096 },
     durability: 'fsync',
     durabilityByTopic: [],
+    permissions: undefined,
     overflow: 'drop-newest',
     logLevel: 'silent',
     limits: { ...defaultLimits, sysSeconds: 0, sessionExpirySeconds: Infinity },
