@@ -22,9 +22,8 @@ export function aclCommand(io: Io): Command {
 }
 
 const help = `
-USER '' is a client without a user name. TOPIC is a topic name for pub, and a topic filter for sub, where
-$share/GROUP/FILTER is a shared subscription. It ends with 0 when it is allowed, with 5 when it is denied, and with 3 when
-the rules have a mistake.`
+USER '' is a client without a user name. TOPIC is a topic name for pub, and a topic filter for sub, which may be shared:
+$share/GROUP/FILTER. It ends with 0 when it is allowed, with 5 when it is not, and with 3 when the rules are wrong.`
 
 function testCommand(io: Io): Command {
   return new Command('test')
@@ -33,7 +32,7 @@ function testCommand(io: Io): Command {
     .argument('<user>', 'user name')
     .addArgument(new Argument('<action>', 'pub or sub').choices(['pub', 'sub']))
     .argument('<topic>', 'topic, or filter')
-    .option('--client <id>', 'client id, for rules that name it or have %c in their topics')
+    .option('--client <id>', 'client id, for rules that name it or have %c in them')
     .option('--group <name>', 'a group that the user is in; may be repeated', gathered)
     .option('--retain', 'pub: retained')
     .option('--will', 'pub: as a will')
