@@ -5,6 +5,7 @@ import type { PasswordUser } from './passwords.ts'
 /** Something that is wrong in a file that a person wrote. */
 export interface LineFault {
   readonly line: number
+  readonly column?: number
   readonly message: string
 }
 

@@ -2,7 +2,7 @@ import { Writable, type Readable } from 'node:stream'
 
 /** What a command may touch of the process, so that a test can stand in for it. */
 export interface Io {
-  readonly stdin: Readable & { readonly isTTY?: boolean | undefined }
+  readonly stdin: Readable & { readonly isTTY?: boolean | undefined; setRawMode?(raw: boolean): unknown }
   /** Data. */
   readonly stdout: Screen
   /** Notes, progress and complaints. */

@@ -9,6 +9,7 @@ import { pubCommand } from './pub.ts'
 import { startCommand } from './start.ts'
 import { storeCommand } from './store.ts'
 import { subCommand } from './sub.ts'
+import { usersCommand } from './users.ts'
 import { versionCommand } from './version.ts'
 
 /**
@@ -36,6 +37,7 @@ function program(io: Io): Command {
     .addCommand(clusterCommand(io))
     .addCommand(aclCommand(io))
     .addCommand(storeCommand(io))
+    .addCommand(usersCommand(io))
     .addCommand(benchCommand(io))
     .addCommand(versionCommand(io))
   const style = (command: Command): void => {

@@ -13,7 +13,7 @@ const clock: Clock = {
   },
 }
 
-const random: Random = {
+export const random: Random = {
   bytes: (count) => randomBytes(count),
   below: (below) => randomInt(below),
 }

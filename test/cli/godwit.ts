@@ -55,6 +55,8 @@ export class Godwit {
   readonly code: Promise<Exit>
   /** What it asked `process.exit` to do. */
   exited: Exit | undefined
+  /** Does its terminal keep keys from the screen? */
+  raw = false
   #handlers: [Signal, () => void][] = []
 
   constructor(args: readonly string[], given: Given = {}) {
@@ -63,7 +65,7 @@ export class Godwit {
     this.err = new Transcript(terminal)
     if (input !== undefined) this.stdin.end(input)
     const io: Io = {
-      stdin: Object.assign(this.stdin, { isTTY: terminal }),
+      stdin: Object.assign(this.stdin, { isTTY: terminal, setRawMode: (raw: boolean) => (this.raw = raw) }),
       stdout: this.out.screen,
       stderr: this.err.screen,
       // In memory, unless a test says otherwise: it leaves no folder behind.
