@@ -57,7 +57,7 @@ export class UsersText {
   /** Adds a user, or changes what `fields` names of one. */
   set(name: string, fields: UserFields): void {
     const document = this.#document
-    if (!isMap(document.contents)) document.contents = document.createNode({}) as never
+    if (!isMap(document.contents)) document.contents = document.createNode({})
     if (!isMap(document.get('users', true))) document.set('users', document.createNode({}))
     for (const [key, value] of Object.entries(fields) as [keyof UserFields, UserFields[keyof UserFields]][]) {
       if (value === null) document.deleteIn(['users', name, key])
