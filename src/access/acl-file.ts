@@ -65,7 +65,7 @@ function topicLine(rest: string, who: string | undefined, place: Statement['plac
     allows,
     actions,
     // What stands in a topic line is no placeholder.
-    patterns: [{ text: topic, levels: levelsOf(topic), holes: false }],
+    patterns: [{ text: topic, levels: levelsOf(topic), holes: [] }],
     applies,
     text: `${text}, for ${who === undefined ? 'anonymous clients' : `user ${who}`}`,
     place,

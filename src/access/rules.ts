@@ -52,8 +52,8 @@ export interface Subject {
 export interface Pattern {
   readonly text: string
   readonly levels: Levels
-  /** The levels have %c or %u in them. */
-  readonly holes: boolean
+  /** Levels that have %c or %u in them. */
+  readonly holes: readonly number[]
 }
 
 /** One thing that a policy says. */
@@ -124,7 +124,7 @@ export function granted(verdicts: number): number {
 export function says(statement: Statement, subject: Subject, test: Test): boolean {
   if (!statement.applies(subject)) return false
   for (const pattern of statement.patterns) {
-    const filter = pattern.holes ? filled(pattern, subject) : pattern.levels
+    const filter = filled(pattern, subject)
     if (filter !== undefined && test(filter)) return true
   }
   return false
@@ -143,29 +143,36 @@ export function checkTopic(text: string): string {
 }
 
 export function patternOf(text: string): Pattern {
-  return { text, levels: levelsOf(text), holes: hole.test(text) }
+  const levels = levelsOf(text)
+  return { text, levels, holes: levels.flatMap((level, at) => (hole.test(level) ? [at] : [])) }
 }
 
 const hole = /%[cu]/
-const holes = /%[cu]/g
+const holesOf = /%[cu]/g
 
 /**
  * The filter of a pattern for one client. Undefined when what goes in could change what the filter means: it is empty, has
  * a wildcard, a slash or a control character, or opens the topics that begin with "$" to a filter that does not.
  */
-export function filled({ levels }: Pattern, subject: Subject): Levels | undefined {
-  let sound = true
-  const filter = levels.map((level) => {
-    if (!level.includes('%')) return level
-    // In one go: what goes in is not looked at again.
-    return level.replace(holes, (which) => {
-      const value = which === '%c' ? subject.clientId : subject.user
-      if (value !== undefined && isPlain(value)) return value
-      sound = false
-      return ''
-    })
-  })
-  return sound && (levels[0]!.startsWith('$') || !filter[0]!.startsWith('$')) ? filter : undefined
+export function filled({ levels, holes }: Pattern, subject: Subject): Levels | undefined {
+  if (holes.length === 0) return levels
+  const filter = levels.slice()
+  for (const at of holes) {
+    const level = filledLevel(levels[at]!, subject)
+    if (level === undefined || (at === 0 && level.startsWith('$') && !levels[0]!.startsWith('$'))) return undefined
+    filter[at] = level
+  }
+  return filter
+}
+
+function filledLevel(level: string, { clientId, user = '' }: Subject): string | undefined {
+  // A whole level, as our own rules have it, needs no search.
+  if (level === '%c') return isPlain(clientId) ? clientId : undefined
+  if (level === '%u') return isPlain(user) ? user : undefined
+  if (level.includes('%c') && !isPlain(clientId)) return undefined
+  if (level.includes('%u') && !isPlain(user)) return undefined
+  // In one go: what goes in is not looked at again.
+  return level.replace(holesOf, (which) => (which === '%c' ? clientId : user))
 }
 
 function isPlain(value: string): boolean {
@@ -180,8 +187,7 @@ function isPlain(value: string): boolean {
 export function* unusable(policy: Policy, subject: Subject): Generator<readonly [Statement, Pattern]> {
   for (const statement of policy.stages.flat()) {
     if (!statement.applies(subject)) continue
-    for (const pattern of statement.patterns)
-      if (pattern.holes && filled(pattern, subject) === undefined) yield [statement, pattern]
+    for (const pattern of statement.patterns) if (filled(pattern, subject) === undefined) yield [statement, pattern]
   }
 }
 

@@ -19,14 +19,14 @@ const mutants: readonly (readonly [what: string, file: string, line: string, ins
   [
     'what goes in is looked at again',
     'rules.ts',
-    'isPlain(value)) return value',
-    "isPlain(value)) return value.replace('%u', subject.user!)",
+    'return isPlain(clientId) ? clientId : undefined',
+    "return isPlain(clientId) ? clientId.replace('%u', user) : undefined",
   ],
   [
     'a name that begins with "$" opens such topics',
     'rules.ts',
-    "  return sound && (levels[0]!.startsWith('$') || !filter[0]!.startsWith('$')) ? filter : undefined",
-    '  return sound ? filter : undefined',
+    " || (at === 0 && level.startsWith('$') && !levels[0]!.startsWith('$'))",
+    '',
   ],
   [
     'an empty user name is a user',
