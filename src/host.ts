@@ -166,3 +166,9 @@ export interface Digests {
   /** Compares without telling by its time where they differ; false when they are not of one length. */
   same(a: Bytes, b: Bytes): boolean
 }
+
+/** Somebody who answers questions over HTTP. */
+export interface HttpService {
+  /** Sends JSON and gives what comes back. Rejects when it is not there in time, or too large. */
+  post(json: string): Promise<{ readonly status: number; readonly body: Bytes }>
+}

@@ -1,3 +1,5 @@
+import type { Rule } from './rules.ts'
+
 /** Kinds of authenticators, by their names in the configuration. */
 export const sources = ['users', 'mosquitto', 'jwt', 'certificate', 'scram', 'http'] as const
 export type Source = (typeof sources)[number]
@@ -11,6 +13,8 @@ export interface Identity {
   readonly groups?: readonly string[]
   /** Unix time in seconds from which on it holds no more. */
   readonly expiresAt?: number
+  /** What a token allows: with them it has only what some rule allows. */
+  readonly permissions?: readonly Rule[]
 }
 
 /** What a client shows to prove who it is. */

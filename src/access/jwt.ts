@@ -1,0 +1,117 @@
+import { decodeProtectedHeader, errors, importJWK, type JWK, type JWTPayload, jwtVerify } from 'jose'
+import { identityOf } from './claims.ts'
+import type { Answer, Authenticator, Credentials } from './identity.ts'
+import type { JwtKey } from './jwt-keys.ts'
+
+export interface JwtSettings {
+  readonly keys: readonly JwtKey[]
+  /** Who must have made the token, and for whom. */
+  readonly issuer: string
+  readonly audience: string
+  /** Names of claims; of those without a name nothing is read. */
+  readonly claims: {
+    readonly user: string
+    readonly tenant?: string
+    readonly groups?: string
+    readonly permissions?: string
+  }
+  /** How far the clock of who makes the tokens may be off. */
+  readonly leewaySeconds: number
+}
+
+type Imported = Awaited<ReturnType<typeof importJWK>>
+
+const longest = 16_384
+
+/** Lets those in whose password is a token that somebody whom we trust has signed. The user name of CONNECT does not count. */
+export class JwtAuthenticator implements Authenticator {
+  readonly source = 'jwt'
+  readonly #settings: JwtSettings
+  readonly #now: () => Date
+  /** By key and algorithm. */
+  readonly #imported = new Map<string, Promise<Imported>>()
+
+  /** @param now the wall clock's time */
+  constructor(settings: JwtSettings, now: () => Date) {
+    this.#settings = settings
+    this.#now = now
+  }
+
+  authenticate({ password }: Credentials): Answer | Promise<Answer> {
+    const token = password && tokenIn(password)
+    if (token === undefined) return 'not-mine'
+    return password!.length > longest ? { denied: 'a token that is too long' } : this.#check(token)
+  }
+
+  async #check(token: string): Promise<Answer> {
+    try {
+      const payload = await this.#verified(token)
+      return typeof payload === 'string' ? { denied: payload } : this.#identity(payload)
+    } catch (fault) {
+      return { denied: `token: ${why(fault)}` }
+    }
+  }
+
+  /** @throws JOSEError */
+  async #verified(token: string): Promise<JWTPayload | string> {
+    const { issuer, audience, leewaySeconds, keys } = this.#settings
+    const { alg, kid } = decodeProtectedHeader(token)
+    const possible = keys.filter(
+      (key) => key.algorithms.includes(alg ?? '') && (kid === undefined || key.kid === undefined || key.kid === kid),
+    )
+    for (const key of possible) {
+      try {
+        const { payload } = await jwtVerify(token, await this.#import(key, alg!), {
+          algorithms: [alg!],
+          issuer,
+          audience,
+          requiredClaims: ['exp'],
+          clockTolerance: leewaySeconds,
+          currentDate: this.#now(),
+        })
+        return payload
+      } catch (fault) {
+        if (!(fault instanceof errors.JWSSignatureVerificationFailed)) throw fault
+      }
+    }
+    return possible.length === 0 ? 'token: no key of ours is for it' : 'token: the signature is wrong'
+  }
+
+  #import(key: JwtKey, alg: string): Promise<Imported> {
+    const name = `${this.#settings.keys.indexOf(key)} ${alg}`
+    const known = this.#imported.get(name)
+    if (known) return known
+    const imported = importJWK(key.jwk as JWK, alg)
+    this.#imported.set(name, imported)
+    return imported
+  }
+
+  #identity(payload: JWTPayload): Answer {
+    const { user, tenant, groups, permissions } = this.#settings.claims
+    const claim = (name: string | undefined): unknown =>
+      name !== undefined && Object.hasOwn(payload, name) ? payload[name] : undefined
+    const said = {
+      user: claim(user),
+      tenant: claim(tenant),
+      groups: claim(groups),
+      permissions: claim(permissions),
+      expiresAt: payload.exp,
+    }
+    const identity = identityOf(said, 'jwt', 'token')
+    return typeof identity === 'string' ? { denied: `token: ${identity}` } : { identity }
+  }
+}
+
+/** Three parts with dots between, the first of them an object: nobody's password looks like that. */
+function tokenIn(password: Uint8Array): string | undefined {
+  const text = Buffer.from(password).toString('latin1')
+  return text.startsWith('eyJ') && /^[\w-]+\.[\w-]*\.[\w-]*$/.test(text) ? text : undefined
+}
+
+/** Without what stands in the token: the library's own words name claims, and never their values. */
+function why(fault: unknown): string {
+  if (fault instanceof errors.JWTExpired) return 'it has expired'
+  if (fault instanceof errors.JWTClaimValidationFailed) return `the claim "${fault.claim}" is missing or wrong`
+  if (fault instanceof errors.JOSEError) return fault.code
+  return 'it cannot be checked'
+}
