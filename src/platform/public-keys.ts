@@ -11,7 +11,7 @@ export function publicJwk(pem: string | Readonly<Record<string, unknown>>): Read
     throw new Error('holds a private key: name the public one')
   try {
     const key = typeof pem === 'string' ? createPublicKey(pem) : createPublicKey({ key: pem, format: 'jwk' })
-    return key.export({ format: 'jwk' }) as Readonly<Record<string, unknown>>
+    return key.export({ format: 'jwk' })
   } catch {
     throw new Error('holds no public key')
   }

@@ -86,7 +86,7 @@ describe('a token that is good', () => {
   test('one key of several, by its name or without', async () => {
     const keys = [keyOf('p256', { kid: 'a' }), keyOf('p384', { kid: 'b' }), keyOf('ed', { kid: 'c' })]
     const other = generateKeyPairSync('ed25519')
-    const twin = usable(jwtKey({ ...(await exportJWK(other.publicKey)), kid: 'd' } as Jwk))
+    const twin = usable(jwtKey({ ...(await exportJWK(other.publicKey)), kid: 'd' }))
     const given = settings([twin, ...keys])
     expect(await check(await sign(pairs.ed.privateKey, 'EdDSA', good, { kid: 'c' }), given)).toEqual(anna)
     expect(await check(await sign(pairs.ed.privateKey, 'EdDSA'), given)).toEqual(anna)
