@@ -1,7 +1,7 @@
 import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { exportJWK, type JWTPayload, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
-import { type Jwk, jwtKey, type JwtKey, parseJwks, secretKey } from '../../src/access/jwt-keys.ts'
+import { jwtKey, type JwtKey, parseJwks, secretKey } from '../../src/access/jwt-keys.ts'
 import { JwtAuthenticator, type JwtSettings } from '../../src/access/jwt.ts'
 import { publicJwk } from '../../src/platform/public-keys.ts'
 import { shows } from './kit.ts'
