@@ -1,12 +1,10 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type * as World from './matrix-world.ts'
+import { type Mutant, planted } from './planted.ts'
 
 // Bugs that we plant, to see that the matrix finds them: each changes one line in a copy of what is tested.
 
-const mutants: readonly (readonly [what: string, file: string, line: string, instead: string])[] = [
+const mutants: readonly Mutant[] = [
   ['deny does not win', 'rules.ts', 'verdicts & ~(verdicts >> 8) & everyAction', 'verdicts & everyAction'],
   ['the first rule that matches wins', 'rules.ts', 'open & ~(statement.allows ? yes | no : no)', 'open & ~(yes | no)'],
   [
@@ -90,33 +88,17 @@ const mutants: readonly (readonly [what: string, file: string, line: string, ins
   ],
 ]
 
-let folder: string | undefined
-afterEach(() => {
-  if (folder !== undefined) rmSync(folder, { recursive: true })
-  folder = undefined
-})
-
-/** The world of the matrix over a copy of the sources with one line changed. */
-async function planted(file: string, line: string, instead: string): Promise<typeof World> {
-  folder = mkdtempSync(join(tmpdir(), 'godwit-mutant-'))
-  for (const part of ['src/access', 'src/mqtt', 'src/host.ts', 'test/access', 'test/support'])
-    cpSync(part, join(folder, part), { recursive: true })
-  const path = join(folder, 'src/access', file)
-  const parts = readFileSync(path, 'utf8').split(line)
-  expect(parts.length, `${line} stands once in ${file}`).toBe(2)
-  writeFileSync(path, parts.join(instead))
-  return (await import(join(folder, 'test/access/matrix-world.ts'))) as typeof World
-}
-
 /** Enough for each of them; the matrix asks far more. */
 const cases = 40_000
 
+const worldWith = (mutant: Mutant): Promise<typeof World> => planted('matrix-world.ts', mutant)
+
 test('the copy without a bug passes', async () => {
   const line = '    this.#generation++'
-  expect((await planted('permissions.ts', line, line)).compare(1, cases)).toBeUndefined()
+  expect((await worldWith(['none', 'permissions.ts', line, line])).compare(1, cases)).toBeUndefined()
 })
 
-for (const [what, file, line, instead] of mutants)
-  test(what, async () => {
-    expect((await planted(file, line, instead)).compare(1, cases)).toBeDefined()
+for (const mutant of mutants)
+  test(mutant[0], async () => {
+    expect((await worldWith(mutant)).compare(1, cases)).toBeDefined()
   })

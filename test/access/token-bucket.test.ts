@@ -1,74 +1,10 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MessageRates } from '../../src/access/message-rates.ts'
 import { TokenBucket } from '../../src/access/token-bucket.ts'
-
-/** A bucket that drips millisecond by millisecond, in big whole numbers. */
-class NaiveBucket {
-  level: bigint
-  constructor(
-    readonly perSecond: number,
-    readonly burst: number,
-  ) {
-    this.level = BigInt(burst) * 1000n
-  }
-  pass(ms: number): void {
-    for (let at = 0; at < ms && this.level < BigInt(this.burst) * 1000n; at++) this.level += BigInt(this.perSecond)
-    if (this.level > BigInt(this.burst) * 1000n) this.level = BigInt(this.burst) * 1000n
-  }
-  take(cost: number): boolean {
-    const needed = BigInt(Math.min(cost, this.burst)) * 1000n
-    if (this.level < needed) return false
-    this.spend(cost)
-    return true
-  }
-  spend(cost: number): void {
-    this.level -= BigInt(cost) * 1000n
-  }
-  wait(): number {
-    const copy = new NaiveBucket(this.perSecond, this.burst)
-    copy.level = this.level
-    let ms = 0
-    for (; copy.level < 0n; ms++) copy.pass(1)
-    return ms
-  }
-}
-
-const step = fc.record({
-  ms: fc.oneof(fc.nat(5), fc.nat(2000)),
-  cost: fc.oneof(fc.nat(3), fc.nat(60)),
-  what: fc.constantFrom('spend', 'take', 'wait', 'full'),
-})
+import { bucketsDiffer, messagesDiffer } from './limits-world.ts'
 
 test('a bucket is what dripping is, step by step', () => {
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 3000 }),
-      fc.integer({ min: 1, max: 50 }),
-      fc.array(step, { maxLength: 40 }),
-      fc.nat(1e9),
-      (perSecond, burst, steps, start) => {
-        let now = start
-        const ours = new TokenBucket({ perSecond, burst }, now + 0.7)
-        const naive = new NaiveBucket(perSecond, burst)
-        for (const { ms, cost, what } of steps) {
-          now += ms
-          naive.pass(ms)
-          // A clock with fractions: only whole milliseconds count.
-          const nowMs = now + 0.9
-          if (what === 'spend') {
-            naive.spend(cost)
-            expect(ours.spend(cost, nowMs)).toBe(naive.wait())
-          } else if (what === 'take') {
-            expect(ours.has(cost, nowMs)).toBe(naive.level >= BigInt(Math.min(cost, burst)) * 1000n)
-            expect(ours.take(cost, nowMs)).toBe(naive.take(cost))
-          } else if (what === 'full') expect(ours.full(nowMs)).toBe(naive.level === BigInt(burst) * 1000n)
-          else expect(ours.waitMs(nowMs)).toBe(naive.wait())
-        }
-      },
-    ),
-    { numRuns: 300 },
-  )
+  expect(bucketsDiffer(7)).toBeUndefined()
 })
 
 test('nothing is read until the debt is paid, and not a millisecond longer', () => {
@@ -127,6 +63,10 @@ describe('messages and bytes, by client and by user', () => {
     expect(
       new MessageRates({ client: {}, user: { messages: { perSecond: 1, burst: 1 } } }).open(undefined, 'x', 0),
     ).toBeUndefined()
+  })
+
+  test('clients that come, send, go and come again: as buckets that nobody forgets', () => {
+    expect(messagesDiffer(7)).toBeUndefined()
   })
 
   test('the longest wait counts', () => {

@@ -2,8 +2,13 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { describe, expect, test } from 'vitest'
-import { aclCases, badAclFiles } from '../access/acl-cases.ts'
+import { readAclFile } from '../../src/access/acl-file.ts'
+import { Permissions } from '../../src/access/permissions.ts'
+import { Act } from '../../src/access/rules.ts'
+import { Topic } from '../../src/mqtt/topic.ts'
+import { aclCases, type Asked, badAclFiles } from '../access/acl-cases.ts'
 import { freePort, Program, temporary } from '../support/program.ts'
+import { SeededRandom } from '../support/random.ts'
 
 // The table that our reader of acl_file is held to, asked of Debian's mosquitto.
 
@@ -38,30 +43,79 @@ function mayWrite(client: MqttClient, topic: string): Promise<boolean> {
 const tells =
   'user the-one-who-tells\ntopic readwrite #\ntopic readwrite $d/#\ntopic readwrite $a/#\ntopic readwrite $x/#\n'
 
+/** What a mosquitto with this acl_file says to each. */
+async function answers(text: string, asked: readonly Asked[]): Promise<string[]> {
+  const { program, port } = await startMosquitto(`${text}\n${tells}`)
+  await program.err.until('running')
+  const url = `mqtt://127.0.0.1:${port}`
+  const version5 = { protocolVersion: 5, reconnectPeriod: 0 } as const
+  const teller = await connectAsync(url, { ...version5, clientId: 'teller', username: 'the-one-who-tells' })
+  const found: string[] = []
+  for (const [user, clientId, topic] of asked) {
+    const client = await connectAsync(url, { ...version5, clientId, ...(user !== undefined && { username: user }) })
+    const got: string[] = []
+    client.on('message', (_topic, payload) => got.push(payload.toString()))
+    expect((await client.subscribeAsync([topic, 'end'], { qos: 1 })).map(({ qos }) => qos)).toEqual([1, 1])
+    const writes = await mayWrite(client, topic)
+    got.length = 0
+    await teller.publishAsync(topic, 'told', { qos: 1 })
+    // What it has been sent stands before the answer to this.
+    await client.unsubscribeAsync('end')
+    found.push(`${got.includes('told') ? 'R' : ''}${writes ? 'W' : ''}`)
+    await client.endAsync()
+  }
+  await teller.endAsync()
+  await program.kill()
+  return found
+}
+
 for (const { name, text, asked } of aclCases)
   test(name, async () => {
-    const { program, port } = await startMosquitto(`${text}\n${tells}`)
-    await program.err.until('running')
-    const url = `mqtt://127.0.0.1:${port}`
-    const version5 = { protocolVersion: 5, reconnectPeriod: 0 } as const
-    const teller = await connectAsync(url, { ...version5, clientId: 'teller', username: 'the-one-who-tells' })
-    const found: string[] = []
-    for (const [user, clientId, topic] of asked) {
-      const client = await connectAsync(url, { ...version5, clientId, ...(user !== undefined && { username: user }) })
-      const got: string[] = []
-      client.on('message', (_topic, payload) => got.push(payload.toString()))
-      expect((await client.subscribeAsync([topic, 'end'], { qos: 1 })).map(({ qos }) => qos)).toEqual([1, 1])
-      const writes = await mayWrite(client, topic)
-      got.length = 0
-      await teller.publishAsync(topic, 'told', { qos: 1 })
-      // What it has been sent stands before the answer to this.
-      await client.unsubscribeAsync('end')
-      found.push(`${got.includes('told') ? 'R' : ''}${writes ? 'W' : ''}`)
-      await client.endAsync()
-    }
-    await teller.endAsync()
-    expect(found).toEqual(asked.map(([, , , theirs]) => theirs))
+    const questions = asked.map(([user, clientId, topic]): Asked => [user, clientId, topic])
+    expect(await answers(text, questions)).toEqual(asked.map(([, , , theirs]) => theirs))
   })
+
+// What ours is stricter about is not asked: slashes in a name, and one that begins with "$".
+const users = [undefined, '', 'u', 'a', 'u#', 'b', '%c'] as const
+const ids = ['i', 'a', '+x', '%u', 'b'] as const
+
+/** A file of a few lines about few words, so that they meet. */
+function anyFile(random: SeededRandom): string {
+  const level = (): string => random.pick(['a', 'b', 'i', 'u', '', '+', '%c', '%u', 'x%c', '$x'])
+  const topic = (): string => {
+    const levels = Array.from({ length: 1 + random.below(3) }, level)
+    if (random.once(3)) levels.push('#')
+    return levels.join('/')
+  }
+  const line = (): string => {
+    if (random.once(5)) return `user ${random.pick(['u', 'a', 'u#', 'b'])}`
+    const access = random.pick(['', 'read ', 'write ', 'readwrite ', 'deny '])
+    return `${random.pick(['topic', 'pattern'])} ${access}${topic() || 'a'}`
+  }
+  return Array.from({ length: 2 + random.below(8) }, line).join('\n')
+}
+
+const seed = Number(process.env.ACL_SEED ?? 1)
+const files = Number(process.env.ACL_FILES ?? 25)
+test(`${files} files of chance from seed ${seed}: it says what our reader says`, { timeout: 300_000 }, async () => {
+  const random = new SeededRandom(seed)
+  for (let at = 0; at < files; at++) {
+    const text = anyFile(random)
+    const asked = Array.from({ length: 20 }, (): Asked => {
+      const levels = Array.from({ length: 1 + random.below(3) }, () =>
+        random.pick(['a', 'b', 'i', 'u', 'xi', '$x', '%c']),
+      )
+      return [random.pick(users), random.pick(ids), levels.join('/')]
+    })
+    const permissions = new Permissions([readAclFile('acl', text, [])!])
+    const ours = asked.map(([user, id, name]) => {
+      const client = permissions.for(user === undefined ? undefined : { user }, id)
+      const topic = new Topic(name, Buffer.from(name))
+      return `${client.may(Act.receive, topic) ? 'R' : ''}${client.may(Act.publish, topic) ? 'W' : ''}`
+    })
+    expect(ours, text).toEqual(await answers(text, asked))
+  }
+})
 
 describe('files that it does not start with', () => {
   for (const [text, line] of badAclFiles)
