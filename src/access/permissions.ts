@@ -1,6 +1,7 @@
 import type { Topic, TopicFilter } from '../mqtt/topic.ts'
 import { levelsOf } from './coverage.ts'
 import { Decisions } from './decisions.ts'
+import type { Identity } from './identity.ts'
 import {
   Act,
   compileRules,
@@ -19,12 +20,7 @@ import {
 } from './rules.ts'
 
 /** What permissions need to know of somebody who has logged in. */
-export interface Holder {
-  readonly user: string
-  readonly groups?: readonly string[]
-  /** Rules of its own, from a token: with them it has only what some rule allows. */
-  readonly permissions?: readonly Rule[]
-}
+export type Holder = Pick<Identity, 'user' | 'groups' | 'permissions'>
 
 export interface PermissionEffects {
   /** A rule says nothing for this client, as its id or user name could change what the rule's topics mean. */
