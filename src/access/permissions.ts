@@ -11,7 +11,6 @@ import {
   ofWhole,
   type Pattern,
   type Policy,
-  type Rule,
   says,
   type Statement,
   type Subject,
