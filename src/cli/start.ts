@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
@@ -11,6 +10,7 @@ import type { RunningNode } from '../node.ts'
 import { dataFault } from './data-fault.ts'
 import { gathered } from './flags.ts'
 import { CliError, Exit, type Io, type Signal } from './io.ts'
+import { readTextFile } from './read-file.ts'
 import { startScreen } from './screen.ts'
 import { shellWord } from './terminal.ts'
 
@@ -54,8 +54,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
     import('./log.ts'),
     import('../node.ts'),
   ])
-  const read = (): Config =>
-    enforceable(loadConfig({ flags, env: io.env, readFile: (path) => readFileSync(path, 'utf8') }))
+  const read = (): Config => enforceable(loadConfig({ flags, env: io.env, readFile: readTextFile }))
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {
@@ -84,6 +83,8 @@ async function start(flags: Flags, io: Io): Promise<void> {
 
 /** Rules that nobody is held to must not look as if somebody were. */
 function enforceable(config: Config): Config {
+  if (config.auth !== undefined)
+    throw new CliError(Exit.config, 'auth: this version reads it, but asks no client who they are yet')
   if (config.permissions === undefined) return config
   throw new CliError(
     Exit.config,

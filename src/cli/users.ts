@@ -18,6 +18,7 @@ export function usersCommand(io: Io): Command {
 /** Flags that say which file. */
 export interface FileFlags {
   readonly file?: string
+  readonly config?: string
 }
 
 export interface PasswordFlags {
@@ -39,7 +40,8 @@ function command(name: string, description: string): Command {
   return new Command(name)
     .description(description)
     .helpOption('--help', 'show this')
-    .option('--file <file>', 'the users file')
+    .option('--file <file>', 'the users file; default: GODWIT_USERS_FILE')
+    .option('--config <file>', 'of a broker, which names its users file; default: GODWIT_CONFIG')
 }
 
 // What these commands do loads argon2 and YAML, which others need not wait for.

@@ -4,6 +4,7 @@ import { defaultLimits, type Limits } from '../broker/limits.ts'
 import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
 import { type AdminConfig, adminListener } from './admin.ts'
+import { authOf, type AuthConfig } from './auth.ts'
 import { type ClusterConfig, clusterOf } from './cluster.ts'
 import { parseFile, type ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
@@ -36,6 +37,8 @@ export interface Config {
   readonly cluster: ClusterConfig | undefined
   /** Undefined: nobody can ask it anything. */
   readonly admin: AdminConfig | undefined
+  /** How clients prove who they are; undefined: nobody has to. */
+  readonly auth: AuthConfig | undefined
   /** Who may do what; undefined: everybody may do everything. */
   readonly permissions: readonly Rule[] | undefined
 }
@@ -70,6 +73,8 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
   const cluster = clusterOf(fromFlags.cluster, fromEnv.cluster, file, problems)
   const asked = { flags: fromFlags.admin, env: fromEnv.admin, file, allowPublic, onDisk, byDefault: adminByDefault }
   const admin = adminListener(asked, problems)
+  const asksForCertificates = wanted.some(({ tls }) => tls?.requestCert)
+  const auth = authOf({ file, readFile, asksForCertificates }, problems)
   if (problems.length > 0) throw new ConfigError(problems)
 
   return {
@@ -85,6 +90,7 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
     allowPublic,
     cluster,
     admin,
+    auth,
     permissions: permissionsOf(file),
   }
 }

@@ -1,5 +1,8 @@
-/** Reads a whole text file; throws as `node:fs` does. */
-export type ReadFile = (path: string) => string
+/**
+ * Reads a whole text file; throws as `node:fs` does.
+ * @param secret it is for its owner's eyes alone: throws when others on the machine may read it, too
+ */
+export type ReadFile = (path: string, secret?: boolean) => string
 
 /** A path that a configuration file names: relative to that file, so that it means the same wherever the node starts. */
 export function besideFile(file: string, path: string): string {

@@ -4,6 +4,7 @@ import type { ClusterSettings } from '../cluster/cluster.ts'
 import { parseFilter } from '../mqtt/topic.ts'
 import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
+import { authKeysAt, authSchema } from './auth-schema.ts'
 import { parseHostPort } from './host-port.ts'
 import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
@@ -182,6 +183,7 @@ export const fileSchema = object(
     store: store.optional(),
     cluster: cluster.optional(),
     admin: admin.optional(),
+    auth: authSchema.optional(),
     permissions: permissionsSchema.optional(),
   },
   'a map with keys such as listeners and data',
@@ -197,6 +199,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'store') return storeNames
   if (path[0] === 'cluster') return Object.keys(fields.cluster)
   if (path[0] === 'admin') return Object.keys(fields.admin)
+  if (path[0] === 'auth') return authKeysAt(path)
   if (path[0] === 'permissions') return permissionKeysAt(path)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
   return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)

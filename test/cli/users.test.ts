@@ -91,7 +91,7 @@ describe('users add', () => {
       ['add', 'anna'],
       { input: 'x', env: {} },
       2,
-      'which users file? --file FILE, or GODWIT_USERS_FILE',
+      'which users file? --file FILE, or --config FILE of a broker that has one',
     ],
     ['no password', ['add', 'anna'], { input: '\n' }, 2, 'the password is empty'],
     ['two lines', ['add', 'anna'], { input: 'a\nb\n' }, 2, 'a password is one line'],
@@ -312,4 +312,46 @@ describe('a users file with mistakes: each is named, nothing that stands there i
       expect(err).not.toMatch(/planted|c2FsdA/)
       expect(text()).toBe(wrong)
     })
+})
+
+describe('the file that a configuration names', () => {
+  const configured = (text: string): string => {
+    const config = join(folder, 'godwit.yaml')
+    writeFileSync(config, text)
+    return config
+  }
+
+  test('before it is there, and beside the configuration', async () => {
+    const config = configured('auth: { users: users.yaml, jwt: { key: nowhere, issuer: i, audience: a } }')
+    expect((await users(['add', 'anna', '--config', config], { input: 'x', env: {} })).code).toBe(0)
+    expect((await users(['ls', '--no-headers'], { env: { GODWIT_CONFIG: config } })).out).toMatch(/^anna\t/)
+  })
+
+  for (const [text, err] of [
+    ['data: x', 'error: CONFIG names no users file: auth: { users: FILE }\n'],
+    [
+      'auth: { user: x }',
+      'CONFIG:1:9: auth.user: unknown key, did you mean "users"?\nerror: a mistake in the configuration\n',
+    ],
+  ] as const)
+    test(text, async () => {
+      const config = configured(text)
+      const ended = await users(['ls', '--config', config], { env: {} })
+      expect(ended).toEqual({ code: 3, out: '', err: err.replace('CONFIG', config) })
+    })
+})
+
+test('godwit start asks nobody yet, and says so rather than let everybody in', async () => {
+  const config = join(folder, 'godwit.yaml')
+  writeFileSync(config, 'auth: { users: users.yaml }')
+  writeFileSync(file, '', { mode: 0o600 })
+  expect(await godwit(['start', '--config', config])).toEqual({
+    code: 3,
+    out: '',
+    err: 'error: auth: this version reads it, but asks no client who they are yet\n',
+  })
+  chmodSync(file, 0o640)
+  expect((await godwit(['start', '--config', config])).err).toBe(
+    `${config}:1:16: auth.users: cannot read ${file}: others on this machine may open ${file}: chmod 600 ${file}\nerror: a mistake in the configuration\n`,
+  )
 })

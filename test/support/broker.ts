@@ -91,6 +91,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     store: data === undefined ? undefined : defaultStore,
     durability,
     durabilityByTopic: [],
+    auth: undefined,
     permissions: undefined,
     overflow: 'drop-newest',
     ...options.config,

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { type AclProblem, readAclFile } from '../../access/acl-file.ts'
 import { levelsOf } from '../../access/coverage.ts'
 import {
@@ -17,6 +16,7 @@ import { parseFilter, parseTopicName } from '../../mqtt/topic.ts'
 import type { AclTestFlags } from '../acl.ts'
 import { usage } from '../flags.ts'
 import { type Io, note } from '../io.ts'
+import { readTextFile } from '../read-file.ts'
 import { inert } from '../terminal.ts'
 
 export interface Question {
@@ -52,17 +52,16 @@ export function testAccess(question: Question, flags: AclTestFlags, io: Io): boo
 
 /** @throws ConfigError, or CliError when there is nothing to read */
 function policiesOf({ config, aclFile }: AclTestFlags, { env }: Io): readonly Policy[] {
-  const readFile = (path: string): string => readFileSync(path, 'utf8')
   if (aclFile === undefined) {
     if (config === undefined && !env['GODWIT_CONFIG']) throw usage('which rules? --config FILE, or --acl-file FILE')
-    const { permissions } = loadConfig({ flags: { config }, env, readFile })
-    return permissions === undefined ? [] : [compileRules(permissions)]
+    const { permissions, auth } = loadConfig({ flags: { config }, env, readFile: readTextFile })
+    return [permissions && compileRules(permissions), auth?.acl].filter((policy) => policy !== undefined)
   }
   if (config !== undefined) throw usage('--config and --acl-file: which of them?')
   const problems: AclProblem[] = []
   let policy: Policy | undefined
   try {
-    policy = readAclFile(aclFile, readFile(aclFile), problems)
+    policy = readAclFile(aclFile, readTextFile(aclFile), problems)
   } catch (fault) {
     throw new ConfigError([{ source: '--acl-file', message: `cannot read ${aclFile}: ${faultText(fault)}` }])
   }

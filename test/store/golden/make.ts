@@ -243,6 +243,7 @@ async function start(data: string): Promise<TestBroker> {
     store: { ...defaultStore, segmentBytes: 4096 },
     durability: 'fsync',
     durabilityByTopic: [],
+    auth: undefined,
     permissions: undefined,
     overflow: 'drop-newest',
     logLevel: 'silent',
