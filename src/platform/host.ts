@@ -18,6 +18,11 @@ export const random: Random = {
   below: (below) => randomInt(below),
 }
 
+/** For libraries that want a Date. */
+export function dateOf(wallMs: number): Date {
+  return new Date(wallMs)
+}
+
 /** Node's clock and randomness, with a log of the caller's. */
 export function nodeHost(log: Log): Host {
   return { clock, random, log }

@@ -8,9 +8,9 @@ export interface HttpClientOptions {
   /** For all of it: finding the host, connecting, the answer to its last byte. */
   readonly timeoutMs: number
   /** Goes into the Authorization header. */
-  readonly token?: string
+  readonly token?: string | undefined
   /** PEM of authorities, instead of those of the system. */
-  readonly ca?: string
+  readonly ca?: string | undefined
   /** Connections that are kept. */
   readonly sockets: number
 }
