@@ -1,4 +1,6 @@
-import { X509Certificate } from 'node:crypto'
+import 'reflect-metadata'
+import { webcrypto, X509Certificate } from 'node:crypto'
+import * as x509 from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
 import { CertificateAuthenticator, type CertificateName } from '../../src/access/certificate.ts'
 import type { PeerCertificate } from '../../src/access/identity.ts'
@@ -85,4 +87,55 @@ test('a certificate that Node has read', async () => {
     shows(undefined, undefined, { certificate: { ...legacy, authorized: true } }),
   )
   expect(answer).toEqual({ identity: { user: 'device', source: 'certificate', expiresAt: Date.parse(validTo) / 1000 } })
+})
+
+describe('odd certificates, as Node reads them', () => {
+  async function made(name: x509.JsonName, names: x509.JsonGeneralNames): Promise<PeerCertificate> {
+    x509.cryptoProvider.set(webcrypto)
+    const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+    const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+      name,
+      keys: await webcrypto.subtle.generateKey(algorithm, false, ['sign', 'verify']),
+      signingAlgorithm: algorithm,
+      notBefore: new Date(nowMs - 1000),
+      notAfter: new Date(nowMs + 1000),
+      ...(names.length > 0 && { extensions: [new x509.SubjectAlternativeNameExtension(names)] }),
+    })
+    const legacy = new X509Certificate(Buffer.from(certificate.rawData)).toLegacyObject() as unknown as PeerCertificate
+    return { ...legacy, authorized: true }
+  }
+
+  for (const [title, kind, name, names, wanted] of [
+    ['one common name', 'cn', [{ CN: ['device'] }], [], 'device'],
+    ['two in two parts', 'cn', [{ CN: ['device'] }, { CN: ['admin'] }], [], 'certificate: 2 names of the kind cn'],
+    ['two in one part', 'cn', [{ CN: ['device', 'admin'] }], [], 'certificate: 2 names of the kind cn'],
+    ['one that looks like two', 'cn', [{ CN: ['device\\, CN=admin'] }], [], 'device, CN=admin'],
+    ['one in another part', 'cn', [{ O: ['CN=admin'] }, { CN: ['device'] }], [], 'device'],
+    ['none', 'cn', [{ O: ['admin'] }], [], 'certificate: 0 names of the kind cn'],
+    ['NUL', 'cn', [{ CN: ['admin\0x'] }], [], 'certificate: its cn is no name of a user'],
+    ['a DNS name', 'dns', [], [{ type: 'dns', value: 'd.example' }], 'd.example'],
+    ['one that looks like two', 'dns', [], [{ type: 'dns', value: 'd, DNS:admin' }], 'd, DNS:admin'],
+    [
+      'a URI that looks like more',
+      'dns',
+      [],
+      [{ type: 'url', value: 'urn:x, DNS:admin' }],
+      'certificate: 0 names of the kind dns',
+    ],
+    ['NUL in one', 'dns', [], [{ type: 'dns', value: 'admin\0.example' }], 'certificate: its dns is no name of a user'],
+    [
+      'two',
+      'email',
+      [],
+      [
+        { type: 'email', value: 'a@x' },
+        { type: 'email', value: 'b@x' },
+      ],
+      'certificate: 2 names of the kind email',
+    ],
+  ] as const)
+    test(`${kind}: ${title}`, async () => {
+      const given = await made(name as unknown as x509.JsonName, names as unknown as x509.JsonGeneralNames)
+      expect(ask(kind, { subjectaltname: undefined as never, ...given })).toBe(wanted)
+    })
 })
