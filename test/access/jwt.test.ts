@@ -261,6 +261,7 @@ describe('keys', () => {
     const der = pairs.rsa.publicKey.export({ type: 'spki', format: 'der' }).toString('latin1')
     for (const text of [
       pem(pairs.rsa.publicKey),
+      pem(pairs.ed.publicKey).replaceAll('\n', ''),
       JSON.stringify(ed),
       'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ',
       der,
