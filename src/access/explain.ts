@@ -101,7 +101,7 @@ export function explainUnusable(policies: readonly Policy[], subject: Subject): 
         used.length === 1 ? used[0]! : filled(pattern, { ...subject, clientId: 'x' }) ? 'client id' : 'user name'
       const value = guilty === 'client id' ? subject.clientId : (subject.user ?? '')
       const what = value === '' ? `there is no ${guilty}` : `the ${guilty} ${JSON.stringify(value)} cannot stand`
-      return `${placeText(statement.place)}${what} in ${pattern.text}, so that it ${statement.allows ? 'allows' : 'denies'} nothing`
+      return `${placeText(statement.place)}${what} in ${pattern.text}, so that this topic ${statement.allows ? 'allows' : 'denies'} nothing`
     }),
   )
 }

@@ -115,10 +115,10 @@ test('a client id that no rule can use is named', async () => {
   const { code, err } = await ask(['ann', 'pub', 'dev/a/x', '--client', '+'])
   expect(code).toBe(5)
   expect(err.replace(file, 'F')).toBe(
-    'note: F:2:5: the client id "+" cannot stand in dev/%c/#, so that it allows nothing\n',
+    'note: F:2:5: the client id "+" cannot stand in dev/%c/#, so that this topic allows nothing\n',
   )
   expect((await ask(['ann', 'pub', 'plant/1'])).err).toContain(
-    'there is no client id in dev/%c/#, so that it allows nothing',
+    'there is no client id in dev/%c/#, so that this topic allows nothing',
   )
 })
 
