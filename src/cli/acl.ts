@@ -33,7 +33,7 @@ function testCommand(io: Io): Command {
     .addArgument(new Argument('<action>', 'pub or sub').choices(['pub', 'sub']))
     .argument('<topic>', 'topic, or filter')
     .option('--client <id>', 'client id, for rules that name it or have %c in them')
-    .option('--group <name>', 'a group that the user is in; may be repeated', gathered)
+    .option('--group <name>', 'a group that the user is in, besides those of the users file; may be repeated', gathered)
     .option('--retain', 'pub: retained')
     .option('--will', 'pub: as a will')
     .option('--config <file>', 'configuration with the rules; GODWIT_CONFIG if not given')

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { type Action, actions, checkTopic, type Rule, type Who } from '../access/rules.ts'
+import { type Action, actions, checkTopic, compileRules, type Policy, type Rule, type Who } from '../access/rules.ts'
+import type { Config } from './config.ts'
 import type { ParsedFile } from './file.ts'
 import { object } from './object.ts'
 import { didYouMean } from './suggest.ts'
@@ -70,4 +71,9 @@ export function permissionsOf(file: ParsedFile | undefined): readonly Rule[] | u
     const place = { source, ...(line !== undefined && { line }), ...(column !== undefined && { column }) }
     return { effect, who: who as Who, actions, topics, place }
   })
+}
+
+/** All that a configuration says of who may do what: none when everybody may do everything. */
+export function policiesOf({ permissions, auth }: Pick<Config, 'permissions' | 'auth'>): readonly Policy[] {
+  return [permissions && compileRules(permissions), auth?.acl].filter((policy) => policy !== undefined)
 }

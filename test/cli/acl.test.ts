@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { temporary } from '../support/program.ts'
 import { godwit } from './godwit.ts'
@@ -137,6 +137,20 @@ test("Mosquitto's acl_file", async () => {
     '  subscribe: an acl_file allows every subscription, and keeps back the messages that may not be read',
     '  receive: some of the messages: only what is allowed by A:1: topic read public/#, for anonymous clients, or by A:5: pattern dev/%c/#',
   ])
+})
+
+test("a configuration's acl_file beside its rules, and the groups of its users file", async () => {
+  const hash = '$7$101$AAAAAAAAAAAAAAAA$'.concat(Buffer.alloc(64).toString('base64'))
+  writeFileSync(join(dirname(file), 'users.yaml'), `users:\n  eve: { password: "${hash}", groups: [ops] }\n`, {
+    mode: 0o600,
+  })
+  writeFileSync(file, `${rules}auth:\n  users: users.yaml\n  mosquitto: { acl_file: acl }\n`)
+  expect((await ask(['eve', 'pub', 'plant/1'])).lines[1]).toBe(`  publish: allowed by F:2:5: ${first}`)
+  expect((await ask(['bob', 'pub', 'plant/1'])).code).toBe(5)
+  expect((await ask(['ann', 'pub', 'plant/x'])).lines[1]).toBe(
+    '  publish: denied by A:4: topic deny plant/x, for user ann',
+  )
+  expect((await ask(['ann', 'pub', 'plant/y'])).code).toBe(0)
 })
 
 test('as JSON', async () => {

@@ -8,9 +8,10 @@ import {
   explainUnusable,
   type Receiving,
 } from '../../access/explain.ts'
-import { type Action, compileRules, type Policy, type Statement, type Subject } from '../../access/rules.ts'
+import { type Action, type Policy, type Statement, type Subject } from '../../access/rules.ts'
 import { loadConfig } from '../../config/config.ts'
 import { faultText } from '../../config/files.ts'
+import { policiesOf } from '../../config/permissions.ts'
 import { ConfigError } from '../../config/problem.ts'
 import { parseFilter, parseTopicName } from '../../mqtt/topic.ts'
 import type { AclTestFlags } from '../acl.ts'
@@ -33,10 +34,15 @@ interface Answer {
   readonly receiving: Receiving | undefined
 }
 
+interface Rules {
+  readonly policies: readonly Policy[]
+  readonly groups: readonly string[]
+}
+
 /** Writes whether somebody may do something, and why. @returns the answer */
 export function testAccess(question: Question, flags: AclTestFlags, io: Io): boolean {
-  const policies = policiesOf(flags, io)
-  const subject = { user: question.user, groups: flags.group ?? [], clientId: flags.client ?? '' }
+  const { policies, groups } = rulesFor(question.user, flags, io)
+  const subject = { user: question.user, groups: [...groups, ...(flags.group ?? [])], clientId: flags.client ?? '' }
   const answer =
     question.action === 'pub'
       ? mayPublish(policies, subject, question, flags)
@@ -50,14 +56,14 @@ export function testAccess(question: Question, flags: AclTestFlags, io: Io): boo
   return answer.allowed
 }
 
-/** @throws ConfigError, or CliError when there is nothing to read */
-function policiesOf({ config, aclFile }: AclTestFlags, { env }: Io): readonly Policy[] {
+/** The rules, and the groups that the users file has for the user. @throws ConfigError, or CliError when there are none */
+function rulesFor(user: string, { config: name, aclFile }: AclTestFlags, { env }: Io): Rules {
   if (aclFile === undefined) {
-    if (config === undefined && !env['GODWIT_CONFIG']) throw usage('which rules? --config FILE, or --acl-file FILE')
-    const { permissions, auth } = loadConfig({ flags: { config }, env, readFile: readTextFile })
-    return [permissions && compileRules(permissions), auth?.acl].filter((policy) => policy !== undefined)
+    if (name === undefined && !env['GODWIT_CONFIG']) throw usage('which rules? --config FILE, or --acl-file FILE')
+    const config = loadConfig({ flags: { config: name }, env, readFile: readTextFile })
+    return { policies: policiesOf(config), groups: config.auth?.users?.users.get(user)?.groups ?? [] }
   }
-  if (config !== undefined) throw usage('--config and --acl-file: which of them?')
+  if (name !== undefined) throw usage('--config and --acl-file: which of them?')
   const problems: AclProblem[] = []
   let policy: Policy | undefined
   try {
@@ -65,7 +71,7 @@ function policiesOf({ config, aclFile }: AclTestFlags, { env }: Io): readonly Po
   } catch (fault) {
     throw new ConfigError([{ source: '--acl-file', message: `cannot read ${aclFile}: ${faultText(fault)}` }])
   }
-  if (policy) return [policy]
+  if (policy) return { policies: [policy], groups: [] }
   throw new ConfigError(problems.map((problem) => ({ source: aclFile, column: 1, ...problem })))
 }
 
