@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // test/peers and test/faults need programs from outside npm; `npm run test:all` installs them and runs both with PEERS=1.
@@ -13,5 +14,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     pool: 'forks',
+    // One for each core: files wait for sockets and disks as much as for the processor. Vitest would leave a core idle.
+    maxWorkers: availableParallelism(),
   },
 })
