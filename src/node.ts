@@ -82,6 +82,7 @@ export async function startNode(
     host,
     limits: config.limits,
     keeping: keepingOf(config),
+    rates: config.rates,
     store,
     topics,
     places,
@@ -207,7 +208,7 @@ export async function startNode(
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
         log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
-      broker.relimit(next.limits, keepingOf(next))
+      broker.relimit(next.limits, keepingOf(next), next.rates)
       return Promise.resolve()
     },
     drain: (graceMs = 5000) => (drained ??= drain(graceMs)),

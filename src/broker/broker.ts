@@ -32,6 +32,7 @@ import type { Limits } from './limits.ts'
 import type { Observer } from './observer.ts'
 import { DurabilityRules } from './durability.ts'
 import { type Keeping, Publishing } from './publishing.ts'
+import { noRates, type Rates, Throttle } from './rates.ts'
 import { Subscribing } from './subscribing.ts'
 import { type SysFigures, SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
@@ -43,6 +44,8 @@ export interface BrokerOptions {
   readonly limits: Limits
   /** Default: fsync for all, and the newest gives way when a queue is full. */
   readonly keeping?: Keeping
+  /** Default: clients may send as much as they like. */
+  readonly rates?: Rates | undefined
   readonly store: Store
   /** Shared with the store, so that a topic is one object. Default: its own. */
   readonly topics?: TopicTable
@@ -89,6 +92,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly #publishing: Publishing
   readonly #subscribing: Subscribing
   readonly #gate: AckGate
+  readonly #throttle: Throttle
   readonly #sys: SysTopics
   readonly #slab = new Slab()
   readonly #leftOver = new LeftOver()
@@ -172,6 +176,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     const { ledger, tree, retained } = this
     const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store, keeping.durability)
+    this.#throttle = new Throttle(options.rates ?? noRates, { wheel: this.#wheel, ledger, log: host.log, now })
     this.#handshake = new Handshake(hooks, limits, host.random, asking, {
       welcome: (client, packet, assigned, data) => this.#enter(client, packet, assigned, data),
       authorizeWill: (client, will, then) => this.#publishing.authorizeWill(client, will, then),
@@ -288,10 +293,12 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */
-  relimit(limits: Limits, keeping: Keeping = this.#keeping): void {
+  relimit(limits: Limits, keeping: Keeping = this.#keeping, rates: Rates = noRates): void {
     Object.assign(this.#keeping, keeping)
     Object.assign(this.#limits, limits, { overflow: keeping.overflow })
     this.#context.limits = limits
+    const clients = [...this.#watchdogs.keys()].filter(({ session }) => session !== undefined)
+    this.#throttle.reload(rates, clients)
   }
 
   /** Clients with an open connection, before CONNECT or after. */
@@ -348,6 +355,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   closed(from: Client, fault: Error | undefined): void {
     this.#watchdogs.delete(from)
     this.#handshake.forget(from)
+    this.#throttle.end(from)
     if (fault instanceof MqttError) this.ledger.refusal(fault.reason)
     const session = from.session
     if (session?.connection !== from) return
@@ -417,6 +425,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     session.will = packet.will
     session.username = client.username
     client.session = session
+    this.#throttle.begin(client)
     const keepAlive = this.#keepAlive(packet)
     client.keepAliveSeconds = keepAlive
     const properties = {
@@ -537,6 +546,8 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       publishReceived: ledger.published,
       publishSent: ledger.delivered,
       publishDropped: lostTotal + ledger.refused,
+      publishSlowed: ledger.slowed,
+      publishOverRate: ledger.overRate,
       bytesReceived: traffic.bytesIn,
       bytesSent: traffic.bytesOut,
       retainedMessages: retained.size,

@@ -83,7 +83,9 @@ export class Publishing {
   publish(from: Client, message: Message, packetId: number): void {
     // A QoS 2 message that came before is acknowledged and goes nowhere [MQTT-4.3.3-10].
     const before = message.qos === 2 ? from.session!.received(packetId) : undefined
+    const within = from.allowance === undefined || from.allowance.admits(message)
     if (before !== undefined) return this.#parts.gate.promise(from, before, pubrecAgain, packetId)
+    if (!within) return this.#turnAway(from, message, packetId, tooFast, Reason.messageRateTooHigh)
     if (message.topic.bytes[0] === dollar && isReserved(message.topic.name))
       return this.#deny(from, message, packetId, reserved)
     const { hooks, asking } = this.#parts
@@ -341,13 +343,22 @@ export class Publishing {
     return undefined
   }
 
-  /** Nobody gets the message, and the publisher knows: 0x97, or no acknowledgement and an end (3.x cannot say no). */
-  #turnAway(from: Client, message: Message, packetId: number, why: string): void {
+  /**
+   * Nobody gets the message, and the publisher knows: 0x97, or no acknowledgement and an end (3.x cannot say no).
+   * @param reason as it is counted
+   */
+  #turnAway(
+    from: Client,
+    message: Message,
+    packetId: number,
+    why: string,
+    reason: Reason = Reason.quotaExceeded,
+  ): void {
     const { ledger } = this.#parts
     ledger.published++
-    ledger.refuse(Reason.quotaExceeded, from.clientId, message)
+    ledger.refuse(reason, from.clientId, message)
     if (message.qos === 0) return
-    if (from.version !== 5) return from.fail(new MqttError(Reason.quotaExceeded, 'MQTT-4.3.2', why))
+    if (from.version !== 5) return from.fail(new MqttError(reason, 'MQTT-4.3.2', why))
     this.#refuse(from, message.qos, packetId, Reason.quotaExceeded, why)
   }
 
@@ -385,6 +396,7 @@ const many = 64
 const ahead = 16
 
 const diskFull = 'the disk is full'
+const tooFast = 'more messages or bytes a second than this client or its user may send'
 const nowhere: Forwarded = { nodes: 0, recorded: false, wait: undefined }
 
 type Send = (client: Client, packetId: number, reason: number) => void

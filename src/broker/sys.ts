@@ -12,6 +12,8 @@ export interface SysFigures {
   readonly publishReceived: number
   readonly publishSent: number
   readonly publishDropped: number
+  readonly publishSlowed: number
+  readonly publishOverRate: number
   readonly bytesReceived: number
   readonly bytesSent: number
   readonly retainedMessages: number
@@ -47,6 +49,9 @@ const rows: readonly Row[] = [
   ['retained messages/count', (f) => f.retainedMessages],
   ['subscriptions/count', (f) => f.subscriptions],
   ['heap/current', (f) => f.heapBytes],
+  // Our own.
+  ['publish/slowed', (f) => f.publishSlowed],
+  ['publish/messages/over rate', (f) => f.publishOverRate],
 ]
 
 // Load averages: exponentially decayed rates a minute, over 1, 5 and 15 minutes, as Mosquitto computes them.

@@ -1,6 +1,7 @@
 import type { Rule } from '../access/rules.ts'
 import type { DurabilityRule } from '../broker/durability.ts'
 import { defaultLimits, type Limits } from '../broker/limits.ts'
+import type { Rates } from '../broker/rates.ts'
 import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
 import { type AdminConfig, adminListener } from './admin.ts'
@@ -41,6 +42,8 @@ export interface Config {
   readonly auth: AuthConfig | undefined
   /** Who may do what; undefined: everybody may do everything. */
   readonly permissions: readonly Rule[] | undefined
+  /** What clients and users may send in a time; undefined: as much as they like. */
+  readonly rates: Rates | undefined
 }
 
 export interface Sources {
@@ -92,6 +95,7 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
     admin,
     auth,
     permissions: permissionsOf(file),
+    rates: values?.rates,
   }
 }
 

@@ -10,6 +10,7 @@ import { parseAddress } from './listener.ts'
 import { logLevels } from './log-level.ts'
 import { object } from './object.ts'
 import { permissionKeysAt, permissionsSchema } from './permissions.ts'
+import { rateKeysAt, ratesSchema } from './rates.ts'
 import type { StoreConfig } from './store.ts'
 
 const kibibyte = 2 ** 10
@@ -185,6 +186,7 @@ export const fileSchema = object(
     admin: admin.optional(),
     auth: authSchema.optional(),
     permissions: permissionsSchema.optional(),
+    rates: ratesSchema.optional(),
   },
   'a map with keys such as listeners and data',
 )
@@ -201,6 +203,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'admin') return Object.keys(fields.admin)
   if (path[0] === 'auth') return authKeysAt(path)
   if (path[0] === 'permissions') return permissionKeysAt(path)
+  if (path[0] === 'rates') return rateKeysAt(path)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
   return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)
 }

@@ -55,6 +55,13 @@ export interface ConnectionContext<S> {
   }
 }
 
+/** What a client may send in a time. */
+export interface Allowance {
+  /** A PUBLISH has come. False: it is too much, and is refused. */
+  admits(message: Message): boolean
+  end(): void
+}
+
 //  opened ── CONNECT ──▶ connecting ── accept ──▶ connected ── DISCONNECT, fault, close ──▶ closed
 //                         │  ▲ AUTH
 //                         └──┘
@@ -79,6 +86,8 @@ export class Connection<S> implements StreamEvents {
   durability: 'fsync' | 'os' | 'memory' = 'fsync'
   /** Its CONNECT's place among those of the broker. */
   connectNumber = 0
+  /** Undefined: as much as it likes. */
+  allowance: Allowance | undefined = undefined
   /** Called when its socket has taken so much that more may come. */
   drained: (() => void) | undefined = undefined
   /** Acknowledgements to this client that wait for the store. */
@@ -123,6 +132,11 @@ export class Connection<S> implements StreamEvents {
   /** Monotonic milliseconds at which the last whole packet came. One that is not read is not silent. */
   get lastSeenMs(): number {
     return this.#holds > 0 ? this.#context.clock.now() : this.#lastSeenMs
+  }
+
+  /** Is its stream gone, so that nothing more comes than what is held? */
+  get ended(): boolean {
+    return this.#ended !== undefined
   }
 
   /** Takes a chunk from the stream. Never throws for what a peer did: it closes the connection with the right code. */

@@ -81,6 +81,11 @@ export class Message {
     return overheadBytes + this.topic.bytes.length + this.payloadLength + (this.properties?.length ?? 0)
   }
 
+  /** Bytes of what it says: topic, payload and properties. */
+  get valueBytes(): number {
+    return this.bytes - overheadBytes
+  }
+
   /** The payload as a view; do not change it. */
   payload(): Uint8Array {
     return this.source.subarray(this.payloadStart, this.payloadEnd)

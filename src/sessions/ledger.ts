@@ -16,13 +16,18 @@ export const losses = [
 export type Loss = (typeof losses)[number]
 
 /** What a listener is told: a loss, a publish that was refused, or one that went out but is not retained. */
-export type Mishap = Loss | 'not-authorized' | 'retained-full' | 'quota-exceeded'
+export type Mishap = Loss | 'not-authorized' | 'retained-full' | 'quota-exceeded' | 'over-rate'
 
 /**
  * Told of each loss: where it becomes a log line, a metric, an answer to "why". The message is undefined when it is not in
  * memory any more.
  */
 export type LossListener = (mishap: Mishap, clientId: string, message: Message | undefined) => void
+
+const mishaps = new Map<number, Mishap>([
+  [Reason.quotaExceeded, 'quota-exceeded'],
+  [Reason.messageRateTooHigh, 'over-rate'],
+])
 
 /**
  * Counts every message from the moment it is accepted to its end, so that nothing vanishes:
@@ -39,6 +44,10 @@ export class Ledger {
   matched = 0
   /** Of these, those that were not allowed. */
   refused = 0
+  /** Of these, those that were more than their publisher's rate. */
+  overRate = 0
+  /** Times that a publisher was not read for a while, as it had sent more than its rate. */
+  slowed = 0
   /** Accepted messages that were not retained, as the limit of retained messages was reached. */
   notRetained = 0
   /** Copies made for subscribers, retained ones included. */
@@ -60,7 +69,7 @@ export class Ledger {
   refuse(reason: number, clientId: string, message: Message): void {
     this.refused++
     this.refusal(reason)
-    this.listener?.(reason === Reason.quotaExceeded ? 'quota-exceeded' : 'not-authorized', clientId, message)
+    this.listener?.(mishaps.get(reason) ?? 'not-authorized', clientId, message)
   }
 
   /** A connection, a subscription or a publish was refused, or a connection was closed for a fault. */

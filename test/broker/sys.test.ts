@@ -23,6 +23,8 @@ const figures: SysFigures = {
   storedMessages: 9,
   subscriptions: 11,
   heapBytes: 12_345,
+  publishSlowed: 12,
+  publishOverRate: 13,
 }
 
 // The names that Mosquitto's manual lists and dashboards read.
@@ -45,6 +47,8 @@ const expected = {
   'store/messages/count': '9',
   'subscriptions/count': '11',
   'heap/current': '12345',
+  'publish/slowed': '12',
+  'publish/messages/over rate': '13',
   'load/messages/received/1min': '0.00',
   'load/bytes/sent/15min': '0.00',
 }

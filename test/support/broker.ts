@@ -59,7 +59,7 @@ export interface TestBrokerOptions {
   readonly tls?: TlsSettings
   /** A folder to keep things in; the class of durability is fsync then, unless `config` says otherwise. */
   readonly data?: string
-  readonly config?: Partial<Pick<Config, 'durability' | 'durabilityByTopic' | 'overflow'>>
+  readonly config?: Partial<Pick<Config, 'durability' | 'durabilityByTopic' | 'overflow' | 'rates'>>
 }
 
 /** `TEST_STORE=disk`: every broker keeps what it is told on disk, so that all tests run on the disk store as well. */
@@ -93,6 +93,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     durabilityByTopic: [],
     auth: undefined,
     permissions: undefined,
+    rates: undefined,
     overflow: 'drop-newest',
     ...options.config,
     logLevel: 'debug',

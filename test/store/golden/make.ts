@@ -245,6 +245,7 @@ async function start(data: string): Promise<TestBroker> {
     durabilityByTopic: [],
     auth: undefined,
     permissions: undefined,
+    rates: undefined,
     overflow: 'drop-newest',
     logLevel: 'silent',
     limits: { ...defaultLimits, sysSeconds: 0, sessionExpirySeconds: Infinity },

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import type { SendingRates } from '../access/message-rates.ts'
+import type { Rate } from '../access/token-bucket.ts'
+import { object } from './object.ts'
+
+const wholeNumber = (most: number): z.ZodType<number> => {
+  const message = `must be a whole number from 1 to ${most}`
+  return z.int(message).min(1, message).max(most, message)
+}
+const messages = wholeNumber(1_000_000_000)
+const bytes = wholeNumber(2 ** 40)
+
+const sendingShape = {
+  messagesPerSecond: messages.optional(),
+  messagesBurst: messages.optional(),
+  bytesPerSecond: bytes.optional(),
+  bytesBurst: bytes.optional(),
+}
+
+/** What one may send: messages, bytes, or both. A burst is what a second brings, unless it is given. */
+const sendingSchema = object(sendingShape, 'a map with messagesPerSecond or bytesPerSecond').transform(
+  (given, context): SendingRates => {
+    const rateOf = (unit: 'messages' | 'bytes'): Rate | undefined => {
+      const [perSecond, burst] = [given[`${unit}PerSecond`], given[`${unit}Burst`]]
+      if (perSecond !== undefined) return { perSecond, burst: burst ?? perSecond }
+      if (burst !== undefined)
+        context.addIssue({ code: 'custom', path: [`${unit}Burst`], message: `needs ${unit}PerSecond beside it` })
+      return undefined
+    }
+    // A misspelt key is the better complaint.
+    if (Object.keys(given).length === 0 && context.issues.length === 0)
+      context.addIssue('must say how much, or be left out')
+    const [ofMessages, ofBytes] = [rateOf('messages'), rateOf('bytes')]
+    return { ...(ofMessages && { messages: ofMessages }), ...(ofBytes && { bytes: ofBytes }) }
+  },
+)
+
+const ratesShape = {
+  client: sendingSchema.default({}),
+  user: sendingSchema.default({}),
+  over: z.enum(['slow', 'refuse'], 'must be slow or refuse').default('slow'),
+}
+
+export const ratesSchema = object(ratesShape, 'a map with client, user or over')
+
+/** Keys that may stand at `path` within `rates`. */
+export function rateKeysAt(path: readonly PropertyKey[]): readonly string[] {
+  return Object.keys(path.length === 1 ? ratesShape : sendingShape)
+}
