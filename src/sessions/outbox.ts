@@ -1,18 +1,17 @@
 import type { Message } from '../mqtt/message.ts'
-import { noPage, type Page, placesFor } from '../store/places.ts'
 import { Entry, type Lsn, type QueueView } from '../store/port.ts'
 import type { Loss } from './ledger.ts'
 import type { Outlet, OutboxContext, OutboxOwner, Terms } from './outlet.ts'
+import { idOf, packetIds, Ring } from './ring.ts'
 
 /** What became of a push: it is not for the store, it was refused, or (0 and above) its sequence number for the store. */
 export const Pushed = { kept: -1, refused: -2 } as const
 
 const { stateBits, gone, waiting, sent, released, qos2, retain: retainBit, shared: sharedBit } = Entry
-const { bytesShift, mostBytes } = Entry
+const { bytesShift } = Entry
 
 /** Packet ids that can be out at once; one less than the ids there are, so that none is ever used twice. */
-const maximumSpan = 65_534
-const packetIds = 65_535
+const maximumSpan = packetIds - 1
 
 /**
  * The QoS 1 and 2 messages of one session, in order: in flight first, then waiting. A ring, and packet ids that follow
@@ -27,29 +26,14 @@ const packetIds = 65_535
  *
  * A message that the store keeps is not held in memory: it is read again when its turn has come.
  */
-export class Outbox implements QueueView {
-  // What a delivery touches stands first, and together: a message for thousands pays for each line of memory.
+export class Outbox extends Ring {
   /** Keep what has been sent until it is acknowledged, to send it again on the next connection. */
   keepsSent = false
-  readonly #context: OutboxContext
-  /** Its places: a ring of `#mask + 1` that begins at `#base` of the page. Slots are places of the page. */
-  #page: Page = noPage
-  #entries: Uint32Array = noPage.entries
-  #base = 0
-  #mask = -1
-  /** Of the ring, where the head stands. */
-  #start = 0
-  #head = 0
-  #length = 0
   #waiting = 0
-  #bytes = 0
   #cursor = 0
   #unacked = 0
   /** QoS 1 and 2 messages that the client takes unacknowledged. */
   window = 0
-  /** What is in memory only, by place of the ring. */
-  #messages: (Message | undefined)[] | undefined = undefined
-  #terms: (Terms | undefined)[] | undefined = undefined
   /** No entry expires before this; wall clock seconds, 0 when none does. */
   nextExpiry = 0
   /** What stands before it may have been sent by a process that is gone. */
@@ -59,40 +43,35 @@ export class Outbox implements QueueView {
   readonly #owner: OutboxOwner
 
   constructor(owner: OutboxOwner, context: OutboxContext) {
+    super(context)
     this.#owner = owner
-    this.#context = context
   }
 
   /** Takes over a queue that was read back. `window`: how many of the first may have been sent already. */
   restore(queue: QueueView, window: number): void {
     const { head, next } = queue
-    const length = next - head
-    if (length > 0) this.#resize(placesFor(length))
-    const page = this.#page
-    this.#head = head
-    this.#length = length
+    this.begin(head, next - head)
+    const { page } = this
     // What was acknowledged last may be unknown, so any of them may have been sent; of those that are, a window.
     this.#perhapsSent = next
     let mayBeOut = window
-    for (let seq = head, slot = this.#base; seq < next; seq++, slot++) {
+    for (let seq = head; seq < next; seq++) {
       const entry = queue.entryOf(seq)
       const state = entry & stateBits
       if (state === gone) continue
+      const slot = this.slot(seq - head)
       const expiry = queue.expiryOf(seq)
       page.setLsn(slot, queue.lsnOf(seq))
       if (expiry !== 0) page.setExpiry(slot, expiry)
-      this.#bytes += entry >>> bytesShift
-      if (state === released) {
-        this.#entries[slot] = entry
-        continue
-      }
+      this.entries[slot] = entry
+      this.count(slot, entry >>> bytesShift)
+      if (state === released) continue
       // A QoS 2 message that may have been sent is owed, even when it expires [MQTT-4.3.3-7].
       const owed = mayBeOut-- > 0 && (entry & qos2) !== 0
-      this.#entries[slot] = (entry & ~stateBits) | (owed ? sent : waiting)
+      this.entries[slot] = (entry & ~stateBits) | (owed ? sent : waiting)
       if (!owed) this.#waiting++
       if (expiry !== 0) this.#expires(expiry)
     }
-    this.#context.queued.bytes += this.#bytes
     this.#trim()
   }
 
@@ -108,13 +87,13 @@ export class Outbox implements QueueView {
    */
   adopt(seq: number, entry: number, message: Message, terms: Terms, stored: boolean, perhapsSent: number): void {
     this.#perhapsSent = perhapsSent
-    if (this.#length === 0) this.#head = seq
-    while (this.next < seq) this.#append(gone)
-    const slot = this.#append(entry & (Entry.flagBits | stateBits))
-    if (stored) this.#store(slot, message)
-    else if ((entry & stateBits) !== released) this.#hold(slot, message, terms)
+    if (this.length === 0) this.begin(seq, 0)
+    while (this.next < seq) this.append(gone)
+    const slot = this.append(entry & (Entry.flagBits | stateBits))
+    if (stored) this.store(slot, message)
+    else if ((entry & stateBits) !== released) this.hold(slot, message, terms)
     if ((entry & stateBits) !== waiting) return
-    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.#context.wallSeconds(message.expiresAtMs))
+    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.context.wallSeconds(message.expiresAtMs))
     this.#waiting++
   }
 
@@ -126,11 +105,11 @@ export class Outbox implements QueueView {
     from: number,
     move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean,
   ): void {
-    const { ledger } = this.#context
-    for (let offset = 0; offset < this.#length; offset++) {
-      const slot = this.#slot(offset)
-      const entry = this.#entries[slot]!
-      const mine = this.#head + offset >= from && (entry & sharedBit) !== 0
+    const { ledger } = this.context
+    for (let offset = 0; offset < this.length; offset++) {
+      const slot = this.slot(offset)
+      const entry = this.entries[slot]!
+      const mine = this.head + offset >= from && (entry & sharedBit) !== 0
       if ((entry & stateBits) === gone || mine) continue
       // The copy goes on elsewhere; it is not made again.
       ledger.copies--
@@ -140,32 +119,6 @@ export class Outbox implements QueueView {
     this.end(move)
   }
 
-  get head(): number {
-    return this.#head
-  }
-
-  get next(): number {
-    return this.#head + this.#length
-  }
-
-  lsnOf(seq: number): Lsn {
-    return this.#page.lsn(this.#slot(seq - this.#head))
-  }
-
-  entryOf(seq: number): number {
-    return this.#entry(seq - this.#head)
-  }
-
-  expiryOf(seq: number): number {
-    return this.#page.expiry(this.#slot(seq - this.#head))
-  }
-
-  /** The store has copied message `seq` to another place. */
-  moved(seq: number, lsn: Lsn): void {
-    const offset = seq - this.#head
-    if (offset >= 0 && offset < this.#length) this.#page.setLsn(this.#slot(offset), lsn)
-  }
-
   /** Messages that have not been sent yet. */
   get waiting(): number {
     return this.#waiting
@@ -173,7 +126,7 @@ export class Outbox implements QueueView {
 
   /** Is there something to send, or to send again? */
   get behind(): boolean {
-    return this.#cursor < this.#length
+    return this.#cursor < this.length
   }
 
   /** Messages sent and not acknowledged, on this connection. */
@@ -181,32 +134,18 @@ export class Outbox implements QueueView {
     return this.#unacked
   }
 
-  /** Everything that has not come to its end. */
-  get pending(): number {
-    let pending = 0
-    for (let offset = 0; offset < this.#length; offset++) if (this.#state(offset) !== gone) pending++
-    return pending
-  }
-
-  /** Bytes of the messages that it holds, in memory or on disk. */
-  get bytes(): number {
-    return this.#bytes
-  }
-
   /** Has it no room for another message that must wait? */
   get full(): boolean {
-    const { limits, queued } = this.#context
+    const { limits, queued } = this.context
     return (
-      this.#waiting >= limits.queueMessages ||
-      this.#bytes >= limits.queueBytes ||
-      queued.bytes >= limits.queueBytesTotal
+      this.#waiting >= limits.queueMessages || this.bytes >= limits.queueBytes || queued.bytes >= limits.queueBytesTotal
     )
   }
 
   /** Has it room for many, so that publishers may go on? */
   get relaxed(): boolean {
-    const { limits } = this.#context
-    return this.#waiting * 2 <= limits.queueMessages && this.#bytes * 2 <= limits.queueBytes
+    const { limits } = this.context
+    return this.#waiting * 2 <= limits.queueMessages && this.bytes * 2 <= limits.queueBytes
   }
 
   /**
@@ -228,42 +167,42 @@ export class Outbox implements QueueView {
     const stored = this.keepsSent && message.lasting
     if (
       outlet !== undefined &&
-      this.#cursor === this.#length &&
+      this.#cursor === this.length &&
       this.#unacked < this.window &&
-      this.#length < maximumSpan &&
+      this.length < maximumSpan &&
       !outlet.congested &&
       // Exactly once holds only for what is known after a crash: it waits until it is durable.
       !(stored && qos === 2)
     ) {
       const seq = this.next
       if (!outlet.send(message, qos, retain, false, idOf(seq), terms.subscriptionIds)) {
-        this.#context.ledger.lose('too-large', this.#owner.clientId, message)
+        this.context.ledger.lose('too-large', this.#owner.clientId, message)
         return Pushed.refused
       }
-      const slot = this.#append(flags | sent)
-      if (stored) this.#store(slot, message)
-      else if (keep || this.keepsSent) this.#hold(slot, message, terms)
+      const slot = this.append(flags | sent)
+      if (stored) this.store(slot, message)
+      else if (keep || this.keepsSent) this.hold(slot, message, terms)
       this.#cursor++
       this.#unacked++
       return stored ? seq : Pushed.kept
     }
     if (full && !this.#makeRoom()) {
-      this.#context.ledger.lose('queue-full', this.#owner.clientId, message)
+      this.context.ledger.lose('queue-full', this.#owner.clientId, message)
       return Pushed.refused
     }
     const seq = this.next
-    const slot = this.#append(flags | waiting)
-    if (stored) this.#store(slot, message)
-    else this.#hold(slot, message, terms)
-    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.#context.wallSeconds(message.expiresAtMs))
+    const slot = this.append(flags | waiting)
+    if (stored) this.store(slot, message)
+    else this.hold(slot, message, terms)
+    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.context.wallSeconds(message.expiresAtMs))
     this.#waiting++
     return stored ? seq : Pushed.kept
   }
 
   /** Reads what `push` will, and gives something of it. */
   touch(): number {
-    const slot = this.#slot(this.#length)
-    return this.#waiting + (this.#entries[slot] ?? 0) + (this.#page.lsn(slot) > 0 ? 1 : 0)
+    const slot = this.slot(this.length)
+    return this.#waiting + (this.entries[slot] ?? 0) + (this.page.lsn(slot) > 0 ? 1 : 0)
   }
 
   /** A new connection: everything unacknowledged is sent again, in order, before anything new [MQTT-4.4.0-1]. */
@@ -272,11 +211,11 @@ export class Outbox implements QueueView {
     this.#cursor = 0
     this.#unacked = 0
     // PUBREL at once: only PUBLISH waits for room in the window [MQTT-3.3.4-10].
-    for (let offset = 0; offset < this.#length && offset < maximumSpan; offset++) {
-      const state = this.#state(offset)
-      if (state === waiting && this.#head + offset >= this.#perhapsSent) break
+    for (let offset = 0; offset < this.length && offset < maximumSpan; offset++) {
+      const state = this.state(offset)
+      if (state === waiting && this.head + offset >= this.#perhapsSent) break
       if (state !== released) continue
-      outlet.pubrel(idOf(this.#head + offset))
+      outlet.pubrel(idOf(this.head + offset))
       this.#unacked++
     }
   }
@@ -286,56 +225,56 @@ export class Outbox implements QueueView {
    * @returns where the next message stands that is not in memory: fetch it and come again; 0 when nothing is missing
    */
   pump(outlet: Outlet, nowMs: number): Lsn {
-    const { store } = this.#context
+    const { store } = this.context
     let missing: Lsn = 0
     while (
-      this.#cursor < this.#length &&
+      this.#cursor < this.length &&
       this.#unacked < this.window &&
       this.#cursor < maximumSpan &&
       !outlet.congested
     ) {
       const offset = this.#cursor
-      const slot = this.#slot(offset)
-      const entry = this.#entries[slot]!
+      const slot = this.slot(offset)
+      const entry = this.entries[slot]!
       const state = entry & stateBits
       if (state === gone || state === released) {
         this.#cursor++
         continue
       }
-      const lsn = this.#page.lsn(slot)
+      const lsn = this.page.lsn(slot)
       // Exactly once holds only for what is known after a crash.
       if (lsn !== 0 && (entry & qos2) !== 0 && lsn >= store.durable) {
         this.waitsForStore = true
         break
       }
-      const copy = lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.#head + offset)
+      const copy = lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.head + offset)
       if (lsn !== 0 && copy === undefined) {
         missing = lsn
         break
       }
-      const message = copy?.message ?? this.#messages![slot - this.#base]!
-      const { subscriptionIds, shared } = copy ?? this.#terms![slot - this.#base]!
+      const message = copy?.message ?? this.messageIn(slot)!
+      const { subscriptionIds, shared } = copy ?? this.termsIn(slot)!
       this.#cursor++
       // What has been sent once is owed, even when it expires [MQTT-4.3.3-7].
       if (state === waiting) {
         this.#waiting--
         if (message.expiresAtMs <= nowMs) {
-          this.#context.ledger.lose('expired', this.#owner.clientId, message)
+          this.context.ledger.lose('expired', this.#owner.clientId, message)
           this.#free(slot, offset)
           continue
         }
       }
-      const seq = this.#head + offset
+      const seq = this.head + offset
       const dup = state === sent || seq < this.#perhapsSent
       const qos = entry & qos2 ? 2 : 1
       if (!outlet.send(message, qos, (entry & retainBit) !== 0, dup, idOf(seq), subscriptionIds, shared)) {
-        this.#context.ledger.lose('too-large', this.#owner.clientId, message)
+        this.context.ledger.lose('too-large', this.#owner.clientId, message)
         this.#free(slot, offset)
         continue
       }
-      this.#entries[slot] = (entry & ~stateBits) | sent
+      this.entries[slot] = (entry & ~stateBits) | sent
       this.#unacked++
-      if (!this.keepsSent && !(entry & sharedBit)) this.#forget(slot)
+      if (!this.keepsSent && !(entry & sharedBit)) this.forget(slot)
     }
     this.#trim()
     return missing
@@ -343,9 +282,9 @@ export class Outbox implements QueueView {
 
   /** Is the copy at `lsn` what the store has there? True as well when it is not next any more. */
   readable(lsn: Lsn): boolean {
-    const { store } = this.#context
-    const seq = this.#head + this.#cursor
-    if (this.#cursor >= this.#length || this.lsnOf(seq) !== lsn) return true
+    const { store } = this.context
+    const seq = this.head + this.#cursor
+    if (this.#cursor >= this.length || this.lsnOf(seq) !== lsn) return true
     const { number } = this.#owner
     return (store.read(lsn, number, seq) ?? store.readNow(lsn, number, seq)) !== undefined
   }
@@ -353,10 +292,10 @@ export class Outbox implements QueueView {
   /** The message at `lsn`, which is next, cannot be read any more. */
   damaged(lsn: Lsn): void {
     const offset = this.#cursor
-    if (offset >= this.#length || this.lsnOf(this.#head + offset) !== lsn || this.#state(offset) === gone) return
-    if (this.#state(offset) === waiting) this.#waiting--
-    this.#context.ledger.lose('damaged', this.#owner.clientId, undefined)
-    this.#free(this.#slot(offset), offset)
+    if (offset >= this.length || this.lsnOf(this.head + offset) !== lsn || this.state(offset) === gone) return
+    if (this.state(offset) === waiting) this.#waiting--
+    this.context.ledger.lose('damaged', this.#owner.clientId, undefined)
+    this.#free(this.slot(offset), offset)
     this.#trim()
   }
 
@@ -366,10 +305,10 @@ export class Outbox implements QueueView {
    */
   expire(nowSeconds: number): void {
     this.nextExpiry = 0
-    for (let offset = 0; offset < this.#length; offset++) {
-      const slot = this.#slot(offset)
-      const expiry = this.#page.expiry(slot)
-      if (expiry === 0 || this.#state(offset) !== waiting) continue
+    for (let offset = 0; offset < this.length; offset++) {
+      const slot = this.slot(offset)
+      const expiry = this.page.expiry(slot)
+      if (expiry === 0 || this.state(offset) !== waiting) continue
       if (expiry > nowSeconds) this.#expires(expiry)
       else this.#lose('expired', slot, offset)
     }
@@ -378,8 +317,8 @@ export class Outbox implements QueueView {
 
   /** PUBACK. False when no QoS 1 message of that id is in flight. */
   puback(packetId: number, reason: number): boolean {
-    const offset = this.#offsetOf(packetId)
-    if (offset < 0 || (this.#entry(offset) & (stateBits | qos2)) !== sent) return false
+    const offset = this.offsetOf(packetId)
+    if (offset < 0 || (this.entry(offset) & (stateBits | qos2)) !== sent) return false
     this.#end(offset, reason)
     return true
   }
@@ -389,63 +328,48 @@ export class Outbox implements QueueView {
    * refused it.
    */
   pubrec(packetId: number, reason: number): Lsn {
-    const offset = this.#offsetOf(packetId)
-    if (offset < 0 || !(this.#entry(offset) & qos2)) return -1
-    const state = this.#state(offset)
+    const offset = this.offsetOf(packetId)
+    if (offset < 0 || !(this.entry(offset) & qos2)) return -1
+    const state = this.state(offset)
     if (state === released) return 0
     if (state !== sent) return -1
     if (reason >= 0x80) {
       this.#end(offset, reason)
       return 0
     }
-    const slot = this.#slot(offset)
-    const stored = this.#page.lsn(slot) !== 0
-    this.#entries[slot] = (this.#entries[slot]! & ~stateBits) | released
+    const slot = this.slot(offset)
+    const stored = this.page.lsn(slot) !== 0
+    this.entries[slot] = (this.entries[slot]! & ~stateBits) | released
     // It came on the last connection, and was not sent again on this one.
     if (offset >= this.#cursor) this.#unacked++
-    if (stored) return this.#context.store.received(this.#owner.number, this.#head + offset)
-    this.#forget(slot)
+    if (stored) return this.context.store.received(this.#owner.number, this.head + offset)
+    this.forget(slot)
     return 0
   }
 
   pubcomp(packetId: number): boolean {
-    const offset = this.#offsetOf(packetId)
-    if (offset < 0 || this.#state(offset) !== released) return false
+    const offset = this.offsetOf(packetId)
+    if (offset < 0 || this.state(offset) !== released) return false
     this.#end(offset, 0)
     return true
   }
 
   /** A receiver that takes messages in order has everything up to `seq`, of either QoS. */
   arrived(seq: number): void {
-    while (this.#length > 0 && this.#head <= seq) {
-      if (this.#state(0) === waiting) this.#waiting--
+    while (this.length > 0 && this.head <= seq) {
+      if (this.state(0) === waiting) this.#waiting--
       this.#end(0, 0)
     }
   }
 
-  /** Message `seq`, when it is held in memory. */
-  heldAt(seq: number): { readonly message: Message; readonly terms: Terms } | undefined {
-    const offset = seq - this.#head
-    const slot = this.#slot(offset)
-    const message = offset >= 0 && offset < this.#length ? this.#messages?.[slot - this.#base] : undefined
-    return message && { message, terms: this.#terms![slot - this.#base]! }
-  }
-
-  /** What was held in memory is the store's from now on: it is in the record that is being written. */
-  giveToStore(seq: number): void {
-    const slot = this.#slot(seq - this.#head)
-    this.#page.setLsn(slot, this.#context.store.next)
-    this.#messages![slot - this.#base] = this.#terms![slot - this.#base] = undefined
-  }
-
   /** Message `seq` comes to its end here, whether it was sent or not. */
   drop(seq: number, loss: Loss): void {
-    const offset = seq - this.#head
-    if (offset < 0 || offset >= this.#length || this.#state(offset) === gone) return
-    if (this.#state(offset) === waiting) this.#waiting--
+    const offset = seq - this.head
+    if (offset < 0 || offset >= this.length || this.state(offset) === gone) return
+    if (this.state(offset) === waiting) this.#waiting--
     else if (offset < this.#cursor) this.#unacked--
-    const slot = this.#slot(offset)
-    this.#context.ledger.lose(loss, this.#owner.clientId, this.#messages?.[slot - this.#base])
+    const slot = this.slot(offset)
+    this.context.ledger.lose(loss, this.#owner.clientId, this.messageIn(slot))
     this.#free(slot, offset)
     this.#trim()
   }
@@ -456,47 +380,46 @@ export class Outbox implements QueueView {
    * came by; false from it, and all the rest, is a loss.
    */
   end(move: (message: Message, terms: Terms | undefined, filter: string | undefined) => boolean): void {
-    const { ledger, store, queued } = this.#context
-    for (let offset = 0; offset < this.#length; offset++) {
-      const slot = this.#slot(offset)
-      const entry = this.#entries[slot]!
+    const { ledger, store } = this.context
+    for (let offset = 0; offset < this.length; offset++) {
+      const slot = this.slot(offset)
+      const entry = this.entries[slot]!
       const state = entry & stateBits
       if (state === gone) continue
-      const lsn = this.#page.lsn(slot)
+      const lsn = this.page.lsn(slot)
       const movable = state === waiting || (entry & (stateBits | qos2)) === sent
       const again = lsn !== 0 && movable && (entry & sharedBit) !== 0
-      const copy = again ? store.readNow(lsn, this.#owner.number, this.#head + offset) : undefined
-      const message = copy?.message ?? this.#messages?.[slot - this.#base]
-      if (lsn !== 0) store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
-      const terms = this.#terms?.[slot - this.#base]
+      const copy = again ? store.readNow(lsn, this.#owner.number, this.head + offset) : undefined
+      const message = copy?.message ?? this.messageIn(slot)
+      if (lsn !== 0) store.settled(this.#owner.number, this.head, this.head + offset, lsn)
+      const terms = this.termsIn(slot)
       if (message && movable && move(message, terms, copy?.shared ?? terms?.shared)) continue
       ledger.lose('session-ended', this.#owner.clientId, message)
     }
-    queued.bytes -= this.#bytes
-    this.#length = this.#cursor = this.#unacked = this.#waiting = this.#bytes = 0
-    this.#giveBack()
+    this.clear()
+    this.#cursor = this.#unacked = this.#waiting = 0
   }
 
   #end(offset: number, reason: number): void {
-    const slot = this.#slot(offset)
-    const { ledger } = this.#context
+    const slot = this.slot(offset)
+    const { ledger } = this.context
     if (reason < 0x80) ledger.delivered++
-    else ledger.lose('refused-by-client', this.#owner.clientId, this.#messages?.[slot - this.#base])
-    if (offset < this.#cursor || this.#state(offset) === released) this.#unacked--
-    const lsn = this.#page.lsn(slot)
-    const seq = this.#head + offset
-    this.#forget(slot)
-    this.#entries[slot] = gone
+    else ledger.lose('refused-by-client', this.#owner.clientId, this.messageIn(slot))
+    if (offset < this.#cursor || this.state(offset) === released) this.#unacked--
+    const lsn = this.page.lsn(slot)
+    const seq = this.head + offset
+    this.forget(slot)
+    this.entries[slot] = gone
     this.#trim()
-    if (lsn !== 0) this.#context.store.settled(this.#owner.number, this.#head, seq, lsn)
+    if (lsn !== 0) this.context.store.settled(this.#owner.number, this.head, seq, lsn)
   }
 
   /** Drops the oldest that waits, if that is the policy. */
   #makeRoom(): boolean {
-    if (this.#context.limits.overflow !== 'drop-oldest') return false
-    for (let offset = this.#cursor; offset < this.#length; offset++) {
-      if (this.#state(offset) !== waiting) continue
-      this.#lose('queue-full', this.#slot(offset), offset)
+    if (this.context.limits.overflow !== 'drop-oldest') return false
+    for (let offset = this.#cursor; offset < this.length; offset++) {
+      if (this.state(offset) !== waiting) continue
+      this.#lose('queue-full', this.slot(offset), offset)
       this.#trim()
       return true
     }
@@ -505,48 +428,26 @@ export class Outbox implements QueueView {
 
   /** One that waits comes to its end unsent. */
   #lose(loss: Loss, slot: number, offset: number): void {
-    const { ledger, store } = this.#context
+    const { ledger, store } = this.context
     this.#waiting--
-    const lsn = this.#page.lsn(slot)
+    const lsn = this.page.lsn(slot)
     // Not worth a read from the disk: who asks why is told by what is in memory.
     const message =
-      this.#messages?.[slot - this.#base] ??
-      (lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.#head + offset)?.message)
+      this.messageIn(slot) ?? (lsn === 0 ? undefined : store.read(lsn, this.#owner.number, this.head + offset)?.message)
     ledger.lose(loss, this.#owner.clientId, message)
     this.#free(slot, offset)
   }
 
   /** An entry has come to its end; `#trim` follows. */
   #free(slot: number, offset: number): void {
-    const lsn = this.#page.lsn(slot)
-    this.#forget(slot)
-    this.#entries[slot] = gone
-    if (lsn !== 0) this.#context.store.settled(this.#owner.number, this.#head, this.#head + offset, lsn)
-  }
-
-  /** The store keeps it, in the record that is being written. */
-  #store(slot: number, message: Message): void {
-    this.#page.setLsn(slot, this.#context.store.next)
-    this.#count(slot, message.bytes)
-  }
-
-  #hold(slot: number, message: Message, terms: Terms): void {
-    const size = this.#mask + 1
-    const at = slot - this.#base
-    ;(this.#messages ??= new Array<undefined>(size).fill(undefined))[at] = message.keep(this.#context.slab)
-    ;(this.#terms ??= new Array<undefined>(size).fill(undefined))[at] = terms
-    this.#count(slot, message.bytes)
-  }
-
-  #count(slot: number, bytes: number): void {
-    const counted = bytes < mostBytes ? bytes : mostBytes
-    this.#entries[slot] = (this.#entries[slot]! & ((1 << bytesShift) - 1)) | (counted << bytesShift)
-    this.#bytes += counted
-    this.#context.queued.bytes += counted
+    const lsn = this.page.lsn(slot)
+    this.forget(slot)
+    this.entries[slot] = gone
+    if (lsn !== 0) this.context.store.settled(this.#owner.number, this.head, this.head + offset, lsn)
   }
 
   #expire(slot: number, atSeconds: number): void {
-    this.#page.setExpiry(slot, atSeconds)
+    this.page.setExpiry(slot, atSeconds)
     this.#expires(atSeconds)
   }
 
@@ -554,92 +455,9 @@ export class Outbox implements QueueView {
     if (this.nextExpiry === 0 || atSeconds < this.nextExpiry) this.nextExpiry = atSeconds
   }
 
-  /** Lets go of the message of an entry. */
-  #forget(slot: number): void {
-    const entry = this.#entries[slot]!
-    const counted = entry >>> bytesShift
-    if (counted !== 0) {
-      this.#bytes -= counted
-      this.#context.queued.bytes -= counted
-      this.#entries[slot] = entry & ((1 << bytesShift) - 1)
-    }
-    if (this.#messages) this.#messages[slot - this.#base] = this.#terms![slot - this.#base] = undefined
-    this.#page.forget(slot)
-  }
-
   /** Steps over what has come to its end at the head. */
   #trim(): void {
-    while (this.#length > 0 && (this.#entries[this.#base + this.#start]! & stateBits) === gone) {
-      this.#start = (this.#start + 1) & this.#mask
-      this.#head++
-      this.#length--
-      if (this.#cursor > 0) this.#cursor--
-    }
-    // One that was long once does not keep the room for more than can be in flight.
-    if (this.#length === 0 && this.#mask > packetIds) this.#giveBack()
+    const steps = this.step()
+    this.#cursor = this.#cursor > steps ? this.#cursor - steps : 0
   }
-
-  #append(entry: number): number {
-    if (this.#length > this.#mask) this.#resize(placesFor(this.#length + 1))
-    const slot = this.#slot(this.#length++)
-    this.#entries[slot] = entry
-    return slot
-  }
-
-  /** Lays the ring out straight in another block of so many places. */
-  #resize(places: number): void {
-    const page = this.#context.places.page(places)
-    const base = page.take()
-    const start = this.#start
-    const straight = this.#mask + 1 - start
-    this.#page.copy(this.#base + start, straight, page, base)
-    this.#page.copy(this.#base, start, page, base + straight)
-    if (this.#messages) this.#messages = unrolled(this.#messages, start, places)
-    if (this.#terms) this.#terms = unrolled(this.#terms, start, places)
-    if (this.#mask >= 0) this.#page.release(this.#base)
-    this.#takeOver(page, base, places - 1)
-  }
-
-  /** It is empty, and gives its places back. */
-  #giveBack(): void {
-    this.#messages = this.#terms = undefined
-    if (this.#mask >= 0) this.#page.release(this.#base)
-    this.#takeOver(noPage, 0, -1)
-  }
-
-  #takeOver(page: Page, base: number, mask: number): void {
-    this.#page = page
-    this.#entries = page.entries
-    this.#base = base
-    this.#mask = mask
-    this.#start = 0
-  }
-
-  #slot(offset: number): number {
-    return this.#base + ((this.#start + offset) & this.#mask)
-  }
-
-  #entry(offset: number): number {
-    return this.#entries[this.#slot(offset)]!
-  }
-
-  #state(offset: number): number {
-    return this.#entry(offset) & stateBits
-  }
-
-  /** Where the entry of a packet id stands; -1 when there is none. */
-  #offsetOf(packetId: number): number {
-    let offset = packetId - idOf(this.#head)
-    if (offset < 0) offset += packetIds
-    return offset < this.#length ? offset : -1
-  }
-}
-
-function idOf(seq: number): number {
-  return 1 + (seq % packetIds)
-}
-
-/** A ring whose first entry stands at `from`, laid out straight in a larger one. */
-function unrolled<T>(ring: (T | undefined)[], from: number, places: number): (T | undefined)[] {
-  return [...ring.slice(from), ...ring.slice(0, from), ...new Array<undefined>(places - ring.length).fill(undefined)]
 }
