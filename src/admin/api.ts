@@ -46,6 +46,12 @@ class Denied extends Error {
 
 type Handler = (asked: { readonly query: URLSearchParams; readonly body: Bytes }) => object | Promise<object>
 
+interface Route {
+  readonly handler: Handler
+  /** What its query may name. */
+  readonly parameters: readonly string[]
+}
+
 const statusOf: Record<RefusalCode, number> = {
   'no-cluster': 409,
   'no-such-node': 404,
@@ -75,17 +81,22 @@ const bodies = {
 export class AdminApi {
   readonly #options: ApiOptions
   readonly #router = findMyWay()
-  readonly #handlers = new Map<string, Handler>()
+  readonly #routes = new Map<string, Route>()
   #intruders = 0
 
   constructor(options: ApiOptions) {
     this.#options = options
     const { control } = options
     this.#on('GET', '/v1/cluster', () => control.status())
-    this.#on('GET', '/v1/cluster/routes', async ({ query }) => {
-      const tables = control.routes()
-      return query.has('verify') ? { tables, verified: await control.verify() } : { tables }
-    })
+    this.#on(
+      'GET',
+      '/v1/cluster/routes',
+      async ({ query }) => {
+        const tables = control.routes()
+        return query.has('verify') ? { tables, verified: await control.verify() } : { tables }
+      },
+      ['verify'],
+    )
     this.#on('POST', '/v1/cluster/leave', async ({ body }) => {
       const { force } = parse(bodies.leave, body)
       const lost = control.leftBehind()
@@ -119,10 +130,10 @@ export class AdminApi {
     }
   }
 
-  #on(method: 'GET' | 'POST', path: string, handler: Handler): void {
+  #on(method: 'GET' | 'POST', path: string, handler: Handler, parameters: readonly string[] = []): void {
     // The router only finds the name of the handler: its own way of calling one wants Node's requests.
     const name = `${method} ${path}`
-    this.#handlers.set(name, handler)
+    this.#routes.set(name, { handler, parameters })
     this.#router.on(method, path, () => {}, name)
   }
 
@@ -164,14 +175,19 @@ export class AdminApi {
     // A form of a web page cannot send JSON.
     if (body.length > 0 && header('content-type')?.split(';')[0]?.trim().toLowerCase() !== 'application/json')
       throw new Denied(415, 'content-type', 'a body must be application/json')
-    return found({ query: new URLSearchParams(cut < 0 ? '' : target.slice(cut)), body })
+    const query = new URLSearchParams(cut < 0 ? '' : target.slice(cut))
+    // What is asked for and not known must not look as if it had been heeded.
+    for (const name of query.keys())
+      if (!found.parameters.includes(name))
+        throw new Denied(400, 'malformed', `this path knows no parameter ${JSON.stringify(name)}`)
+    return found.handler({ query, body })
   }
 
-  #named(method: string, path: string): Handler | undefined {
+  #named(method: string, path: string): Route | undefined {
     // As to a proxy, with a host of its own, nothing is asked of us.
     if ((method !== 'GET' && method !== 'POST') || !path.startsWith('/')) return undefined
     const name = this.#router.find(method, path)?.store as string | undefined
-    return name === undefined ? undefined : this.#handlers.get(name)
+    return name === undefined ? undefined : this.#routes.get(name)
   }
 }
 

@@ -59,7 +59,7 @@ export interface TestBrokerOptions {
   readonly tls?: TlsSettings
   /** A folder to keep things in; the class of durability is fsync then, unless `config` says otherwise. */
   readonly data?: string
-  readonly config?: Partial<Pick<Config, 'durability' | 'durabilityByTopic' | 'overflow' | 'rates'>>
+  readonly config?: Partial<Omit<Config, 'listeners' | 'data' | 'store' | 'limits' | 'logLevel'>>
 }
 
 /** `TEST_STORE=disk`: every broker keeps what it is told on disk, so that all tests run on the disk store as well. */
@@ -95,13 +95,13 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     permissions: undefined,
     rates: undefined,
     overflow: 'drop-newest',
-    ...options.config,
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.
     limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
     allowPublic: false,
     cluster: undefined,
     admin: undefined,
+    ...options.config,
   })
   const node = await startNode(config(options.tls), log, options.hooks, options.observer)
   running.add(node)

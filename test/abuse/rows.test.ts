@@ -1,0 +1,21 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+
+// The classes of abuse are 29 rows (docs/security.md), and none of them may be left out: each has a test here that names it.
+
+const folder = new URL('.', import.meta.url)
+const numbered = /\b(?:test|describe)\(\s*[`'"]abuse (\d+): /g
+
+test('each row has its test', () => {
+  const found = new Set(
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.test.ts'))
+      .flatMap((name) => [...readFileSync(new URL(name, folder), 'utf8').matchAll(numbered)])
+      .map(([, row]) => Number(row)),
+  )
+  const missing = Array.from({ length: 29 }, (_, at) => at + 1).filter((row) => !found.has(row))
+  // Owed until the rest of access stands; shrinks only.
+  expect(missing.filter((row) => !owed.includes(row))).toEqual([])
+})
+
+const owed: readonly number[] = [1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 23, 24, 25, 26, 29]
