@@ -47,6 +47,19 @@ export class Claims {
     this.#own.set(key, 0)
   }
 
+  /** The session has gone to another node, and is still called ours. Gives the key of the claim, for `release`. */
+  linger(session: Session): string | undefined {
+    const key = this.keyOf(session.clientId)
+    if (this.#sessions.get(key) !== session) return undefined
+    this.#sessions.delete(key)
+    return key
+  }
+
+  /** Withdraws a claim that lingers, unless there is a session here again. */
+  release(key: string): void {
+    if (!this.#sessions.has(key)) this.#own.set(key, 0)
+  }
+
   /** Does something still come here for a session that has gone? */
   straggles(clientId: string, does: boolean): void {
     this.#own.set(stragglerKey(this.keyOf(clientId)), does ? 1 : 0)

@@ -1,7 +1,7 @@
 import { Reason } from '../mqtt/reason.ts'
 import type { Session } from '../sessions/session.ts'
 import { writeGiven } from './given.ts'
-import { type HandoverTools, mostAtOnce, nameOf, patienceMs, Refusal } from './handover-tools.ts'
+import { confirmMs, type HandoverTools, mostAtOnce, nameOf, patienceMs, Refusal } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
@@ -10,6 +10,14 @@ import { FrameType } from './wire.ts'
 interface Invited {
   readonly to: NodeId
   readonly id: number
+  readonly untilMs: number
+}
+
+/** A session that has gone, and is still claimed here. */
+interface Lingering {
+  readonly owner: NodeId
+  /** By which the owner says that all know of its claim; undefined: it was not given straight to that one. */
+  readonly name: string | undefined
   readonly untilMs: number
 }
 
@@ -23,6 +31,8 @@ interface DepartureEffects {
 }
 
 const answerMs = 2000
+/** Of a claim whose new owner says nothing: it is known everywhere by then. */
+const lingerMs = 2 * confirmMs
 
 /** Sessions and queues on their way to other nodes. Nothing is let go of before it is there for good. */
 export class Departures {
@@ -35,6 +45,8 @@ export class Departures {
   readonly #invited = new Map<Session, Invited>()
   /** Who was given all of a session up to where, and has not said whether it has it. */
   readonly #completed = new Map<Session, Map<NodeId, number>>()
+  /** By the keys of their claims. */
+  readonly #lingering = new Map<string, Lingering>()
 
   constructor(tools: HandoverTools, effects: DepartureEffects) {
     this.#tools = tools
@@ -138,6 +150,34 @@ export class Departures {
     this.#effects.left(session.clientId, subscriptions)
   }
 
+  /**
+   * The node that it went to claims it. Our own claim stays until all have heard of that one: who hears first that it is not
+   * here any more would begin it anew.
+   */
+  claimed(session: Session, owner: NodeId): void {
+    const leaving = this.#bySession.get(session)
+    const name = leaving?.to === owner && !leaving.isOffer ? nameOf(owner, leaving.id) : undefined
+    const key = this.#tools.parts.claims.linger(session)
+    if (key !== undefined) this.#lingering.set(key, { owner, name, untilMs: this.#tools.now + lingerMs })
+    this.gone(session, this.completedAt(session, owner))
+  }
+
+  /** A node says that all know of its claim. */
+  known(owner: NodeId, id: number): void {
+    const name = nameOf(owner, id)
+    for (const [key, lingering] of this.#lingering) if (lingering.name === name) this.#release(key)
+  }
+
+  /** A node's session has ended, or has gone on with the knowledge of all. */
+  withdrawn(owner: NodeId, key: string): void {
+    if (this.#lingering.get(key)?.owner === owner) this.#release(key)
+  }
+
+  #release(key: string): void {
+    this.#lingering.delete(key)
+    this.#tools.parts.claims.release(key)
+  }
+
   /** A clean start elsewhere has ended it. */
   end(session: Session): void {
     session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
@@ -194,6 +234,7 @@ export class Departures {
     const { now } = this.#tools
     for (const leaving of [...this.#leaving.values()]) if (leaving.movedMs < now - patienceMs) this.withdraw(leaving)
     for (const [session, { untilMs }] of this.#invited) if (untilMs < now) this.#invited.delete(session)
+    for (const [key, { untilMs }] of this.#lingering) if (untilMs < now) this.#release(key)
   }
 
   get context() {

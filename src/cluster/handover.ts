@@ -182,7 +182,7 @@ export class Handover implements Part {
       }
       case FrameType.taken: {
         const leaving = this.#departures.of(from, id)
-        if (leaving === undefined) return
+        if (leaving === undefined) return this.#departures.known(from, id)
         this.#departures.gone(leaving.session, leaving.completedAt)
         return this.#stragglers.taken(leaving.session, leaving.completedAt)
       }

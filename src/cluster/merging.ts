@@ -56,15 +56,15 @@ export class Merging {
   claimed(node: NodeId, key: string, value: number): void {
     const { claims, peers } = this.#tools.parts
     const session = claims.held(key)
-    if (session === undefined || value === 0) return
+    if (value === 0) return this.#departures.withdrawn(node, key)
+    if (session === undefined) return
     const { epoch } = Claims.read(node, value)
     if (!beats(epoch, node, session.epoch, peers.self)) {
       // What that one has may come from there, and straight to us.
       if (!isLater(session.epoch, epoch) && !hasEnded(session.epoch, epoch)) this.#tools.witnesses.begin(session)
       return
     }
-    if (isLater(epoch, session.epoch))
-      return this.#departures.gone(session, this.#departures.completedAt(session, node))
+    if (isLater(epoch, session.epoch)) return this.#departures.claimed(session, node)
     if (hasEnded(epoch, session.epoch)) return this.#departures.end(session)
     this.#beaten.add(session)
     session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')

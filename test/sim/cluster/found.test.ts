@@ -12,6 +12,7 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
   [301, moves, 'the same'],
   [511, moves, 'the same'],
   [566, moves, 'what a client had confirmed at the old node came late to the new one, and again to the client'],
+  [1070, moves, 'a third node heard that a session had left, and not yet where it was: it began a new one'],
   [
     479,
     movesAndFalls,
