@@ -12,14 +12,15 @@ import type { AdminConfig } from './config/admin.ts'
 import type { Config } from './config/config.ts'
 import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
-import type { DiskFault, Log, Stream, StreamEvents } from './host.ts'
+import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
 import { openCluster } from './node/cluster.ts'
 import { ListenError } from './node/listen-error.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
-import { type Certificates, checkCertificates, type OpenListener, openListener } from './platform/listener.ts'
+import { type OpenListener, openListener } from './platform/listener.ts'
 import { collectGarbage, heapBytes } from './platform/process.ts'
+import { TlsContexts } from './platform/tls.ts'
 import { Places } from './store/places.ts'
 import { version } from './version.ts'
 
@@ -139,9 +140,10 @@ export async function startNode(
   try {
     await cluster?.start()
     for (const listener of config.listeners) {
+      const tls = await tlsOf(listener, host)
       const server = await openListener({
         ...listener,
-        certificates: certificatesOf(listener),
+        tls,
         messageBytes: config.limits.packetBytes + 1024,
         handshakeSeconds: config.limits.connectSeconds,
         log,
@@ -191,25 +193,24 @@ export async function startNode(
     get clients() {
       return broker.sessions.online
     },
-    reload(next) {
+    async reload(next) {
       // Only certificates can change under a running listener; a new set of listeners needs a restart, and says so.
       const wanted = next.listeners.map(({ url }) => url).join(' ')
       if (wanted !== config.listeners.map(({ url }) => url).join(' '))
         log.warn({ wanted }, 'listeners have changed; that takes effect at the next start')
-      const fresh = open.flatMap(({ listener, server }) => {
-        const same = next.listeners.find(({ url }) => url === listener.url)
-        const certificates = same && certificatesOf(same)
-        return certificates ? [{ server, certificates }] : []
-      })
-      // Those that cannot be used throw before anything has changed.
-      for (const { certificates } of fresh) checkCertificates(certificates)
-      for (const { server, certificates } of fresh) server.setCertificates(certificates)
+      // Files that cannot be used throw before anything has changed.
+      const fresh = await Promise.all(
+        open.map(async ({ listener, server }) => {
+          const same = next.listeners.find(({ url }) => url === listener.url)
+          return { server, tls: same && (await tlsOf(same, host)) }
+        }),
+      )
+      for (const { server, tls } of fresh) if (tls) server.setTls(tls)
       if (next.data !== config.data || JSON.stringify(next.store) !== JSON.stringify(config.store))
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
         log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
       broker.relimit(next.limits, keepingOf(next), next.rates)
-      return Promise.resolve()
     },
     drain: (graceMs = 5000) => (drained ??= drain(graceMs)),
     async close() {
@@ -238,8 +239,10 @@ function keepingOf({ durability, durabilityByTopic, overflow }: Config): Keeping
   return { durability, rules: new DurabilityRules(durabilityByTopic), overflow }
 }
 
-function certificatesOf({ tls }: Listener): Certificates | undefined {
+/** @throws TlsFileError */
+async function tlsOf({ tls, url }: Listener, { clock, log }: Host): Promise<TlsContexts | undefined> {
   if (!tls) return undefined
-  const { cert, key, ca, requestCert } = tls
-  return { cert: cert.pem, key: key.pem, ...(ca && { ca: ca.pem }), requestCert }
+  const contexts = await TlsContexts.open(tls, clock.wall())
+  for (const worry of contexts.worries) log.error({ url }, worry)
+  return contexts
 }

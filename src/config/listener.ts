@@ -1,22 +1,10 @@
+import type { PemFile, TlsSettings } from '../platform/tls.ts'
 import type { Durability } from '../store/port.ts'
 
 /** How clients reach a listener. */
 export type Transport = 'tcp' | 'tls' | 'ws' | 'wss'
 
-/** A file of the TLS settings: the path for messages, the text as it was when the configuration was loaded. */
-export interface PemFile {
-  readonly file: string
-  readonly pem: string
-}
-
-/** Who we are to a client, and whether it must show a certificate of its own. */
-export interface TlsSettings {
-  readonly cert: PemFile
-  readonly key: PemFile
-  /** Authorities that client certificates are checked against. */
-  readonly ca?: PemFile
-  readonly requestCert: boolean
-}
+export type { PemFile, TlsSettings }
 
 export interface Address {
   readonly transport: Transport

@@ -1,19 +1,27 @@
 import type { Durability } from '../store/port.ts'
 import type { ParsedFile, Place } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
-import { addressUrl, isLoopback, isTls, type Address, type Listener, type PemFile } from './listener.ts'
+import {
+  addressUrl,
+  isLoopback,
+  isTls,
+  type Address,
+  type Listener,
+  type PemFile,
+  type TlsSettings,
+} from './listener.ts'
+import type { FileListener } from './listener-schema.ts'
 import type { Overrides } from './overrides.ts'
 import type { Problem } from './problem.ts'
-import type { FileConfig } from './schema.ts'
 
 /** A listener as somebody asked for it, and the way back to where they did. */
 export interface Wanted {
   readonly address: Address
-  readonly tls: NonNullable<FileConfig['listeners']>[number]['tls']
+  readonly tls: FileListener['tls']
   readonly allowAnonymous: boolean
   readonly durability: Durability | undefined
   /** The place of the listener itself, or of something in it. */
-  readonly where: (...path: string[]) => Place
+  readonly where: (...path: PropertyKey[]) => Place
 }
 
 const defaultAddresses: readonly Address[] = [
@@ -58,19 +66,25 @@ export function openListener(
     problems.push({ ...wanted.where('tls'), message: `${url} does not use TLS: make its url ${better}://` })
     return listener
   }
-  if (tls.requestCert && tls.ca === undefined) {
-    problems.push({
-      ...wanted.where('tls', 'requestCert'),
-      message: 'needs a ca, to check the certificates of clients',
-    })
-  }
-  const pem = (key: 'cert' | 'key' | 'ca', path: string): PemFile => {
-    const place = wanted.where('tls', key)
+  return { ...listener, tls: openTls(tls, wanted, readFile, problems) }
+}
+
+function openTls(
+  tls: NonNullable<FileListener['tls']>,
+  { where }: Wanted,
+  readFile: ReadFile,
+  problems: Problem[],
+): TlsSettings {
+  const { requestCert, ca, crl, sni } = tls
+  if (requestCert && ca === undefined)
+    problems.push({ ...where('tls', 'requestCert'), message: 'needs a ca, to check the certificates of clients' })
+  if (crl && !requestCert) problems.push({ ...where('tls', 'crl'), message: 'is of no use without requestCert: true' })
+  const pem = (block: string, path: string, ...key: PropertyKey[]): PemFile => {
+    const place = where('tls', ...key)
     const file = besideFile(place.source, path)
     try {
       const text = readFile(file)
       // The commonest slip: the files of cert and key the wrong way round.
-      const block = key === 'key' ? 'PRIVATE KEY-----' : '-----BEGIN CERTIFICATE-----'
       if (!text.includes(block)) problems.push({ ...place, message: `${file} holds no "${block}"` })
       return { file, pem: text }
     } catch (fault) {
@@ -78,9 +92,30 @@ export function openListener(
       return { file, pem: '' }
     }
   }
-  const ca = tls.ca === undefined ? {} : { ca: pem('ca', tls.ca) }
-  const settings = { cert: pem('cert', tls.cert), key: pem('key', tls.key), ...ca, requestCert: tls.requestCert }
-  return { ...listener, tls: settings }
+  const certificate = '-----BEGIN CERTIFICATE-----'
+  const pair = (named: { cert: string; key: string }, ...at: PropertyKey[]) => ({
+    cert: pem(certificate, named.cert, ...at, 'cert'),
+    key: pem('PRIVATE KEY-----', named.key, ...at, 'key'),
+  })
+  checkHosts(sni, where, problems)
+  return {
+    ...pair(tls),
+    requestCert,
+    ...(ca !== undefined && { ca: pem(certificate, ca, 'ca') }),
+    ...(crl && { crl: crl.map((file, at) => pem('-----BEGIN X509 CRL-----', file, 'crl', at)) }),
+    ...(sni && { sni: sni.map(({ hosts, ...named }, at) => ({ hosts, ...pair(named, 'sni', at) })) }),
+  }
+}
+
+/** A host that stands there twice would have the certificate of whichever comes last. */
+function checkHosts(sni: NonNullable<FileListener['tls']>['sni'], where: Wanted['where'], problems: Problem[]): void {
+  const taken = new Set<string>()
+  for (const [at, { hosts }] of sni?.entries() ?? [])
+    for (const [which, host] of hosts.entries()) {
+      if (taken.has(host))
+        problems.push({ ...where('tls', 'sni', at, 'hosts', which), message: `${host} stands further up already` })
+      taken.add(host)
+    }
 }
 
 /** What no listener shows alone: two on one port, and a door that is open to everybody. */

@@ -3,10 +3,9 @@ import type { Limits } from '../broker/limits.ts'
 import type { ClusterSettings } from '../cluster/cluster.ts'
 import { parseFilter } from '../mqtt/topic.ts'
 import type { Overflow } from '../sessions/outlet.ts'
-import type { Durability } from '../store/port.ts'
 import { authKeysAt, authSchema } from './auth-schema.ts'
 import { parseHostPort } from './host-port.ts'
-import { parseAddress } from './listener.ts'
+import { address, durability, fileName, listenerKeysAt, listenerSchema } from './listener-schema.ts'
 import { logLevels } from './log-level.ts'
 import { object } from './object.ts'
 import { permissionKeysAt, permissionsSchema } from './permissions.ts'
@@ -68,8 +67,6 @@ export const limitNames = Object.keys(limitBounds) as (keyof Limits)[]
 export const clusterNumberNames = Object.keys(clusterBounds) as (keyof typeof clusterBounds)[]
 export const storeNames = Object.keys(storeBounds) as (keyof StoreConfig)[]
 
-// From the strictest on.
-const durabilities: readonly Durability[] = ['fsync', 'os', 'memory']
 const overflows: readonly Overflow[] = ['drop-oldest', 'drop-newest', 'reject']
 const absentOwners: readonly ClusterSettings['absentOwner'][] = ['wait', 'fresh']
 
@@ -82,14 +79,6 @@ const numbers = <Name extends string>(bounds: Record<Name, readonly [number, num
   Object.fromEntries(
     Object.entries<readonly [number, number]>(bounds).map(([name, range]) => [name, wholeNumber(range)]),
   ) as Record<Name, z.ZodType<number>>
-const fileName = z.string('must be a file name').min(1, 'must be a file name')
-
-const address = z.string('must be an address like tcp://127.0.0.1:1883').transform((text, context) => {
-  const parsed = parseAddress(text)
-  if (typeof parsed !== 'string') return parsed
-  context.addIssue(parsed)
-  return z.NEVER
-})
 
 const hostPort = (least: number) =>
   z.string('must be an address like 127.0.0.1:7001').transform((text, context) => {
@@ -104,8 +93,6 @@ const hostPort = (least: number) =>
 const nodeName = 'must be a name of up to 63 small letters, digits and "-", with "-" at neither end'
 const node = z.string(nodeName).regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, nodeName)
 
-const durability = z.enum(durabilities, `must be ${durabilities.join(', ')}`)
-
 const filter = z.string('must be a topic filter').transform((text, context) => {
   try {
     const parsed = parseFilter(text)
@@ -117,24 +104,6 @@ const filter = z.string('must be a topic filter').transform((text, context) => {
   return z.NEVER
 })
 const durabilityRule = object({ filter, durability }, 'a map with a filter and a durability')
-
-const listener = object(
-  {
-    url: address,
-    tls: object(
-      {
-        cert: fileName,
-        key: fileName,
-        ca: fileName.optional(),
-        requestCert: z.boolean('must be true or false').default(false),
-      },
-      'a map with cert and key',
-    ).optional(),
-    allowAnonymous: z.boolean('must be true or false').default(false),
-    durability: durability.optional(),
-  },
-  'a map with a url',
-)
 
 /** One field at a time, so that a flag, a variable and the file are held to the same rule. */
 export const fields = {
@@ -173,7 +142,7 @@ const admin = object(fields.admin, 'a map with listen or tokenFile').partial()
 /** What a file may say. Unknown keys are refused: a misspelt limit that is quietly ignored is no limit. */
 export const fileSchema = object(
   {
-    listeners: z.array(listener, 'must be a list').min(1, 'must list a listener, or be left out').optional(),
+    listeners: z.array(listenerSchema, 'must be a list').min(1, 'must list a listener, or be left out').optional(),
     data: fields.data.optional(),
     logLevel: fields.logLevel.optional(),
     allowPublic: fields.allowPublic.optional(),
@@ -205,5 +174,5 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'permissions') return permissionKeysAt(path)
   if (path[0] === 'rates') return rateKeysAt(path)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
-  return path.includes('tls') ? Object.keys(listener.shape.tls.unwrap().shape) : Object.keys(listener.shape)
+  return listenerKeysAt(path)
 }

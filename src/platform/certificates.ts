@@ -104,6 +104,17 @@ function lifeOf({ validFrom, validTo }: X509Certificate): [fromMs: number, toMs:
   return [Date.parse(validFrom), Date.parse(validTo)]
 }
 
+/** Who has made each of these revocation lists (PEM), and until when it holds; undefined: it does not say. */
+export async function revocationLists(
+  pems: readonly string[],
+): Promise<{ readonly issuer: string; readonly endsMs: number | undefined }[]> {
+  const x509 = await load()
+  return pems.map((text) => {
+    const { issuer, nextUpdate } = new x509.X509Crl(text)
+    return { issuer, endsMs: nextUpdate?.getTime() }
+  })
+}
+
 async function load() {
   await import('reflect-metadata')
   const x509 = await import('@peculiar/x509')

@@ -2,26 +2,12 @@ import { createServer as createHttpServer, type Server as HttpServer } from 'nod
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import {
-  createSecureContext,
-  createServer as createTlsServer,
-  type Server as TlsServer,
-  type TlsOptions,
-  type TLSSocket,
-} from 'node:tls'
+import { createServer as createTlsServer, type Server as TlsServer, type TlsOptions, type TLSSocket } from 'node:tls'
 import { WebSocketServer } from 'ws'
 import type { Log, Stream, StreamEvents } from '../host.ts'
 import { SocketStream } from './socket.ts'
+import type { TlsContexts } from './tls.ts'
 import { WebSocketStream } from './websocket.ts'
-
-/** PEM texts. */
-export interface Certificates {
-  readonly cert: string
-  readonly key: string
-  /** Authorities that client certificates are checked against. */
-  readonly ca?: string
-  readonly requestCert: boolean
-}
 
 export interface ListenOptions {
   readonly transport: 'tcp' | 'tls' | 'ws' | 'wss'
@@ -30,7 +16,8 @@ export interface ListenOptions {
   readonly port: number
   /** Of a WebSocket's URL. */
   readonly path: string
-  readonly certificates: Certificates | undefined
+  /** For tls and wss. */
+  readonly tls: TlsContexts | undefined
   /** Largest WebSocket message, in bytes. */
   readonly messageBytes: number
   /** Time for the TLS or WebSocket handshake. */
@@ -43,16 +30,22 @@ export interface ListenOptions {
 export interface OpenListener {
   /** The port that the system gave. */
   readonly port: number
-  /** Takes other certificates for those who come from now on; nobody is dropped. @throws on a bad PEM. */
-  setCertificates(certificates: Certificates): void
+  /** Shows and checks other certificates for those who come from now on; nobody is dropped. */
+  setTls(tls: TlsContexts): void
   /** Stops listening. Those who are connected stay. */
   close(): Promise<void>
 }
 
 /** Listens. @throws the system's error, with `code`, when that cannot be. */
 export async function openListener(options: ListenOptions): Promise<OpenListener> {
-  const { transport, certificates } = options
-  const secure = certificates && tlsOptions(certificates, options)
+  const { transport } = options
+  let tls = options.tls
+  const secure = tls && {
+    ...tls.options,
+    ...asking(tls),
+    SNICallback: ((host, done) => done(null, tls!.contextFor(host))) satisfies TlsOptions['SNICallback'],
+    handshakeTimeout: options.handshakeSeconds * 1000,
+  }
   const http = transport === 'ws' || transport === 'wss'
   const server = http ? webSocketServer(options, secure) : socketServer(options, secure)
   await new Promise<void>((resolve, reject) => {
@@ -66,12 +59,11 @@ export async function openListener(options: ListenOptions): Promise<OpenListener
   server.on('error', (err) => options.log.error({ err, transport }, 'a listener could not take a connection'))
   return {
     port: (server.address() as AddressInfo).port,
-    setCertificates(next) {
-      if (!('setSecureContext' in server)) return
-      const settings = tlsOptions(next, options)
-      ;(server as TlsServer).setSecureContext(settings)
+    setTls(next) {
+      tls = next
+      ;(server as TlsServer).setSecureContext(next.options)
       // Node counts these two among the server's, not the context's.
-      Object.assign(server, { requestCert: next.requestCert, rejectUnauthorized: next.requestCert })
+      Object.assign(server, asking(next))
     },
     close: () =>
       new Promise((resolve) => {
@@ -82,25 +74,10 @@ export async function openListener(options: ListenOptions): Promise<OpenListener
   }
 }
 
-/** @throws when a certificate and key cannot serve: no PEM, or not each other's. */
-export function checkCertificates({ cert, key, ca }: Certificates): void {
-  createSecureContext({ cert, key, ...(ca !== undefined && { ca }) })
-}
-
 const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }
 
-function tlsOptions(certificates: Certificates, { handshakeSeconds }: ListenOptions): TlsOptions {
-  const { cert, key, ca, requestCert } = certificates
-  return {
-    cert,
-    key,
-    ...(ca !== undefined && { ca }),
-    requestCert,
-    rejectUnauthorized: requestCert,
-    minVersion: 'TLSv1.2',
-    ciphers: 'ECDHE+AESGCM:ECDHE+CHACHA20',
-    handshakeTimeout: handshakeSeconds * 1000,
-  }
+function asking({ requestCert }: TlsContexts): { requestCert: boolean; rejectUnauthorized: boolean } {
+  return { requestCert, rejectUnauthorized: requestCert }
 }
 
 function socketServer(options: ListenOptions, secure: TlsOptions | undefined): Server {
@@ -114,7 +91,9 @@ function socketServer(options: ListenOptions, secure: TlsOptions | undefined): S
 
 function tellsFailures<S extends TlsServer>(server: S, log: Log): S {
   return server.on('tlsClientError', (err: Error, socket: TLSSocket) => {
-    log.warn({ remote: socket.remoteAddress, err: err.message }, 'a TLS handshake failed')
+    // Of a certificate that is not taken the error says only that there is no connection any more.
+    const why = String((socket.authorizationError as Error | string | null) ?? err.message)
+    log.warn({ remote: socket.remoteAddress, err: why }, 'a TLS handshake failed')
     // Node leaves it open when time is up, and a peer that says nothing would hold it for ever.
     socket.destroy()
   })

@@ -6,6 +6,7 @@ export const pems: Record<string, string> = {
   'etc/server.pem': '-----BEGIN CERTIFICATE-----\nours\n',
   'etc/server.key': '-----BEGIN PRIVATE KEY-----\nours\n',
   '/ca.pem': '-----BEGIN CERTIFICATE-----\ntheirs\n',
+  '/ca.crl': '-----BEGIN X509 CRL-----\ntheirs\n',
 }
 
 export interface Given {
