@@ -21,10 +21,25 @@ export interface Random {
   below(below: number): number
 }
 
+/** A client's certificate, as Node's `tls` shows it. */
+export interface PeerCertificate {
+  readonly subject?: Readonly<Record<string, string | readonly string[] | undefined>>
+  /** `DNS:a.example, URI:urn:b`. */
+  readonly subjectaltname?: string
+  readonly valid_from: string
+  readonly valid_to: string
+  /** TLS has checked the chain, the time and the revocation lists, and found nothing wrong. */
+  readonly authorized: boolean
+}
+
 /** One peer's byte stream, as the core uses it. */
 export interface Stream {
   /** Address and port of the peer, for logs and permission. */
   readonly remote: string
+  /** What it came by: tcp, tls, ws, wss. */
+  readonly protocol?: string
+  /** What TLS asked the peer for, and checked; undefined when it has shown none. Read when it is needed, as it is not free. */
+  readonly certificate?: PeerCertificate | undefined
   /** Queues `bytes`; `written` runs once they have left for the kernel (or the stream is gone), so the page can be reused. */
   write(bytes: Bytes, written: () => void): void
   /** Stops (`true`) or resumes (`false`) reading. Bytes already handed over are not taken back. */

@@ -14,11 +14,13 @@ import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
 import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
+import { NodeAccess, type OpenHasher } from './node/access.ts'
 import { openCluster } from './node/cluster.ts'
 import { ListenError } from './node/listen-error.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
 import { type OpenListener, openListener } from './platform/listener.ts'
+import { PasswordPool } from './platform/password-pool.ts'
 import { collectGarbage, heapBytes } from './platform/process.ts'
 import { TlsContexts } from './platform/tls.ts'
 import { Places } from './store/places.ts'
@@ -63,6 +65,7 @@ export async function startNode(
   log: Log,
   hooks: Hooks = {},
   observer: Observer = {},
+  hasher: OpenHasher = new PasswordPool(),
 ): Promise<RunningNode> {
   const host = nodeHost(log)
   const topics = new TopicTable(host.random.below(0x1_0000_0000))
@@ -79,6 +82,14 @@ export async function startNode(
         throw fault
       },
     ))
+  let door: NodeAccess
+  try {
+    door = new NodeAccess(config, host, hasher, data)
+  } catch (fault) {
+    await cluster?.close()
+    await closeStore()
+    throw fault
+  }
   const broker = new Broker({
     host,
     limits: config.limits,
@@ -88,6 +99,7 @@ export async function startNode(
     topics,
     places,
     cluster: cluster?.node ?? alone,
+    access: door.access,
     hooks,
     observer,
     version,
@@ -98,9 +110,9 @@ export async function startNode(
   const streams = new Set<Stream>()
   let emptied: (() => void) | undefined
 
-  const accept = (stream: Stream, { durability }: Listener): StreamEvents => {
+  const accept = (stream: Stream, { durability, allowAnonymous }: Listener): StreamEvents => {
     streams.add(stream)
-    const client = broker.accept(stream, durability)
+    const client = broker.accept(stream, durability, allowAnonymous)
     return {
       data: (chunk) => client.data(chunk),
       closed: (fault) => {
@@ -134,6 +146,7 @@ export async function startNode(
     await empty(1000)
     await cluster?.close()
     broker.stop()
+    await door.close()
     await admin?.close()
     await closeStore()
   }

@@ -5,8 +5,10 @@ const forgetMs = 600_000
 
 interface Failures {
   count: number
-  /** When the next attempt may be looked at. */
+  /** When the next attempt may be looked at; those that wait for it count. */
   nextMs: number
+  /** The same, if nobody waited. */
+  leastMs: number
 }
 
 /**
@@ -49,11 +51,18 @@ export class Backoff {
     return waitMs
   }
 
+  /** Whoever had that attempt has left before it was looked at: the next need not wait for it. */
+  withdraw(address: string, user: string): void {
+    const failures = this.#failures.get(keyOf(address, user))
+    if (failures) failures.nextMs = Math.max(failures.leastMs, failures.nextMs - delayMs(failures.count))
+  }
+
   failed(address: string, user: string, nowMs: number): void {
     const key = keyOf(address, user)
-    const failures = this.#failures.get(key) ?? { count: 0, nextMs: 0 }
+    const failures = this.#failures.get(key) ?? { count: 0, nextMs: 0, leastMs: 0 }
     failures.count++
-    failures.nextMs = Math.max(failures.nextMs, nowMs + delayMs(failures.count))
+    failures.leastMs = nowMs + delayMs(failures.count)
+    failures.nextMs = Math.max(failures.nextMs, failures.leastMs)
     this.#failures.delete(key)
     this.#failures.set(key, failures)
     this.#forget(nowMs)

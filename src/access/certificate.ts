@@ -1,4 +1,5 @@
-import { type Answer, type Authenticator, type Credentials, isName, type PeerCertificate } from './identity.ts'
+import type { PeerCertificate } from '../host.ts'
+import { type Answer, type Authenticator, type Credentials, isName } from './identity.ts'
 
 /** Where in a certificate the user's name stands: the common name, or a subject alternative name of a kind. */
 export const certificateNames = ['cn', 'dns', 'email', 'uri'] as const

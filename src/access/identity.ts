@@ -1,3 +1,4 @@
+import type { PeerCertificate } from '../host.ts'
 import type { Rule } from './rules.ts'
 
 /** Kinds of authenticators, by their names in the configuration. */
@@ -27,17 +28,6 @@ export interface Credentials {
   /** What it speaks: tcp, tls, ws, wss. */
   readonly protocol: string
   readonly certificate?: PeerCertificate
-}
-
-/** A client's certificate, as Node's `tls` shows it. */
-export interface PeerCertificate {
-  readonly subject?: Readonly<Record<string, string | readonly string[] | undefined>>
-  /** `DNS:a.example, URI:urn:b`. */
-  readonly subjectaltname?: string
-  readonly valid_from: string
-  readonly valid_to: string
-  /** TLS has checked the chain, the time and the revocation lists, and found nothing wrong. */
-  readonly authorized: boolean
 }
 
 /** Why somebody is not let in: for our own log and never for the client, whom it would teach. */

@@ -114,6 +114,11 @@ export class ScramExchange {
     this.#nonce = nonce
   }
 
+  /** Whose log-in it claims to be, once it has begun. */
+  get user(): string | undefined {
+    return this.#begun?.user
+  }
+
   /** Takes client-first and gives server-first. */
   first(message: Bytes): { readonly data: Bytes } | Denial {
     const parsed = parseFirst(message)

@@ -23,8 +23,10 @@ import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
 import type { Places } from '../store/places.ts'
 import type { Durability, Lsn, Recovered, Store } from '../store/port.ts'
+import type { Access } from './access.ts'
 import { Asking } from './asking.ts'
 import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
+import { Door } from './door.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
 import { LeftOver } from './left-over.ts'
@@ -52,6 +54,8 @@ export interface BrokerOptions {
   /** Shared with the store, so that what it has read is not in memory twice. Default: its own. */
   readonly places?: Places
   readonly cluster: Cluster
+  /** Default: nobody has to log in. */
+  readonly access?: Access
   readonly hooks: Hooks
   readonly observer: Observer
   readonly version: string
@@ -177,7 +181,13 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store, keeping.durability)
     this.#throttle = new Throttle(options.rates ?? noRates, { wheel: this.#wheel, ledger, log: host.log, now })
-    this.#handshake = new Handshake(hooks, limits, host.random, asking, {
+    const door = new Door({
+      access: options.access ?? { logIns: undefined, audit: undefined },
+      wheel: this.#wheel,
+      clock: host.clock,
+      prolong: (client, ms) => this.#watchdogs.get(client)?.prolong(ms),
+    })
+    this.#handshake = new Handshake(hooks, limits, host.random, asking, door, {
       welcome: (client, packet, assigned, data) => this.#enter(client, packet, assigned, data),
       authorizeWill: (client, will, then) => this.#publishing.authorizeWill(client, will, then),
     })
@@ -253,10 +263,12 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   /**
    * A client has opened a stream. Feed its bytes to what this returns.
    * @param durability the class of what it publishes, where its topic says nothing else
+   * @param allowAnonymous may it say nothing of who it is, although others must log in?
    */
-  accept(stream: Stream, durability: Durability = this.#keeping.durability): Client {
+  accept(stream: Stream, durability: Durability = this.#keeping.durability, allowAnonymous = false): Client {
     const connection = new Connection<Session>(stream, this.#context)
     connection.durability = durability
+    connection.allowAnonymous = allowAnonymous
     if (this.#draining) {
       connection.abandon()
       connection.closed()

@@ -1,10 +1,12 @@
 import type { ClientInfo, ExchangeAnswer, ExchangeStep, Hooks } from '../access/hooks.ts'
+import { scramMethod } from '../access/scram.ts'
 import type { Random } from '../host.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import type { AuthPacket, ConnectPacket, WillPacket } from '../mqtt/packets.ts'
 import { assert, MqttError, Reason } from '../mqtt/reason.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Asking } from './asking.ts'
+import type { Door, ScramLogIn } from './door.ts'
 import type { Limits } from './limits.ts'
 
 type Client = Connection<Session>
@@ -17,62 +19,54 @@ export interface HandshakeEffects {
   authorizeWill(client: Client, will: WillPacket, then: (denied: MqttError | undefined) => void): void
 }
 
+/** An enhanced authentication under way. */
+interface Exchange {
+  /** The CONNECT that began it; undefined for a re-authentication. */
+  readonly packet: ConnectPacket | undefined
+  /** Undefined: a host program's. */
+  readonly scram: ScramLogIn | undefined
+}
+
 /**
  * From CONNECT to the decision whether to welcome a client (MQTT 5.0, 3.1.4 and 4.12).
  *
- *   CONNECT ─▶ client id ─▶ method? ─ no ──▶ authenticate ─┐
- *                             └ yes ─▶ exchange ⇄ AUTH ────┴─▶ will allowed? ─▶ welcome
+ *   CONNECT ─▶ client id ─▶ method? ─ no ──▶ log-in ─▶ host program ─┐
+ *                             ├ SCRAM ─▶ ⇄ AUTH ─▶ host program ─────┼─▶ will allowed? ─▶ welcome
+ *                             └ its own ─▶ host program ⇄ AUTH ──────┘
  */
 export class Handshake {
   readonly #hooks: Hooks
   readonly #limits: Limits
   readonly #random: Random
   readonly #asking: Asking
+  readonly #door: Door
   readonly #effects: HandshakeEffects
-  /** Clients in the middle of an exchange, with the CONNECT that began it; undefined for a re-authentication. */
-  readonly #exchanges = new Map<Client, ConnectPacket | undefined>()
+  readonly #exchanges = new Map<Client, Exchange>()
 
-  constructor(hooks: Hooks, limits: Limits, random: Random, asking: Asking, effects: HandshakeEffects) {
+  constructor(hooks: Hooks, limits: Limits, random: Random, asking: Asking, door: Door, effects: HandshakeEffects) {
     this.#hooks = hooks
     this.#limits = limits
     this.#random = random
     this.#asking = asking
+    this.#door = door
     this.#effects = effects
   }
 
   connect(client: Client, packet: ConnectPacket): void {
     const refusal = this.#idRefusal(packet)
     if (refusal) return client.fail(refusal)
-    const hooks = this.#hooks
-    if (packet.authenticationMethod !== undefined) {
-      if (!hooks.exchange)
-        return client.fail(
-          new MqttError(
-            Reason.badAuthenticationMethod,
-            'MQTT-4.12.0-1',
-            `authentication method "${packet.authenticationMethod}" is not known here`,
-          ),
-        )
-      this.#exchanges.set(client, packet)
-      return this.#exchange(client, {
-        method: packet.authenticationMethod,
-        data: packet.authenticationData,
-        step: 'connect',
-      })
-    }
-    if (!hooks.authenticate) return this.#proved(client, packet, undefined)
-    const hook = () => hooks.authenticate!(infoOf(client), packet.password)
-    this.#asking.about(client, hook, (verdict) => {
-      if ('denied' in verdict) client.fail(verdict.denied)
-      else this.#proved(client, packet, undefined)
-    })
+    const { authenticationMethod: method, authenticationData: data } = packet
+    if (method !== undefined) this.#begin(client, { method, data, step: 'connect' }, packet)
+    else if (this.#door.asks(client, packet))
+      this.#door.ask(client, packet, () => this.#known(client, packet, undefined))
+    else this.#known(client, packet, undefined)
   }
 
   auth(client: Client, packet: AuthPacket): void {
-    const method = packet.method
+    const { method, data } = packet
     assert(method !== undefined, 'AUTH was checked against the method of CONNECT')
-    const running = this.#exchanges.has(client)
-    if ((packet.reason === Reason.continueAuthentication) !== running)
+    const running = this.#exchanges.get(client)
+    if ((packet.reason === Reason.continueAuthentication) !== (running !== undefined))
       return client.fail(
         new MqttError(
           Reason.protocolError,
@@ -80,36 +74,73 @@ export class Handshake {
           running ? 'an exchange is under way' : 'no exchange is under way',
         ),
       )
-    if (!running) this.#exchanges.set(client, undefined)
-    this.#exchange(client, { method, data: packet.data, step: running ? 'continue' : 'reauthenticate' })
+    if (!running) this.#begin(client, { method, data, step: 'reauthenticate' }, undefined)
+    else if (running.scram)
+      this.#door.scramFinal(client, running.scram, data, (proof) => this.#proved(client, running, proof))
+    else this.#exchange(client, { method, data, step: 'continue' }, running)
   }
 
   /** The client is gone. */
   forget(client: Client): void {
     this.#exchanges.delete(client)
+    this.#door.forget(client)
   }
 
-  #exchange(client: Client, step: ExchangeStep): void {
+  #begin(client: Client, step: ExchangeStep, packet: ConnectPacket | undefined): void {
+    const scram = step.method === scramMethod ? this.#door.scram() : undefined
+    // A host program's say is no log-in, where one is asked for.
+    if (!scram && (this.#door.closed || !this.#hooks.exchange))
+      return client.fail(
+        new MqttError(
+          Reason.badAuthenticationMethod,
+          'MQTT-4.12.0-1',
+          `authentication method "${step.method}" is not known here`,
+        ),
+      )
+    const exchange = { packet, scram }
+    this.#exchanges.set(client, exchange)
+    if (scram) this.#door.scramFirst(client, scram, step.data, (data) => this.#goOn(client, data))
+    else this.#exchange(client, step, exchange)
+  }
+
+  #exchange(client: Client, step: ExchangeStep, exchange: Exchange): void {
     this.#asking.about<ExchangeAnswer>(
       client,
       () => this.#hooks.exchange!(infoOf(client), step),
       (verdict) => {
-        if ('denied' in verdict) client.fail(verdict.denied)
-        else this.#answered(client, verdict.value)
+        if ('denied' in verdict) return client.fail(verdict.denied)
+        const { done, data, username } = verdict.value
+        if (!done) return this.#goOn(client, data)
+        if (username !== undefined) client.username = username
+        this.#proved(client, exchange, data)
       },
     )
   }
 
-  #answered(client: Client, answer: ExchangeAnswer): void {
-    if (!answer.done) return client.authenticate(Reason.continueAuthentication, answer.data)
-    const packet = this.#exchanges.get(client)
-    this.#exchanges.delete(client)
-    if (answer.username !== undefined) client.username = answer.username
-    if (packet) this.#proved(client, packet, answer.data)
-    else client.authenticate(Reason.success, answer.data)
+  #goOn(client: Client, data: Uint8Array | undefined): void {
+    client.authenticate(Reason.continueAuthentication, data)
   }
 
-  #proved(client: Client, packet: ConnectPacket, data: Uint8Array | undefined): void {
+  /** An exchange has come to its good end. */
+  #proved(client: Client, { packet, scram }: Exchange, data: Uint8Array | undefined): void {
+    this.#exchanges.delete(client)
+    if (!packet) client.authenticate(Reason.success, data)
+    else if (scram) this.#known(client, packet, data)
+    else this.#agreed(client, packet, data)
+  }
+
+  /** The configuration has nothing against it: does the host program agree? */
+  #known(client: Client, packet: ConnectPacket, data: Uint8Array | undefined): void {
+    const hooks = this.#hooks
+    if (!hooks.authenticate) return this.#agreed(client, packet, data)
+    const hook = () => hooks.authenticate!(infoOf(client), packet.password)
+    this.#asking.about(client, hook, (verdict) => {
+      if ('denied' in verdict) client.fail(verdict.denied)
+      else this.#agreed(client, packet, data)
+    })
+  }
+
+  #agreed(client: Client, packet: ConnectPacket, data: Uint8Array | undefined): void {
     const assigned = packet.clientId === '' ? `auto-${Buffer.from(this.#random.bytes(12)).toString('hex')}` : undefined
     if (assigned !== undefined) client.clientId = assigned
     if (!packet.will) return this.#effects.welcome(client, packet, assigned, data)

@@ -11,7 +11,7 @@ export class Watchdog implements Timed {
   readonly #connection: Connection<Session>
   readonly #wheel: TimingWheel
   readonly #limits: Limits
-  readonly #openedMs: number
+  #openedMs: number
   #writes = 0
   #progressMs: number
 
@@ -46,6 +46,11 @@ export class Watchdog implements Timed {
       }
     }
     this.#next(nowMs)
+  }
+
+  /** It is we who make it wait for CONNACK, so long. */
+  prolong(ms: number): void {
+    this.#openedMs += ms
   }
 
   /** CONNECT was accepted: keep alive counts from now. */

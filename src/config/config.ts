@@ -70,7 +70,7 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
   const durabilityByTopic = values?.durabilityByTopic ?? []
   const listeners = wanted.map((listener) => openListener(listener, durability, readFile, problems))
   const allowPublic = fromFlags.allowPublic ?? fromEnv.allowPublic ?? values?.allowPublic ?? false
-  checkTogether(wanted, allowPublic, problems)
+  checkTogether(wanted, { allowPublic, auth: values?.auth !== undefined }, problems)
   const classes = [durability, ...listeners.map((listener) => listener.durability)]
   const onDisk = [...classes, ...durabilityByTopic.map((rule) => rule.durability)].some((name) => name !== 'memory')
   const cluster = clusterOf(fromFlags.cluster, fromEnv.cluster, file, problems)

@@ -22,8 +22,8 @@ export interface Listener extends Address {
   /** Present exactly for tls and wss. */
   readonly tls?: TlsSettings
   /**
-   * Clients without a user name stay welcome here even when authentication is set. Without any authentication, as in
-   * this version, every client is anonymous.
+   * Clients that say nothing of who they are (no user name, password, certificate) stay welcome here when others must log in.
+   * Without `auth` every client is anonymous.
    */
   readonly allowAnonymous: boolean
   /** The class of what is published through it, unless its topic says otherwise. */

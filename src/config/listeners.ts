@@ -119,9 +119,13 @@ function checkHosts(sni: NonNullable<FileListener['tls']>['sni'], where: Wanted[
 }
 
 /** What no listener shows alone: two on one port, and a door that is open to everybody. */
-export function checkTogether(listeners: readonly Wanted[], allowPublic: boolean, problems: Problem[]): void {
+export function checkTogether(
+  listeners: readonly Wanted[],
+  { allowPublic, auth }: { readonly allowPublic: boolean; readonly auth: boolean },
+  problems: Problem[],
+): void {
   const taken = new Map<string, string>()
-  for (const { address, where } of listeners) {
+  for (const { address, allowAnonymous, where } of listeners) {
     const url = addressUrl(address)
     const port = `${address.host.toLowerCase()} ${address.port}`
     const other = taken.get(port)
@@ -129,12 +133,10 @@ export function checkTogether(listeners: readonly Wanted[], allowPublic: boolean
       problems.push({ ...where('url'), message: `${url} uses the same port as ${other}` })
     }
     taken.set(port, url)
-    if (allowPublic || isLoopback(address.host)) continue
+    if (allowPublic || isLoopback(address.host) || (auth && !allowAnonymous)) continue
     const place = where('url')
-    problems.push({
-      ...place,
-      message: `${url} is open to other machines, and this version asks nobody who they are. ${opening(place)}`,
-    })
+    const why = auth ? 'takes anonymous clients (allowAnonymous)' : 'nobody has to log in (auth)'
+    problems.push({ ...place, message: `${url} is open to other machines, and ${why}. ${opening(place)}` })
   }
 }
 

@@ -84,12 +84,16 @@ export class Connection<S> implements StreamEvents {
   authenticationMethod: string | undefined = undefined
   /** The class of durability of what comes through its listener. */
   durability: 'fsync' | 'os' | 'memory' = 'fsync'
+  /** Does its listener take clients that say nothing of who they are? */
+  allowAnonymous = false
   /** Its CONNECT's place among those of the broker. */
   connectNumber = 0
   /** Undefined: as much as it likes. */
   allowance: Allowance | undefined = undefined
   /** Called when its socket has taken so much that more may come. */
   drained: (() => void) | undefined = undefined
+  /** Called when its stream ends while it is held: whoever makes it wait need not any more. */
+  left: (() => void) | undefined = undefined
   /** Acknowledgements to this client that wait for the store. */
   heldAcks = 0
   /** Of these, those that wait for a sync. */
@@ -125,6 +129,11 @@ export class Connection<S> implements StreamEvents {
     this.#framer = new Framer(this)
   }
 
+  /** What is known of the peer before it says a word. */
+  get peer(): Pick<Stream, 'remote' | 'protocol' | 'certificate'> {
+    return this.#stream
+  }
+
   get state(): State {
     return this.#state
   }
@@ -158,8 +167,9 @@ export class Connection<S> implements StreamEvents {
     this.output.close()
     const ended = fault ?? new Error('the client closed without DISCONNECT')
     // What it sent before it left counts, a DISCONNECT above all.
-    if (this.#holds > 0) this.#ended = ended
-    else this.#over(ended)
+    if (this.#holds === 0) return this.#over(ended)
+    this.#ended = ended
+    this.left?.()
   }
 
   /** Reads nothing more while the broker waits for an answer about this client; what is here already is kept, in order. */
@@ -463,7 +473,7 @@ export class Connection<S> implements StreamEvents {
     const about = { client: this.clientId, remote: this.remote }
     if (fault instanceof MqttError) {
       this.#context.log.warn({ ...about, clause: fault.clause, reason: reasonName(fault.reason) }, fault.message)
-      this.#farewell(fault.reason, fault.message)
+      this.#farewell(fault.reason, fault.told)
     } else {
       this.#context.log.error({ ...about, err: fault }, 'the broker failed; the connection is closed')
       this.#farewell(Reason.unspecifiedError, undefined)

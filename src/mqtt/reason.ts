@@ -79,12 +79,18 @@ export function reasonName(code: number): string {
 /** A peer's fault: the code to answer with, the clause of the standard that it breaks, and what was wrong. */
 export class MqttError extends Error {
   override readonly name = 'MqttError'
+  /** What the peer hears of it. */
+  readonly told: string
+
+  /** @param told where the peer must not learn all that our log says */
   constructor(
     readonly reason: Reason,
     readonly clause: string,
     message: string,
+    told?: string,
   ) {
     super(shortened(message))
+    this.told = told ?? this.message
   }
 }
 

@@ -1,18 +1,34 @@
 import type { Socket } from 'node:net'
-import type { Bytes, Stream, StreamEvents } from '../host.ts'
+import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import type { Bytes, PeerCertificate, Stream, StreamEvents } from '../host.ts'
 
 /** How long a closed connection may take to let go; then it is cut. */
 export const lingerMs = 2000
 
+/** What TLS knows of whoever is at the other end; undefined when it has shown no certificate. */
+export function certificateOf(socket: Duplex): PeerCertificate | undefined {
+  if (!(socket instanceof TLSSocket)) return undefined
+  const shown = socket.getPeerCertificate()
+  // An empty one stands for none.
+  return shown.valid_to === undefined ? undefined : { ...shown, authorized: socket.authorized }
+}
+
 /** A TCP or TLS socket as a stream. */
 export class SocketStream implements Stream {
   readonly remote: string
+  readonly protocol: string
   readonly #socket: Socket
   #ending = false
 
   constructor(socket: Socket) {
     this.#socket = socket
     this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`
+    this.protocol = socket instanceof TLSSocket ? 'tls' : 'tcp'
+  }
+
+  get certificate(): PeerCertificate | undefined {
+    return certificateOf(this.#socket)
   }
 
   /** Passes what happens on the socket to `events`. */

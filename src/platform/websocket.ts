@@ -1,19 +1,29 @@
 import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
-import type { Bytes, Stream, StreamEvents } from '../host.ts'
+import type { Bytes, PeerCertificate, Stream, StreamEvents } from '../host.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
-import { lingerMs } from './socket.ts'
+import { certificateOf, lingerMs } from './socket.ts'
 
 /** A WebSocket as a stream: its binary frames are the bytes, wherever packets begin [MQTT-6.0.0-2]. */
 export class WebSocketStream implements Stream {
   readonly remote: string
+  readonly protocol: string
   readonly #socket: WebSocket
+  readonly #below: Duplex
   #ending = false
   readonly #unwritten: (() => void)[] = []
 
   constructor(socket: WebSocket, request: IncomingMessage) {
     this.#socket = socket
     this.remote = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`
+    this.protocol = request.socket instanceof TLSSocket ? 'wss' : 'ws'
+    this.#below = request.socket
+  }
+
+  get certificate(): PeerCertificate | undefined {
+    return certificateOf(this.#below)
   }
 
   /** Passes what happens on the socket to `events`. */

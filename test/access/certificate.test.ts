@@ -3,7 +3,7 @@ import { webcrypto, X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
 import { CertificateAuthenticator, type CertificateName } from '../../src/access/certificate.ts'
-import type { PeerCertificate } from '../../src/access/identity.ts'
+import type { PeerCertificate } from '../../src/host.ts'
 import { makeCertificates } from '../support/certificates.ts'
 import { shows } from './kit.ts'
 

@@ -169,7 +169,7 @@ describe('what cannot start', () => {
       code: 3,
       out: '',
       err:
-        '--listen: tcp://0.0.0.0:0 is open to other machines, and this version asks nobody who they are. ' +
+        '--listen: tcp://0.0.0.0:0 is open to other machines, and nobody has to log in (auth). ' +
         'To open it all the same, add: --allow-public\nerror: a mistake in the configuration\n',
     })
   })

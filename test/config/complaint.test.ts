@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Environment } from '../../src/config/overrides.ts'
 import { complaint, type Given } from './given.ts'
 
-const opens = 'is open to other machines, and this version asks nobody who they are. To open it all the same,'
+const opens = 'is open to other machines, and nobody has to log in (auth). To open it all the same,'
 const publicCases: readonly [string, Given, string][] = [
   [
     'every address',

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterEach, expect } from 'vitest'
 import type { Hooks } from '../../src/access/hooks.ts'
 import type { Observer } from '../../src/broker/observer.ts'
@@ -8,8 +9,11 @@ import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { TlsSettings } from '../../src/config/listener.ts'
 import { defaultStore } from '../../src/config/store.ts'
-import type { Log } from '../../src/host.ts'
+import type { Log, PasswordHasher } from '../../src/host.ts'
+import type { OpenHasher } from '../../src/node/access.ts'
 import { type RunningNode, startNode } from '../../src/node.ts'
+import { PasswordPool } from '../../src/platform/password-pool.ts'
+import { root } from './program.ts'
 
 export interface LogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
@@ -28,8 +32,8 @@ export interface TestBroker {
   readonly wss: string
   /** Everything that was logged. */
   readonly log: readonly LogLine[]
-  /** Reads the configuration again: the same one, with other certificates. */
-  reload(tls: TlsSettings): Promise<void>
+  /** Reads the configuration again: the same one, with other certificates, or other parts. */
+  reload(tls?: TlsSettings, parts?: Partial<Config>): Promise<void>
 }
 
 const running = new Set<RunningNode>()
@@ -60,6 +64,10 @@ export interface TestBrokerOptions {
   /** A folder to keep things in; the class of durability is fsync then, unless `config` says otherwise. */
   readonly data?: string
   readonly config?: Partial<Omit<Config, 'listeners' | 'data' | 'store' | 'limits' | 'logLevel'>>
+  /** Do the listeners take anonymous clients although others must log in? */
+  readonly allowAnonymous?: boolean
+  /** Instead of threads that compute hashes. */
+  readonly hasher?: PasswordHasher
 }
 
 /** `TEST_STORE=disk`: every broker keeps what it is told on disk, so that all tests run on the disk store as well. */
@@ -69,14 +77,14 @@ const onDisk = process.env['TEST_STORE'] === 'disk'
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const data = options.data ?? (onDisk ? temporaryFolder() : undefined)
   const durability = options.config?.durability ?? (data === undefined ? 'memory' : 'fsync')
-  const listener = { host: '127.0.0.1', port: 0, allowAnonymous: true, durability } as const
+  const listener = { host: '127.0.0.1', port: 0, allowAnonymous: options.allowAnonymous ?? false, durability } as const
   const lines: LogLine[] = []
   const at =
     (level: LogLine['level']) =>
     (fields: object, message: string): void =>
       void lines.push({ level, fields: fields as Record<string, unknown>, message })
   const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
-  const config = (tls: TlsSettings | undefined): Config => ({
+  const config = (tls: TlsSettings | undefined, parts?: Partial<Config>): Config => ({
     listeners: [
       { ...listener, transport: 'tcp', path: '', url: 'tcp://127.0.0.1:0' },
       { ...listener, transport: 'ws', path: '/mqtt', url: 'ws://127.0.0.1:0/mqtt' },
@@ -102,8 +110,12 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     cluster: undefined,
     admin: undefined,
     ...options.config,
+    ...parts,
   })
-  const node = await startNode(config(options.tls), log, options.hooks, options.observer)
+  const hasher: OpenHasher = options.hasher
+    ? { hash: (work) => options.hasher!.hash(work), close: () => Promise.resolve() }
+    : new PasswordPool({ script: pathToFileURL(join(root, 'dist/platform/password-worker.js')) })
+  const node = await startNode(config(options.tls), log, options.hooks, options.observer, hasher)
   running.add(node)
   const [tcp = '', ws = '', tls = '', wss = ''] = node.listeners.map(({ url }) => url)
   return {
@@ -113,7 +125,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     tls,
     wss,
     log: lines,
-    reload: (next) => node.reload(config(next)),
+    reload: (next, parts) => node.reload(config(next ?? options.tls, parts)),
   }
 }
 

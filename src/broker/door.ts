@@ -1,0 +1,224 @@
+import { neighbourOf } from '../access/address.ts'
+import type { Party } from '../access/audit.ts'
+import { Backoff } from '../access/backoff.ts'
+import type { LogIn } from '../access/chain.ts'
+import type { Credentials, Denial, Identity, Source } from '../access/identity.ts'
+import type { ScramExchange } from '../access/scram.ts'
+import type { Bytes, Clock } from '../host.ts'
+import type { Connection } from '../mqtt/connection.ts'
+import type { ConnectPacket } from '../mqtt/packets.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Timed, TimingWheel } from '../sessions/wheel.ts'
+import type { Access, LogInSources } from './access.ts'
+
+type Client = Connection<Session>
+type Denied = Denial & { readonly by: Source | undefined }
+
+export interface DoorParts {
+  readonly access: Access
+  readonly wheel: TimingWheel
+  readonly clock: Clock
+  /** It is we who let this client wait: its time for CONNECT does not run. */
+  prolong(client: Client, ms: number): void
+}
+
+/** A log-in by SCRAM under way, and whom it was begun with. */
+export interface ScramLogIn {
+  readonly exchange: ScramExchange
+  readonly of: LogInSources
+}
+
+/** Attempts that wait at a time. */
+const mostWaiting = 10_000
+
+/**
+ * Lets in whom the configuration knows, and remembers who they are as long as they are connected.
+ *
+ *   CONNECT, AUTH ─▶ failed before? wait ─▶ chain or SCRAM ─▶ identity, until it expires or is renewed
+ *                                              └▶ denied: told in the same words whatever was wrong
+ */
+export class Door {
+  readonly #parts: DoorParts
+  readonly #backoff = new Backoff()
+  readonly #guests = new Map<Client, Guest>()
+  #waiting = 0
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts
+  }
+
+  /** Who a client has proved to be; undefined: it is anonymous. */
+  identityOf(client: Client): Identity | undefined {
+    return this.#guests.get(client)?.identity
+  }
+
+  /** Must clients log in? */
+  get closed(): boolean {
+    return this.#parts.access.logIns !== undefined
+  }
+
+  /** Must it prove who it is? Where a listener takes anonymous clients, only if it says anything of that. */
+  asks(client: Client, { username, password }: ConnectPacket): boolean {
+    if (!this.#parts.access.logIns) return false
+    const silent = username === undefined && password === undefined && client.peer.certificate === undefined
+    return !(client.allowAnonymous && silent)
+  }
+
+  /** `then` runs, later, when it has proved who it is; else it is sent away. */
+  ask(client: Client, packet: ConnectPacket, then: () => void): void {
+    const { username } = packet
+    const { certificate } = client.peer
+    // Its own: the chunk that the password came in is used again.
+    const password = packet.password && Buffer.from(packet.password)
+    const { clientId, remote } = client
+    const protocol = client.peer.protocol ?? 'tcp'
+    const credentials = { clientId, username, password, remote, protocol, ...(certificate && { certificate }) }
+    this.#turn(client, username ?? '', () => this.#ask(client, credentials, then))
+  }
+
+  #ask(client: Client, credentials: Credentials, then: () => void): void {
+    const { access } = this.#parts
+    const { logIns } = access
+    if (!logIns) return then()
+    client.hold()
+    void logIns.chain.authenticate(credentials).then((logIn) => {
+      this.#later(client, () => {
+        // What was true when it was asked need not be any more.
+        if (access.logIns !== logIns) this.#ask(client, credentials, then)
+        else this.#judge(client, credentials.username, logIn, then)
+      })
+    })
+  }
+
+  /** Undefined: nobody here can log in by SCRAM. */
+  scram(): ScramLogIn | undefined {
+    const { logIns } = this.#parts.access
+    return logIns?.scram && { exchange: logIns.scram(), of: logIns }
+  }
+
+  /** Takes client-first; `then` gets server-first, at once or later. */
+  scramFirst(client: Client, { exchange }: ScramLogIn, message: Bytes | undefined, then: (data: Bytes) => void): void {
+    const answer = message ? exchange.first(message) : { denied: 'SCRAM: nothing came' }
+    if ('denied' in answer) this.#deny(client, undefined, { ...answer, by: 'scram' })
+    else this.#turn(client, exchange.user!, () => then(answer.data))
+  }
+
+  /** Takes client-final; `then` gets server-final, if that is right. Whoever is known already must stay who it is. */
+  scramFinal(client: Client, scram: ScramLogIn, message: Bytes | undefined, then: (data: Bytes) => void): void {
+    const { user } = scram.exchange
+    if (scram.of !== this.#parts.access.logIns)
+      return this.#deny(client, user, { denied: 'SCRAM: the users have been read again', busy: true, by: 'scram' })
+    const answer = message ? scram.exchange.final(message) : { denied: 'SCRAM: nothing came' }
+    if ('denied' in answer) return this.#deny(client, user, { ...answer, by: 'scram' })
+    const known = this.identityOf(client)
+    if (client.state === 'connected' && known?.user !== answer.identity.user)
+      return this.#deny(client, user, { denied: 'SCRAM: it has logged in as somebody else', by: 'scram' })
+    this.#judge(client, user, answer, () => then(answer.data))
+  }
+
+  /** It is gone. */
+  forget(client: Client): void {
+    const guest = this.#guests.get(client)
+    if (!guest) return
+    this.#parts.wheel.cancel(guest)
+    this.#guests.delete(client)
+  }
+
+  #judge(client: Client, username: string | undefined, logIn: LogIn, then: () => void): void {
+    if ('denied' in logIn) return this.#deny(client, username, logIn)
+    const { identity } = logIn
+    this.#backoff.succeeded(addressOf(client), username ?? '')
+    this.#parts.access.audit?.write({ event: 'log-in', party: partyOf(client, identity), by: identity.source })
+    if (client.state === 'closed') return
+    this.#admit(client, identity)
+    then()
+  }
+
+  #deny(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
+    if (!busy) this.#backoff.failed(addressOf(client), username ?? '', this.#parts.clock.now())
+    const party = { ...partyOf(client, undefined), user: username }
+    this.#parts.access.audit?.write({ event: 'log-in-denied', party, by, why: denied })
+    const reason = busy
+      ? Reason.serverBusy
+      : username === undefined
+        ? Reason.notAuthorized
+        : Reason.badUserNameOrPassword
+    const why = `the log-in was denied${by === undefined ? '' : ` by ${by}`}: ${denied}`
+    // Who guesses must not learn what was wrong.
+    client.fail(new MqttError(reason, 'MQTT-3.1.4-2', why, busy ? 'try again later' : 'not authorized'))
+  }
+
+  #admit(client: Client, identity: Identity): void {
+    this.forget(client)
+    client.username = identity.user
+    const guest = new Guest(client, identity)
+    this.#guests.set(client, guest)
+    if (identity.expiresAt === undefined) return
+    const { clock, wheel } = this.#parts
+    wheel.schedule(guest, clock.now() + identity.expiresAt * 1000 - clock.wall())
+  }
+
+  /** Waits for its turn, as others have failed from there as that user. */
+  #turn(client: Client, user: string, then: () => void): void {
+    const { wheel, clock } = this.#parts
+    const address = addressOf(client)
+    const nowMs = clock.now()
+    const waitMs = this.#backoff.attempt(address, user, nowMs)
+    if (waitMs === 0) return then()
+    if (this.#waiting >= mostWaiting) {
+      this.#backoff.withdraw(address, user)
+      return this.#deny(client, user, { denied: 'too many wait for their turn', busy: true, by: undefined })
+    }
+    this.#waiting++
+    this.#parts.prolong(client, waitMs)
+    client.hold()
+    const turn = { dueMs: Infinity, tick: -1, due: () => leave(then) }
+    const leave = (last: () => void) => {
+      this.#waiting--
+      client.left = undefined
+      this.#later(client, () => client.state !== 'closed' && last())
+    }
+    client.left = () => {
+      wheel.cancel(turn)
+      // Its slot holds it for a while yet.
+      turn.due = () => {}
+      this.#backoff.withdraw(address, user)
+      leave(() => {})
+    }
+    wheel.schedule(turn, nowMs + waitMs)
+  }
+
+  /** Nobody above catches what goes wrong in an answer that came later. */
+  #later(client: Client, run: () => void): void {
+    try {
+      run()
+    } catch (fault) {
+      client.fail(fault instanceof Error ? fault : new Error(String(fault)))
+    }
+    client.release()
+  }
+}
+
+/** Somebody who is in, until that expires. */
+class Guest implements Timed {
+  dueMs = Infinity
+  tick = -1
+
+  constructor(
+    readonly client: Client,
+    readonly identity: Identity,
+  ) {}
+
+  due(): void {
+    this.client.close(Reason.maximumConnectTime, 'the log-in has expired')
+  }
+}
+
+function addressOf({ remote }: Client): string {
+  return neighbourOf(remote.slice(0, Math.max(0, remote.lastIndexOf(':'))))
+}
+
+function partyOf({ clientId, remote, peer }: Client, identity: Identity | undefined): Party {
+  return { clientId, user: identity?.user, tenant: identity?.tenant, remote, protocol: peer.protocol }
+}
