@@ -13,6 +13,7 @@ import {
   patienceMs,
   Refusal,
   takenOver,
+  tooLate,
   type Waiting,
 } from './handover-tools.ts'
 import { arrivingPrefix } from './own-names.ts'
@@ -39,8 +40,10 @@ interface Arriving {
 interface ArrivalEffects {
   /** A client whose session does not come tries again. */
   later(waiting: Waiting): void
-  /** A session is here. */
-  adopted(session: Session): void
+  /** A session is here. True when something had straggled here for it. */
+  adopted(session: Session): boolean
+  /** It is here for good. */
+  proven(session: Session): void
 }
 
 /** Whole sessions on their way here: their owners let go of them when they are here for good. */
@@ -164,15 +167,16 @@ export class Arrivals {
       this.#arriving.delete(arriving.clientId)
       return arriving.waiting?.then({ epoch: cleanEpoch(arriving.epoch, this.#tools.parts.random) })
     }
-    // What came with the queue may come straight to us as well: not after this.
+    // What came with the queue may come straight to us as well: not after this, but from those that cannot be asked now.
+    const missing = this.#tools.missing()
     this.#tools.fenceAll((fenced) => {
       if (!this.#isUnderWay(arriving)) return
       if (!fenced || arriving.session!.overflowed) this.fail(arriving)
-      else this.#adopt(arriving, straggles)
+      else this.#adopt(arriving, straggles, missing)
     })
   }
 
-  #adopt(arriving: Arriving, straggles: boolean): void {
+  #adopt(arriving: Arriving, straggles: boolean, missing: readonly NodeId[]): void {
     const { archive, claims, confirm, live } = this.#tools.parts
     const { from, id, clientId } = arriving
     const session = arriving.session!.merge()
@@ -181,12 +185,14 @@ export class Arrivals {
     this.#unproven.add(session)
     const lsn = this.#tools.sessions.adopt(session)
     this.#tools.counts.arrived++
-    if (straggles || this.#tools.straggles(claims.keyOf(clientId))) this.#tools.witnesses.begin(session)
-    this.#effects.adopted(session)
+    const some = this.#effects.adopted(session) || straggles || this.#tools.straggles(claims.keyOf(clientId))
+    // Of what straggles, it has not had all that was published before.
+    const floors = some ? undefined : arriving.session!.heardOf(missing)
+    if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors)
     this.#tools.whenDurable(lsn, () => {
       this.#unproven.delete(session)
       // It may have ended meanwhile.
-      if (this.#tools.sessions.get(clientId) === session) claims.claim(session)
+      if (this.#tools.sessions.get(clientId) === session) this.#effects.proven(session)
       // Its shared subscriptions are known there before what was left for them is; and nobody hears that it has left there
       // before he hears that it is here.
       confirm(live(), confirmMs, () => this.#tools.send(from, FrameType.taken, id))
@@ -235,7 +241,16 @@ export class Arrivals {
   /** Gives up what does not get on. */
   tick(): void {
     const lateMs = this.#tools.now - patienceMs
-    for (const arriving of [...this.#arriving.values()]) if (arriving.movedMs < lateMs) this.fail(arriving)
+    for (const arriving of [...this.#arriving.values()]) {
+      if (arriving.movedMs < lateMs) this.fail(arriving)
+      else if (arriving.waiting && arriving.waiting.untilMs < this.#tools.now) this.#dismiss(arriving)
+    }
+  }
+
+  /** Its client cannot wait longer. The session comes all the same. */
+  #dismiss(arriving: Arriving): void {
+    arriving.waiting!.then(tooLate)
+    arriving.waiting = undefined
   }
 
   #isUnderWay(arriving: Arriving): boolean {

@@ -151,6 +151,11 @@ export class ArrivingSession {
     return session
   }
 
+  /** Up to which message of these nodes it had got everything where it was. */
+  heardOf(nodes: readonly NodeId[]): ReadonlyMap<NodeId, number> {
+    return new Map([...this.#last].filter(([node]) => nodes.includes(node)))
+  }
+
   /** It stays where it was. */
   abandon(): void {
     this.#removeStandIn()

@@ -27,7 +27,7 @@ interface DepartureEffects {
   /** May nodes that cannot be asked now have something for us? */
   missesSome(): boolean
   /** A session of these subscriptions is elsewhere now. */
-  left(clientId: string, subscriptions: ReadonlyMap<string, number>): void
+  left(clientId: string, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void
 }
 
 const answerMs = 2000
@@ -95,9 +95,17 @@ export class Departures {
     if (session === undefined) return void this.#tools.send(from, FrameType.complete, id)
     this.#invited.delete(session)
     this.#tools.send(from, FrameType.given, id, (writer) =>
-      writeGiven(writer, session, this.#tools.parts.heard(), this.#tools.now),
+      writeGiven(writer, session, this.#heard(session), this.#tools.now),
     )
     this.add(new Leaving(from, id, session, false, this.context))
+  }
+
+  /** Up to which message of each node it has got everything, here or before it came here. */
+  #heard(session: Session): ReadonlyMap<NodeId, number> {
+    const all = new Map(this.#tools.parts.heard())
+    for (const [node, serial] of this.#tools.witnesses.floors(session))
+      all.set(node, Math.max(serial, all.get(node) ?? 0))
+    return all
   }
 
   /** Its client is elsewhere, or here again: whoever waits for it at that node need not. */
@@ -146,8 +154,9 @@ export class Departures {
     this.movedMs = this.#tools.now
     this.#tools.counts.left++
     const subscriptions = new Map(session.subscriptions)
+    const floors = this.#tools.witnesses.floors(session)
     this.#tools.sessions.handOver(session, from)
-    this.#effects.left(session.clientId, subscriptions)
+    this.#effects.left(session.clientId, subscriptions, floors)
   }
 
   /**

@@ -63,6 +63,11 @@ export const takenOver: Entrance = {
   why: 'another client connected with this client id',
 }
 
+export const tooLate: Entrance = {
+  refused: Reason.serverUnavailable,
+  why: 'the session could not be brought here in time',
+}
+
 const noBytes = new Uint8Array(0)
 
 /** What all sides of a handover work with. */
@@ -116,6 +121,12 @@ export class HandoverTools {
   straggles(key: string): boolean {
     for (const [, value] of this.parts.tables(stragglerKey(key))) if (value > 0) return true
     return false
+  }
+
+  /** Nodes that cannot be asked now whether they have something for us. */
+  missing(): NodeId[] {
+    const live = new Set(this.parts.live())
+    return [...this.parts.members()].filter((node) => !live.has(node))
   }
 
   isLive(node: NodeId): boolean {

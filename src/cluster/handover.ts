@@ -8,7 +8,15 @@ import { beats } from './claims.ts'
 import { Departures } from './departures.ts'
 import { cleanEpoch, firstEpoch, freshEpoch } from './epochs.ts'
 import { readGiven } from './given.ts'
-import { type HandoverParts, HandoverTools, patienceMs, Refusal, takenOver, type Waiting } from './handover-tools.ts'
+import {
+  type HandoverParts,
+  HandoverTools,
+  patienceMs,
+  Refusal,
+  takenOver,
+  tooLate,
+  type Waiting,
+} from './handover-tools.ts'
 import { Merging } from './merging.ts'
 import { Stragglers } from './stragglers.ts'
 import type { NodeId, Part } from './peers.ts'
@@ -43,11 +51,12 @@ export class Handover implements Part {
     this.#arrivals = new Arrivals(this.#tools, {
       later: (waiting) => this.#later(waiting),
       adopted: (session) => this.#stragglers.returned(session),
+      proven: (session) => this.#merging.claim(session),
     })
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
-      missesSome: () => this.#stragglers.missing().length > 0,
-      left: (clientId, subscriptions) => this.#stragglers.begin(clientId, subscriptions),
+      missesSome: () => this.#tools.missing().length > 0,
+      left: (clientId, subscriptions, floors) => this.#stragglers.begin(clientId, subscriptions, floors),
     })
     this.#merging = new Merging(this.#tools, this.#departures, (clientId) => this.#stragglers.has(clientId))
     this.#stragglers = new Stragglers(this.#tools, this.#departures, (session, from, seq) =>
@@ -147,7 +156,7 @@ export class Handover implements Part {
 
   #later(waiting: Waiting): void {
     if (this.#tools.now < waiting.untilMs) this.#waiting.set(waiting.newcomer.clientId, waiting)
-    else waiting.then({ refused: Reason.serverUnavailable, why: 'the session could not be brought here' })
+    else waiting.then(tooLate)
   }
 
   // ── other nodes ────────────────────────────────────────────────────────────────────────────────────────────────

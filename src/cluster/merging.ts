@@ -52,6 +52,14 @@ export class Merging {
     this.#beaten.delete(session)
   }
 
+  /** A session has come, and is ours, unless somebody has claimed more meanwhile. */
+  claim(session: Session): void {
+    const { claims, tables } = this.#tools.parts
+    claims.claim(session)
+    const key = claims.keyOf(session.clientId)
+    for (const [node, value] of [...tables(key)]) if (value > 0) this.claimed(node, key, value)
+  }
+
   /** Another node says that a session is its own. */
   claimed(node: NodeId, key: string, value: number): void {
     const { claims, peers } = this.#tools.parts
@@ -189,10 +197,18 @@ export class Merging {
       this.#tools.refuse(offered.from, offered.id, Refusal.notNow)
     }
     for (const session of [...this.#beaten]) this.#again(session)
-    const { claims } = this.#tools.parts
-    for (const session of [...this.#tools.witnesses.sessions()])
-      if (!this.#straggles(session.clientId) && !this.#hasOthers(claims.keyOf(session.clientId)))
-        this.#tools.witnesses.end(session)
+    this.#relieve()
+  }
+
+  /** Ends what watches over sessions to which nothing can come twice any more. */
+  #relieve(): void {
+    const { witnesses, parts } = this.#tools
+    const live = new Set(parts.live())
+    for (const session of [...witnesses.sessions()]) {
+      witnesses.lower(session, live, parts.fence)
+      if (witnesses.floors(session).size > 0 || this.#straggles(session.clientId)) continue
+      if (!this.#hasOthers(parts.claims.keyOf(session.clientId))) witnesses.end(session)
+    }
   }
 
   /** Is there another session of the client, or what was left of one? */

@@ -55,12 +55,6 @@ export class Stragglers {
     return this.#all.has(clientId)
   }
 
-  /** Nodes that cannot be asked now whether they have something for us. */
-  missing(): NodeId[] {
-    const live = new Set(this.#tools.parts.live())
-    return [...this.#tools.parts.members()].filter((node) => !live.has(node))
-  }
-
   restore(sessions: readonly RecoveredSession[]): void {
     for (const recovered of sessions) {
       if (!recovered.clientId.startsWith(prefix)) continue
@@ -69,14 +63,17 @@ export class Stragglers {
       session.number = recovered.number
       session.restore(recovered, 0)
       ledger.copies += session.pending
-      this.#add(recovered.clientId.slice(prefix.length), session, [], new Set())
+      this.#add(recovered.clientId.slice(prefix.length), session, [], new Set(), new Map())
     }
   }
 
-  /** A session has gone to another node, and not everybody could be asked. */
-  begin(clientId: string, subscriptions: ReadonlyMap<string, number>): void {
+  /**
+   * A session has gone to another node, and not everybody could be asked.
+   * @param floors what it had got of some nodes before it was here
+   */
+  begin(clientId: string, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void {
     const known = this.#all.get(clientId)
-    const missing = [...new Set([...this.missing(), ...(known?.missing ?? [])])]
+    const missing = [...new Set([...this.#tools.missing(), ...(known?.missing ?? [])])]
     if (known) this.#end(known)
     if (missing.length === 0) return
     const { store } = this.#tools.parts
@@ -89,15 +86,22 @@ export class Stragglers {
       session.subscriptions.set(filter, grant)
       if (session.number !== 0) store.subscribed(session.number, filter, grant)
     }
-    this.#add(clientId, session, missing, undefined)
+    this.#add(clientId, session, missing, undefined, floors)
   }
 
-  #add(clientId: string, session: Session, nodes: readonly NodeId[], told: Set<NodeId> | undefined): void {
+  #add(
+    clientId: string,
+    session: Session,
+    nodes: readonly NodeId[],
+    told: Set<NodeId> | undefined,
+    floors: ReadonlyMap<NodeId, number>,
+  ): void {
     const { archive, broker, claims } = this.#tools.parts
     const missing = new Set(nodes)
     session.deliver = (message, delivery, retain) => {
       const { origin } = message
       if (origin === undefined || (told ? told.has(origin) : !missing.has(origin))) return false
+      if (message.serial <= (floors.get(origin) ?? 0)) return false
       return Session.prototype.deliver.call(session, message, delivery, retain)
     }
     const sinceMs = this.#tools.now
@@ -110,10 +114,10 @@ export class Stragglers {
       tree.subscribe(session, parseFilter(filter), unpackGrant(grant))
   }
 
-  /** A session is here again: it gets what waits for it, and what still comes. */
-  returned(session: Session): void {
+  /** A session is here again: it gets what waits for it, and what still comes. False: there is no such thing. */
+  returned(session: Session): boolean {
     const straggler = this.#all.get(session.clientId)
-    if (!straggler?.listens) return
+    if (!straggler?.listens) return straggler !== undefined
     const from = straggler.session
     const leaving = this.#departures.bySession(from)
     if (leaving) this.#departures.withhold(leaving)
@@ -122,6 +126,7 @@ export class Stragglers {
     const { outbox } = from
     for (let seq = outbox?.head ?? 0; outbox && seq < outbox.next; seq++) this.#take(session, from, seq)
     if (outbox) this.taken(from, outbox.next)
+    return true
   }
 
   /** Another node has for good what came before `next`. */

@@ -8,11 +8,20 @@ const mostSerials = 65_536
 
 /** What came to one session, as its origins have numbered it. */
 class Witness {
+  /** Of nodes that could not be asked when the session came here: up to where it had got everything before. */
+  readonly floors: Map<NodeId, number>
+  /** Of these nodes, those that were asked to say when all of that has come. */
+  readonly asked = new Set<NodeId>()
   readonly #seen = new Map<NodeId, Set<number>>()
   #size = 0
 
+  constructor(floors: ReadonlyMap<NodeId, number>) {
+    this.floors = new Map(floors)
+  }
+
   /** False: it has come before. */
   add(origin: NodeId, serial: number): boolean {
+    if (serial <= (this.floors.get(origin) ?? 0)) return false
     let serials = this.#seen.get(origin)
     if (serials === undefined) this.#seen.set(origin, (serials = new Set()))
     if (serials.has(serial)) return false
@@ -50,10 +59,13 @@ export class Witnesses {
     yield* this.#witnesses.keys()
   }
 
-  /** From now on everything that comes to the session is remembered, beside what waits in it. */
-  begin(session: Session): void {
+  /**
+   * From now on everything that comes to the session is remembered, beside what waits in it.
+   * @param floors messages of these nodes that it had elsewhere, by the last one, and that may come again
+   */
+  begin(session: Session, floors: ReadonlyMap<NodeId, number> = nothing): void {
     if (this.#witnesses.has(session)) return
-    this.#witnesses.set(session, new Witness())
+    this.#witnesses.set(session, new Witness(floors))
     this.#look(session)
     // Only these few: no other delivery has to ask. A group's copy is nobody else's, and a retained message may come again.
     session.deliver = (message, delivery, retain) => {
@@ -66,6 +78,24 @@ export class Witnesses {
   isNew(session: Session, { qos, serial, origin }: Message): boolean {
     if (qos === 0 || serial === 0) return true
     return this.#witnesses.get(session)?.add(origin ?? this.#self, serial) ?? true
+  }
+
+  /** Up to where the session had got everything of a node, when it came here and that one could not be asked. */
+  floors(session: Session): ReadonlyMap<NodeId, number> {
+    return this.#witnesses.get(session)?.floors ?? nothing
+  }
+
+  /** @param ask calls back when all that the node had sent to us has come, with false when that cannot be said */
+  lower(session: Session, live: ReadonlySet<NodeId>, ask: (node: NodeId, then: (all: boolean) => void) => void): void {
+    const { floors, asked } = this.#witnesses.get(session)!
+    for (const node of floors.keys()) {
+      if (!live.has(node) || asked.has(node)) continue
+      asked.add(node)
+      ask(node, (all) => {
+        asked.delete(node)
+        if (all) floors.delete(node)
+      })
+    }
   }
 
   #look(session: Session): void {
@@ -82,3 +112,5 @@ export class Witnesses {
     if (this.#witnesses.delete(session)) Reflect.deleteProperty(session, 'deliver')
   }
 }
+
+const nothing: ReadonlyMap<NodeId, number> = new Map<NodeId, number>()

@@ -5,6 +5,10 @@ import { runTown } from './seeds.ts'
 const moves: Partial<Habits> = { move: 25 }
 const movesAndFalls: Partial<Habits> = { move: 15, fall: 4 }
 const movesAndRaces: Partial<Habits> = { move: 25, leave: 6, race: 4, wills: 40 }
+const movesAndParts: Partial<Habits> = { move: 10, leave: 4, part: 4, oneWay: 2, pause: 2 }
+const everything: Partial<Habits> = {
+  ...{ move: 10, leave: 4, race: 3, wills: 30, fall: 4, part: 3, oneWay: 2, breaks: 3, pause: 2 },
+}
 
 /** Worlds in which something was wrong once. */
 const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: string])[] = [
@@ -24,6 +28,29 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     movesAndRaces,
     'a CONNECT that was given up began a session later than the one after it: that was called wrong',
   ],
+  [
+    684,
+    movesAndRaces,
+    'a client took what it had under way in a session that ended with its connection into the next one: that was wrong',
+  ],
+  [
+    1070,
+    movesAndRaces,
+    'a CONNECT that was given up began a second session where the first was not known yet: that was called wrong',
+  ],
+  [388, movesAndParts, 'a clean start that could not know of another session: that was called wrong'],
+  [
+    898,
+    movesAndParts,
+    'a session expired on its way, and a CONNECT that was given up began another: that was called wrong',
+  ],
+  [1024, movesAndParts, 'a client whose session was on its way was sent away for want of a CONNECT, and not told why'],
+  [
+    1874,
+    movesAndParts,
+    'what a client had confirmed at the old node came late from one that was cut off from the new one',
+  ],
+  [371, everything, 'a session came to a node that knew of a newer one already: two owners for good'],
 ]
 
 test.each(found)('seed %i, %o: %s', (seed, habits) => {

@@ -46,6 +46,8 @@ export class Roamer implements WireEars {
   refusals = 0
   /** Its session is known to the cluster. */
   #known = false
+  /** Its session is no part of any later one [MQTT-3.1.2-6]. */
+  #passes = false
   #attempts = 0
   #wantsClean = false
   #leaving = false
@@ -102,10 +104,9 @@ export class Roamer implements WireEars {
     const wire = (this.wire = new Wire(version, this))
     town.dial(wire, id, node)
     this.#requests.clear()
-    if (this.#wantsClean) {
-      this.#begin()
-      this.#cleans = true
-    }
+    if (this.#wantsClean || this.#passes) this.#begin()
+    this.#passes = false
+    this.#cleans ||= this.#wantsClean
     // A CONNECT that was given up may come late, and end what began after it.
     this.life.shaky ||= this.#mayBeCleaned
     this.#will = will && town.chronicle.publication(this, will, true)
@@ -194,6 +195,12 @@ export class Roamer implements WireEars {
     if (wasOpen) this.#down()
   }
 
+  /** A session began at a node: if that one could not know of what there was, there are two now. */
+  began(node: NodeId): void {
+    const { life } = this
+    if (life.intervals.length > 0 && !life.intervals.some(({ informed }) => informed.has(node))) life.shaky = true
+  }
+
   /** Its node has fallen. */
   fell(node: NodeId): void {
     if (this.node !== node || !this.wire || this.wire.deaf) return
@@ -266,7 +273,10 @@ export class Roamer implements WireEars {
     const isAlone = informed.size < this.town.nodes.length
     if (!present && isAlone && (this.#known || this.#attempts > 1)) this.life.shaky = true
     if (present && this.#attempts > 1 && this.town.mayBeginAfresh) this.life.shaky = true
-    this.#known = !this.#isBrief
+    // The one it had may have expired, and a CONNECT that was given up has begun this one.
+    if (present && this.#attempts > 1 && !this.isLasting) this.life.shaky = true
+    this.#passes = this.#isBrief
+    this.#known = !this.#passes
     this.#cleans = false
     this.#wantsClean = false
     this.#attempts = 0
@@ -354,7 +364,8 @@ export class Roamer implements WireEars {
 
   #whoHears(): Witnesses {
     const { town, node } = this
-    return new Map([...town.live(node)].map((other) => [other, town.city.flaps(node, other)]))
+    const heard = [...town.live(node)].filter((other) => !town.city.apart(node, other))
+    return new Map(heard.map((other) => [other, town.city.flaps(node, other)]))
   }
 
   #stillHear(before: Witnesses): ReadonlySet<NodeId> {

@@ -255,7 +255,10 @@ export class Town {
   #unrestOf(node: NodeId): string | undefined {
     const { broker, cluster } = this.machine(node)
     if ([...cluster.live()].length < this.nodes.length - 1) return `sees only ${[...cluster.live()].join()}`
-    if (broker.pending > 0) return `${broker.pending} copies wait`
+    if (broker.pending > 0) {
+      const waiting = [...broker.sessions.values()].filter(({ pending }) => pending > 0)
+      return `${broker.pending} copies wait for ${waiting.map(({ clientId }) => clientId).join()}`
+    }
     for (const to of cluster.forwarding.nodes()) {
       if (to.messages > 0 || to.pending > 0) return `${to.messages} messages wait for ${to.node}`
       if (to.storing) return `writes down what is for ${to.node}`
@@ -333,6 +336,9 @@ export class Town {
       const { err } = fields as { err?: Error }
       this.tell(`${name} ${level}: ${message} ${JSON.stringify(fields)} ${err?.stack ?? ''}`)
     }
+    const { client, present } = fields as { client?: string; present?: boolean }
+    if (message === 'connected' && present === false)
+      this.roamers.find(({ options }) => options.id === client)?.began(name)
     // What was being written when the power failed may be anything.
     if (level === 'error' && !(this.#torn.has(name) && this.#rising === name))
       this.blame('error log', `${name}: ${message} ${JSON.stringify(fields)}`)
