@@ -86,6 +86,21 @@ export interface Host {
   readonly log: Log
 }
 
+/** What the process holds of the machine's memory. */
+export interface MemoryGauge {
+  /** Costs some microseconds. */
+  read(): {
+    /** What the system would have to end the process for: not what it can take back when it needs it. */
+    readonly residentBytes: number
+    /** Of these, what is in use, or garbage; the rest is what the allocator keeps to use again. */
+    readonly usefulBytes: number
+    /** Of the engine's heap, of what that may grow to. */
+    readonly heapShare: number
+  }
+  /** Collects garbage; blocks for as long as that takes. */
+  collect(): void
+}
+
 /** An error of the disk, with the system's code (`ENOSPC`, `EIO` …). */
 export interface DiskFault extends Error {
   readonly code?: string

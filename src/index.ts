@@ -5,6 +5,7 @@ import { loadConfig } from './config/config.ts'
 import type { Log } from './host.ts'
 import type { QoS } from './mqtt/topic.ts'
 import { startNode } from './node.ts'
+import { memoryThere } from './platform/memory.ts'
 import { readText } from './platform/files.ts'
 
 export { Denied } from './access/hooks.ts'
@@ -97,6 +98,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<GodwitB
     },
     env: {},
     readFile: readText,
+    memory: memoryThere(),
     adminByDefault: false,
   })
   const events = new Events(log)

@@ -20,6 +20,7 @@ import { ListenError } from './node/listen-error.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
 import { type OpenListener, openListener } from './platform/listener.ts'
+import { nodeMemory } from './platform/memory.ts'
 import { PasswordPool } from './platform/password-pool.ts'
 import { collectGarbage, heapBytes } from './platform/process.ts'
 import { TlsContexts } from './platform/tls.ts'
@@ -95,6 +96,7 @@ export async function startNode(
     limits: config.limits,
     keeping: keepingOf(config),
     rates: config.rates,
+    memory: config.memory && { ...config.memory, gauge: nodeMemory() },
     store,
     topics,
     places,
@@ -223,7 +225,7 @@ export async function startNode(
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
         log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
-      broker.relimit(next.limits, keepingOf(next), next.rates)
+      broker.relimit(next.limits, keepingOf(next), next.rates, next.memory?.limitBytes)
     },
     drain: (graceMs = 5000) => (drained ??= drain(graceMs)),
     async close() {

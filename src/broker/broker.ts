@@ -1,5 +1,5 @@
 import type { Hooks } from '../access/hooks.ts'
-import type { Host, Stream } from '../host.ts'
+import type { Host, MemoryGauge, Stream } from '../host.ts'
 import { Connection, type ConnectionContext, type ConnectionEvents } from '../mqtt/connection.ts'
 import { Message, Slab } from '../mqtt/message.ts'
 import { Turn } from '../mqtt/output.ts'
@@ -30,13 +30,15 @@ import { Door } from './door.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
 import { LeftOver } from './left-over.ts'
+import { Figures } from './figures.ts'
 import type { Limits } from './limits.ts'
+import { MemoryGuard } from './memory.ts'
 import type { Observer } from './observer.ts'
 import { DurabilityRules } from './durability.ts'
 import { type Keeping, Publishing } from './publishing.ts'
 import { noRates, type Rates, Throttle } from './rates.ts'
 import { Subscribing } from './subscribing.ts'
-import { type SysFigures, SysTopics } from './sys.ts'
+import { SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
 
 type Client = Connection<Session>
@@ -59,6 +61,8 @@ export interface BrokerOptions {
   readonly hooks: Hooks
   readonly observer: Observer
   readonly version: string
+  /** Default: nobody measures, and nothing is shed. */
+  readonly memory?: { readonly gauge: MemoryGauge; readonly limitBytes: number } | undefined
   /** Bytes of heap in use, for `$SYS`. */
   readonly heapBytes: () => number
 }
@@ -97,17 +101,17 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly #subscribing: Subscribing
   readonly #gate: AckGate
   readonly #throttle: Throttle
+  readonly #memory: MemoryGuard
   readonly #sys: SysTopics
   readonly #slab = new Slab()
   readonly #leftOver = new LeftOver()
   readonly #watchdogs = new Map<Client, Watchdog>()
   readonly #stopTicking: () => void
-  readonly #startedMs: number
+  readonly #figures: Figures
   #lastTickMs: number
   #connects = 0
   #sysDueMs: number
   #draining = false
-  #mostOnline = 0
 
   constructor(options: BrokerOptions) {
     const { host, store, cluster, hooks, observer } = options
@@ -122,7 +126,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     this.#limits = limits
     const nowMs = host.clock.now()
     const secret = () => host.random.below(0x1_0000_0000)
-    this.#startedMs = this.#lastTickMs = nowMs
+    this.#lastTickMs = nowMs
     this.#sysDueMs = limits.sysSeconds > 0 ? nowMs + 1000 : Infinity
     this.#context = {
       events: this,
@@ -140,15 +144,25 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         interest: (session, filter, present) => cluster.interest(session, filter, present),
       }),
     })
+    const now = () => host.clock.now()
+    const memory = new MemoryGuard(options.memory?.limitBytes ?? Infinity, {
+      gauge: options.memory?.gauge,
+      turn: this.#context.turn,
+      ledger: this.ledger,
+      log: host.log,
+      now,
+      clients: () => this.#watchdogs.keys(),
+      held: () => this.#figures.held(),
+    })
+    this.#memory = memory
     this.retained = new RetainedStore<Message>({
       get messages() {
-        return limits.retainedMessages
+        return memory.closed ? 0 : limits.retainedMessages
       },
       get bytes() {
-        return limits.retainedBytes
+        return memory.closed ? 0 : limits.retainedBytes
       },
     })
-    const now = () => host.clock.now()
     this.sessions = new Sessions(
       this.ledger,
       this.#slab,
@@ -178,6 +192,21 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       },
     })
     const { ledger, tree, retained } = this
+    const { version, heapBytes } = options
+    const { traffic } = this.#context.turn
+    const clients = () => this.#watchdogs.keys()
+    this.#figures = new Figures({
+      sessions,
+      ledger,
+      retained,
+      tree,
+      memory,
+      traffic,
+      clients,
+      version,
+      heapBytes,
+      nowMs,
+    })
     const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store, keeping.durability)
     this.#throttle = new Throttle(options.rates ?? noRates, { wheel: this.#wheel, ledger, log: host.log, now })
@@ -205,12 +234,14 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       observer,
       keeping,
       limits,
+      memory,
       now,
     })
     this.#subscribing = new Subscribing({
       hooks,
       asking,
       limits,
+      memory,
       tree,
       retained,
       ledger,
@@ -305,10 +336,11 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */
-  relimit(limits: Limits, keeping: Keeping = this.#keeping, rates: Rates = noRates): void {
+  relimit(limits: Limits, keeping: Keeping = this.#keeping, rates: Rates = noRates, memoryBytes = Infinity): void {
     Object.assign(this.#keeping, keeping)
     Object.assign(this.#limits, limits, { overflow: keeping.overflow })
     this.#context.limits = limits
+    this.#memory.relimit(memoryBytes)
     const clients = [...this.#watchdogs.keys()].filter(({ session }) => session !== undefined)
     this.#throttle.reload(rates, clients)
   }
@@ -341,6 +373,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   // ── connections ────────────────────────────────────────────────────────────────────────────────────────────────
 
   connect(from: Client, packet: ConnectPacket): void {
+    if (this.#memory.closed) return this.#memory.refuse(from)
     from.connectNumber = ++this.#connects
     this.#handshake.connect(from, packet)
   }
@@ -466,7 +499,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       this.#watchdogs.get(client)?.accepted(this.#host.clock.now())
       session.attach(client, packet.receiveMaximum)
     }
-    if (this.sessions.online > this.#mostOnline) this.#mostOnline = this.sessions.online
+    this.#figures.online()
     this.#host.log.debug(
       { client: client.clientId, remote: client.remote, version: client.version, present },
       'connected',
@@ -532,42 +565,14 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     const nowMs = this.#host.clock.now()
     const sinceMs = nowMs - this.#lastTickMs
     this.#lastTickMs = nowMs
+    this.#memory.tick()
     // The process stood still. What clients sent meanwhile lies unread: read it before anybody is called silent.
     if (sinceMs > 10 * this.#wheel.resolutionMs) return
     this.#wheel.advance(nowMs)
     this.retained.expire(nowMs)
     if (nowMs < this.#sysDueMs) return
     this.#sysDueMs = nowMs + this.#limits.sysSeconds * 1000
-    this.#sys.tell(this.#figures(nowMs))
-  }
-
-  #figures(nowMs: number): SysFigures {
-    const { sessions, ledger, retained, tree } = this
-    const { traffic } = this.#context.turn
-    const { lostTotal } = ledger
-    return {
-      version: this.#options.version,
-      uptimeSeconds: (nowMs - this.#startedMs) / 1000,
-      clientsConnected: sessions.online,
-      clientsDisconnected: sessions.size - sessions.online,
-      clientsTotal: sessions.size,
-      clientsMaximum: this.#mostOnline,
-      clientsExpired: sessions.expired,
-      messagesReceived: traffic.packetsIn,
-      messagesSent: traffic.packetsOut,
-      publishReceived: ledger.published,
-      publishSent: ledger.delivered,
-      publishDropped: lostTotal + ledger.refused,
-      publishSlowed: ledger.slowed,
-      publishOverRate: ledger.overRate,
-      bytesReceived: traffic.bytesIn,
-      bytesSent: traffic.bytesOut,
-      retainedMessages: retained.size,
-      retainedBytes: retained.bytes,
-      storedMessages: ledger.copies - ledger.delivered - lostTotal,
-      subscriptions: tree.size,
-      heapBytes: this.#options.heapBytes(),
-    }
+    this.#sys.tell(this.#figures.read(nowMs))
   }
 }
 

@@ -16,6 +16,7 @@ import type { Arrival, Cluster, Forwarded } from './cluster-port.ts'
 import type { AckGate } from './gate.ts'
 import type { DurabilityRules } from './durability.ts'
 import { infoOf } from './handshake.ts'
+import type { MemoryGuard } from './memory.ts'
 import type { Observer } from './observer.ts'
 
 type Client = Connection<Session>
@@ -42,6 +43,7 @@ export interface PublishingParts {
   readonly observer: Observer
   readonly keeping: Keeping
   readonly limits: { readonly overflow: Overflow }
+  readonly memory: Pick<MemoryGuard, 'slows' | 'slow'>
   readonly now: () => number
 }
 
@@ -216,7 +218,7 @@ export class Publishing {
   }
 
   #accept(from: Client, message: Message, packetId: number): void {
-    const { gate, observer, ledger, store, limits } = this.#parts
+    const { gate, observer, ledger, store, limits, memory } = this.#parts
     const session = from.session!
     // What nobody keeps has no class to look up.
     const fleeting = message.qos === 0 && !message.retain
@@ -231,6 +233,7 @@ export class Publishing {
     const { wait, nodes } = this.#forwarded
     if (message.qos === 2) session.receive(packetId, lsn)
     if (lsn > 0 && store.behind) this.#slow(from)
+    if (memory.slows) memory.slow(from)
     if (message.qos === 0) return
     const reason = ledger.copies === copies && nodes === 0 ? Reason.noMatchingSubscribers : Reason.success
     if (wait !== undefined || !gate.open(from, lsn, durability))

@@ -22,6 +22,7 @@ export interface SubscribingParts {
   readonly hooks: Hooks
   readonly asking: Asking
   readonly limits: { readonly subscriptionsPerSession: number }
+  readonly memory: { readonly closed: boolean }
   readonly tree: SubscriptionTree<Session>
   readonly retained: RetainedStore<Message>
   readonly ledger: Ledger
@@ -151,8 +152,9 @@ export class Subscribing {
   #noRoom(session: Session, filter: string): MqttError | undefined {
     if (session.persistent && this.#parts.store.full)
       return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', 'the disk is full')
-    if (session.subscriptions.size < this.#parts.limits.subscriptionsPerSession || session.subscriptions.has(filter))
-      return undefined
+    if (session.subscriptions.has(filter)) return undefined
+    if (this.#parts.memory.closed) return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', 'memory is short')
+    if (session.subscriptions.size < this.#parts.limits.subscriptionsPerSession) return undefined
     const most = this.#parts.limits.subscriptionsPerSession
     return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', `a session may have ${most} subscriptions`)
   }

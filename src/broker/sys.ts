@@ -1,3 +1,5 @@
+import type { Held } from './memory.ts'
+
 /** What `$SYS` tells, read when it is told. */
 export interface SysFigures {
   readonly version: string
@@ -21,6 +23,10 @@ export interface SysFigures {
   readonly storedMessages: number
   readonly subscriptions: number
   readonly heapBytes: number
+  readonly memoryStep: number
+  readonly memoryRefused: number
+  readonly memoryDisconnected: number
+  readonly held: Held
 }
 
 type Row = readonly [topic: string, value: (figures: SysFigures) => string | number]
@@ -52,6 +58,14 @@ const rows: readonly Row[] = [
   // Our own.
   ['publish/slowed', (f) => f.publishSlowed],
   ['publish/messages/over rate', (f) => f.publishOverRate],
+  ['memory/step', (f) => f.memoryStep],
+  ['memory/clients refused', (f) => f.memoryRefused],
+  ['memory/clients disconnected', (f) => f.memoryDisconnected],
+  ['memory/queued', (f) => f.held.queuedBytes],
+  ['memory/retained', (f) => f.held.retainedBytes],
+  ['memory/unsent', (f) => f.held.unsentBytes],
+  ['memory/unread', (f) => f.held.unreadBytes],
+  ['memory/sessions', (f) => f.held.sessionBytes],
 ]
 
 // Load averages: exponentially decayed rates a minute, over 1, 5 and 15 minutes, as Mosquitto computes them.

@@ -7,6 +7,7 @@ import { ConfigError } from '../config/problem.ts'
 import { logLevels } from '../config/log-level.ts'
 import type { Log } from '../host.ts'
 import type { RunningNode } from '../node.ts'
+import { memoryThere } from '../platform/memory.ts'
 import { dataFault } from './data-fault.ts'
 import { gathered } from './flags.ts'
 import { CliError, Exit, type Io, type Signal } from './io.ts'
@@ -54,7 +55,8 @@ async function start(flags: Flags, io: Io): Promise<void> {
     import('./log.ts'),
     import('../node.ts'),
   ])
-  const read = (): Config => enforceable(loadConfig({ flags, env: io.env, readFile: readTextFile }))
+  const memory = memoryThere()
+  const read = (): Config => enforceable(loadConfig({ flags, env: io.env, readFile: readTextFile, memory }))
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {

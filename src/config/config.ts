@@ -10,6 +10,7 @@ import { type ClusterConfig, clusterOf } from './cluster.ts'
 import { parseFile, type ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
 import type { Listener } from './listener.ts'
+import { defaultMemoryLimit, limitsWithin, type MemoryThere } from './memory.ts'
 import { checkTogether, openListener, wantedListeners } from './listeners.ts'
 import type { LogLevel } from './log-level.ts'
 import { readEnvironment, readFlags, type Environment, type Flags } from './overrides.ts'
@@ -44,12 +45,16 @@ export interface Config {
   readonly permissions: readonly Rule[] | undefined
   /** What clients and users may send in a time; undefined: as much as they like. */
   readonly rates: Rates | undefined
+  /** What the process may hold; undefined: nothing is shed. */
+  readonly memory: { readonly limitBytes: number } | undefined
 }
 
 export interface Sources {
   readonly flags: Flags
   readonly env: Environment
   readonly readFile: ReadFile
+  /** Default: nobody knows, and without a limit in the file there is none. */
+  readonly memory?: MemoryThere
   /** Is there an admin listener, when nothing is said of one? Default: yes. */
   readonly adminByDefault?: boolean
 }
@@ -58,7 +63,7 @@ export interface Sources {
  * Joins the sources of the configuration: flags, then the environment, then the file, then defaults.
  * @throws ConfigError with everything that is wrong, each with the place that a person must go to.
  */
-export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sources): Config {
+export function loadConfig({ flags, env, readFile, memory, adminByDefault = true }: Sources): Config {
   const problems: Problem[] = []
   const fromFlags = readFlags(flags, problems)
   const fromEnv = readEnvironment(env, problems)
@@ -78,6 +83,8 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
   const admin = adminListener(asked, problems)
   const asksForCertificates = wanted.some(({ tls }) => tls?.requestCert)
   const auth = authOf({ file, readFile, asksForCertificates }, problems)
+  const limitBytes = values?.memory?.limitBytes ?? (memory && defaultMemoryLimit(memory))
+  const limits = { ...defaultLimits, ...(limitBytes && limitsWithin(limitBytes, defaultLimits)) }
   if (problems.length > 0) throw new ConfigError(problems)
 
   return {
@@ -89,13 +96,14 @@ export function loadConfig({ flags, env, readFile, adminByDefault = true }: Sour
     durabilityByTopic,
     overflow: fromEnv.overflow ?? values?.overflow ?? 'drop-newest',
     logLevel: fromFlags.logLevel ?? fromEnv.logLevel ?? values?.logLevel ?? 'info',
-    limits: { ...defaultLimits, ...values?.limits, ...fromEnv.limits },
+    limits: { ...limits, ...values?.limits, ...fromEnv.limits },
     allowPublic,
     cluster,
     admin,
     auth,
     permissions: permissionsOf(file),
     rates: values?.rates,
+    memory: limitBytes === undefined ? undefined : { limitBytes },
   }
 }
 

@@ -9,6 +9,7 @@ import { address, durability, fileName, listenerKeysAt, listenerSchema } from '.
 import { logLevels } from './log-level.ts'
 import { object } from './object.ts'
 import { permissionKeysAt, permissionsSchema } from './permissions.ts'
+import { memoryKeys, memorySchema } from './memory.ts'
 import { rateKeysAt, ratesSchema } from './rates.ts'
 import type { StoreConfig } from './store.ts'
 
@@ -156,6 +157,7 @@ export const fileSchema = object(
     auth: authSchema.optional(),
     permissions: permissionsSchema.optional(),
     rates: ratesSchema.optional(),
+    memory: memorySchema.optional(),
   },
   'a map with keys such as listeners and data',
 )
@@ -172,6 +174,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'admin') return Object.keys(fields.admin)
   if (path[0] === 'auth') return authKeysAt(path)
   if (path[0] === 'permissions') return permissionKeysAt(path)
+  if (path[0] === 'memory') return memoryKeys
   if (path[0] === 'rates') return rateKeysAt(path)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)
   return listenerKeysAt(path)

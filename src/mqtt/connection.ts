@@ -143,6 +143,16 @@ export class Connection<S> implements StreamEvents {
     return this.#holds > 0 ? this.#context.clock.now() : this.#lastSeenMs
   }
 
+  /** Bytes that have come and were not read, as a packet is not whole or the connection is held. */
+  get unreadBytes(): number {
+    return this.#framer.keptBytes
+  }
+
+  /** All bytes that the connection holds. */
+  get heldBytes(): number {
+    return this.output.waitingBytes + this.unreadBytes
+  }
+
   /** Is its stream gone, so that nothing more comes than what is held? */
   get ended(): boolean {
     return this.#ended !== undefined

@@ -28,6 +28,13 @@ export class Framer {
     this.#sink = sink
   }
 
+  /** Bytes that are kept here: of a packet that has not come whole, and of chunks that wait. */
+  get keptBytes(): number {
+    let bytes = this.#partial?.length ?? 0
+    if (this.#backlog) for (const chunk of this.#backlog) bytes += chunk.length
+    return bytes
+  }
+
   receive(chunk: Uint8Array): void {
     if (this.#held || this.#backlog) {
       ;(this.#backlog ??= []).push(chunk)

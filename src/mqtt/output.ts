@@ -11,6 +11,8 @@ import type { Message } from './message.ts'
 
 const smallPage = 2 * 1024
 const largePage = 64 * 1024
+/** What may wait for a client while memory is short. */
+const leanBytes = 64 * 1024
 /** A payload or run of this size is handed to the stream as it is, instead of being copied into a page. */
 export const direct = 4 * 1024
 
@@ -44,6 +46,8 @@ export interface Traffic {
 /** The clients that have something to send: flushed together when the turn ends, so that a client costs one write a turn. */
 export class Turn {
   readonly pages = new Pages()
+  /** Memory is short: little may wait for a client before it counts as behind. */
+  lean = false
   readonly traffic: Traffic = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 }
   #dirty: Output[] = []
   #scheduled = false
@@ -105,6 +109,11 @@ export class Output {
   /** Everything that waits here or in the stream, in bytes. */
   get waitingBytes(): number {
     return this.unsentBytes + this.#used + this.#runEnd - this.#runStart
+  }
+
+  /** Does as much as `bytes` wait? Less will do while memory is short. */
+  isBehind(bytes: number): boolean {
+    return this.waitingBytes >= (this.#turn.lean && bytes > leanBytes ? leanBytes : bytes)
   }
 
   /**

@@ -45,7 +45,7 @@ export class Sender {
 
   /** Bytes wait here that the client's socket does not take: QoS 1 and 2 wait, QoS 0 is dropped. */
   get congested(): boolean {
-    return this.output.waitingBytes >= this.#unsentBytes
+    return this.output.isBehind(this.#unsentBytes)
   }
 
   /**

@@ -25,6 +25,10 @@ const figures: SysFigures = {
   heapBytes: 12_345,
   publishSlowed: 12,
   publishOverRate: 13,
+  memoryStep: 2,
+  memoryRefused: 14,
+  memoryDisconnected: 15,
+  held: { queuedBytes: 16, retainedBytes: 17, unsentBytes: 18, unreadBytes: 19, sessionBytes: 20 },
 }
 
 // The names that Mosquitto's manual lists and dashboards read.
@@ -49,6 +53,14 @@ const expected = {
   'heap/current': '12345',
   'publish/slowed': '12',
   'publish/messages/over rate': '13',
+  'memory/step': '2',
+  'memory/clients refused': '14',
+  'memory/clients disconnected': '15',
+  'memory/queued': '16',
+  'memory/retained': '17',
+  'memory/unsent': '18',
+  'memory/unread': '19',
+  'memory/sessions': '20',
   'load/messages/received/1min': '0.00',
   'load/bytes/sent/15min': '0.00',
 }

@@ -6,7 +6,7 @@ import type { Config } from '../../src/config/config.ts'
 import { variableOf } from '../../src/config/overrides.ts'
 import { clusterNumberNames, fields, limitNames, storeNames } from '../../src/config/schema.ts'
 import { defaultStore } from '../../src/config/store.ts'
-import { complaint, load, pems } from './given.ts'
+import { complaint, type Given, load, pems } from './given.ts'
 
 const urls = (config: Config): string[] => config.listeners.map(({ url }) => url)
 
@@ -25,6 +25,29 @@ test('nothing given: loopback, and the limits of the broker', () => {
     allowAnonymous: false,
     durability: 'fsync',
   })
+})
+
+test('memory: by the file, by the control group, by the machine; queues and retained messages follow', () => {
+  const mebibyte = 2 ** 20
+  const of = (more: Partial<Given>) => {
+    const { memory, limits } = load(more)
+    return [memory?.limitBytes, limits.queueBytesTotal, limits.retainedBytes].map((bytes) => bytes && bytes / mebibyte)
+  }
+  expect(of({})).toEqual([undefined, 1024, 256])
+  expect(of({ memory: { bytes: 1000 * mebibyte, ours: true } })).toEqual([850, 212.5, 212.5])
+  expect(of({ memory: { bytes: 24_000 * mebibyte, ours: false } })).toEqual([12_000, 3000, 256])
+  const file = 'memory: { limitBytes: 268435456 }'
+  expect(of({ file, memory: { bytes: 2 ** 40, ours: false } })).toEqual([256, 64, 64])
+  expect(of({ file: `${file}\nlimits: { queueBytesTotal: 1048576 }` })).toEqual([256, 1, 64])
+  for (const [bad, why] of [
+    [
+      '{ limitBytes: 1000 }',
+      '1:23: memory.limitBytes: must be a whole number from 134217728 to 1099511627776, not 1000',
+    ],
+    ['{ limitByte: 1000 }', '1:11: memory.limitByte: unknown key, did you mean "limitBytes"?'],
+    ['5', '1:9: memory: must be a map with limitBytes, not 5'],
+  ] as const)
+    expect(complaint({ file: `memory: ${bad}` })).toBe(`etc/godwit.yaml:${why}`)
 })
 
 test('an empty file, or one of comments, gives the defaults', () => {

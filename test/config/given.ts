@@ -1,4 +1,5 @@
 import { loadConfig, type Config } from '../../src/config/config.ts'
+import type { MemoryThere } from '../../src/config/memory.ts'
 import type { Environment, Flags } from '../../src/config/overrides.ts'
 import { ConfigError } from '../../src/config/problem.ts'
 
@@ -12,15 +13,18 @@ export const pems: Record<string, string> = {
 export interface Given {
   flags?: Flags
   env?: Environment
+  /** Of the machine. */
+  memory?: MemoryThere
   /** Text of `etc/godwit.yaml`, which `--config` names unless `flags` or `env` do. */
   file?: string
 }
 
-export function load({ flags = {}, env = {}, file }: Given): Config {
+export function load({ flags = {}, env = {}, file, memory }: Given): Config {
   const named = file !== undefined && flags.config === undefined && env['GODWIT_CONFIG'] === undefined
   return loadConfig({
     flags: named ? { ...flags, config: 'etc/godwit.yaml' } : flags,
     env,
+    ...(memory && { memory }),
     readFile: (path) => {
       const text = path === 'etc/godwit.yaml' ? file : pems[path]
       if (text === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' })

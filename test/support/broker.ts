@@ -102,6 +102,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     auth: undefined,
     permissions: undefined,
     rates: undefined,
+    memory: undefined,
     overflow: 'drop-newest',
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.

@@ -246,6 +246,7 @@ async function start(data: string): Promise<TestBroker> {
     auth: undefined,
     permissions: undefined,
     rates: undefined,
+    memory: undefined,
     overflow: 'drop-newest',
     logLevel: 'silent',
     limits: { ...defaultLimits, sysSeconds: 0, sessionExpirySeconds: Infinity },

@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
+import type { MemoryGauge } from '../host.ts'
+import { garbageCollector } from './process.ts'
+
+/** Linux counts in pages of this size on every machine that Node runs on, but for some of ARM, where it tells too little. */
+const pageBytes = 4096
+
+/**
+ * What this process holds. Pages of files that are mapped, such as the store's index, are not counted: the system takes
+ * them back when it needs them.
+ */
+export function nodeMemory(): MemoryGauge {
+  const began = process.memoryUsage()
+  // The program itself, and what libraries of it hold: what is there before anybody has come.
+  const baseBytes = residentBytes() - began.heapTotal - began.external
+  return {
+    read() {
+      const { heapTotal, external } = process.memoryUsage()
+      const { used_heap_size, heap_size_limit } = getHeapStatistics()
+      return {
+        residentBytes: residentBytes(),
+        usefulBytes: baseBytes + heapTotal + external,
+        heapShare: used_heap_size / heap_size_limit,
+      }
+    },
+    collect: garbageCollector(),
+  }
+}
+
+function residentBytes(): number {
+  if (process.platform !== 'linux') return process.memoryUsage.rss()
+  const [, resident, shared] = readFileSync('/proc/self/statm', 'latin1').split(' ')
+  return (Number(resident) - Number(shared)) * pageBytes
+}
+
+/** What the machine has, or the control group (version 1 or 2) that the process is in allows it. */
+export function memoryThere(): { readonly bytes: number; readonly ours: boolean } {
+  const machine = totalmem()
+  const group = process.constrainedMemory()
+  return group > 0 && group < machine ? { bytes: group, ours: true } : { bytes: machine, ours: false }
+}
