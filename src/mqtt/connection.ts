@@ -180,6 +180,8 @@ export class Connection<S> implements StreamEvents {
     if (this.#holds === 0) return this.#over(ended)
     this.#ended = ended
     this.left?.()
+    // Nothing drains any more, so nobody else would let it go on.
+    this.#unchoke()
   }
 
   /** Reads nothing more while the broker waits for an answer about this client; what is here already is kept, in order. */
@@ -194,11 +196,14 @@ export class Connection<S> implements StreamEvents {
     this.hold()
   }
 
+  #unchoke(): void {
+    if (!this.#choked) return
+    this.#choked = false
+    this.release()
+  }
+
   #drained(): void {
-    if (this.#choked) {
-      this.#choked = false
-      this.release()
-    }
+    this.#unchoke()
     this.drained?.()
   }
 

@@ -19,6 +19,11 @@ export function mutate(random: SeededRandom, corpus: readonly Vector[]): Vector 
   return { name, version: vector.version, bytes }
 }
 
+/** One mutation of bytes, in the first packet of which there is most to break. */
+export function mutateBytes(bytes: Uint8Array, random: SeededRandom, corpus: readonly Vector[]): Uint8Array {
+  return random.pick(mutations)(bytes, random, corpus)
+}
+
 type Mutation = (bytes: Uint8Array, random: SeededRandom, corpus: readonly Vector[]) => Uint8Array
 
 // Functions with names, so that a failure can say what was done.
