@@ -5,7 +5,7 @@
 //
 // row: its number among the classes of abuse, or a word for the fault. run gives { figure, unit, limit, ok, command? }.
 // heavy: only with --full, or by name.
-import { fork } from 'node:child_process'
+import { fork, spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
@@ -88,18 +88,15 @@ function apart(id) {
       execArgv: ['--expose-gc'],
       // What it prints goes to people; stdout is the table.
       stdio: ['ignore', 2, 2, 'ipc'],
-      // Its own processes end with it.
       detached: true,
     })
     const most = values.full ? seconds.full : seconds.short
     let result
     let late = false
+    // Its own processes end with it, also those in groups of their own.
     const end = () => {
-      try {
-        process.kill(-child.pid, 'SIGKILL')
-      } catch {
-        // It has ended, and everything that it started.
-      }
+      for (const pid of descendants(child.pid)) kill(pid)
+      kill(-child.pid)
     }
     const timer = setTimeout(() => {
       late = true
@@ -119,6 +116,22 @@ function apart(id) {
       else resolve(result ?? { ok: false, fault: `it ended with ${code} and gave no figure` })
     })
   })
+}
+
+function descendants(root) {
+  const parents = spawnSync('ps', ['-e', '-o', 'pid=,ppid='], { encoding: 'utf8' }).stdout.trim().split('\n')
+  const found = [root]
+  const pairs = parents.map((line) => line.trim().split(/\s+/).map(Number))
+  for (const above of found) for (const [pid, parent] of pairs) if (parent === above) found.push(pid)
+  return found.slice(1)
+}
+
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended.
+  }
 }
 
 function shown(figure) {
