@@ -17,6 +17,7 @@ import { TopicTable } from './mqtt/topic.ts'
 import { NodeAccess, type OpenHasher } from './node/access.ts'
 import { openCluster } from './node/cluster.ts'
 import { ListenError } from './node/listen-error.ts'
+import { rulebookOf } from './node/rulebook.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
 import { type OpenListener, openListener } from './platform/listener.ts'
@@ -103,6 +104,7 @@ export async function startNode(
     cluster: cluster?.node ?? alone,
     access: door.access,
     hooks,
+    rulebook: rulebookOf(config, hooks),
     observer,
     version,
     heapBytes,
@@ -226,6 +228,7 @@ export async function startNode(
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
         log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
       broker.relimit(next.limits, keepingOf(next), next.rates, next.memory?.limitBytes)
+      broker.permit(rulebookOf(next, hooks))
     },
     drain: (graceMs = 5000) => (drained ??= drain(graceMs)),
     async close() {

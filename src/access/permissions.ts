@@ -19,7 +19,7 @@ import {
 } from './rules.ts'
 
 /** What permissions need to know of somebody who has logged in. */
-export type Holder = Pick<Identity, 'user' | 'groups' | 'permissions'>
+export type Holder = Pick<Identity, 'user' | 'groups' | 'permissions'> & Partial<Pick<Identity, 'source'>>
 
 export interface PermissionEffects {
   /** A rule says nothing for this client, as its id or user name could change what the rule's topics mean. */
@@ -46,7 +46,7 @@ export class Permissions {
     this.decisions = decisions
   }
 
-  /** Grows with each reload: whoever remembers an answer asks anew when it has. */
+  /** Grows with each reload. */
   get generation(): number {
     return this.#generation
   }
@@ -61,11 +61,18 @@ export class Permissions {
     this.#generation++
   }
 
+  /** As `for`; undefined when nothing limits it, so that nobody has to ask. */
+  limiting(identity: Holder | undefined, clientId: string): ClientPermissions | undefined {
+    if (this.#policies.length === 0 && identity?.permissions === undefined) return undefined
+    return this.for(identity, clientId)
+  }
+
   /** @param identity undefined: anonymous */
   for(identity: Holder | undefined, clientId: string): ClientPermissions {
     const subject = { user: identity?.user, groups: identity?.groups ?? [], clientId }
     const own = identity?.permissions === undefined ? [] : [compileRules(identity.permissions)]
-    return new ClientPermissions(this, subject, own)
+    const brought = identity?.source === 'jwt' || identity?.source === 'http'
+    return new ClientPermissions(this, subject, own, brought)
   }
 
   /** @internal A number for a client, and a word about rules that are of no use to it. */
@@ -89,12 +96,23 @@ export class ClientPermissions {
   #number = 0
 
   /** Made by `Permissions.for`. */
-  constructor(all: Permissions, subject: Subject, own: readonly Policy[]) {
+  constructor(
+    all: Permissions,
+    subject: Subject,
+    own: readonly Policy[],
+    /** Its groups and rules came with its log-in, and stand in no file. */
+    readonly brought: boolean,
+  ) {
     this.#all = all
     this.#subject = subject
     this.#own = own
     this.#decisions = all.decisions
-    this.#renew()
+  }
+
+  /** Another number after each reload, and nobody else's ever: whoever remembers an answer asks anew when it differs. */
+  get version(): number {
+    if (this.#generation !== this.#all.generation) this.#renew()
+    return this.#number
   }
 
   /** Are all of these actions (bits of `Act`) allowed on a topic? Asked of every message: what is known costs one look. */
@@ -104,6 +122,10 @@ export class ClientPermissions {
     const known = this.#decisions.find(this.#number, topic)
     const bits = known >= 0 ? known : this.#decide(topic)
     return (bits & actions) === actions
+  }
+
+  receives(topic: Topic): boolean {
+    return this.may(Act.receive, topic)
   }
 
   /** May it subscribe to a filter? Some rule must cover all of it; what only part of it is denied is asked of each message. */

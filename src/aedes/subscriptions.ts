@@ -25,7 +25,10 @@ interface Seat {
   // For shared subscriptions, which Aedes has not.
   readonly online: false
   readonly room: 0
+  readonly mayReceive: () => false
 }
+
+const noMember = { online: false, room: 0, mayReceive: (): false => false } as const
 
 /** What clients have subscribed to. Only what is above QoS 0 is found by topic. */
 export class Subscriptions {
@@ -119,7 +122,7 @@ export class Subscriptions {
     let seats = this.#seats.get(clientId)
     if (seats === undefined) this.#seats.set(clientId, (seats = new Map<string, Seat>()))
     let seat = seats.get(topic)
-    if (seat === undefined) seats.set(topic, (seat = { clientId, topic, grant, online: false, room: 0 }))
+    if (seat === undefined) seats.set(topic, (seat = { clientId, topic, grant, ...noMember }))
     seat.grant = grant
     this.#tree.subscribe(seat, parseFilter(topic), grant)
   }

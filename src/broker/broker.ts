@@ -1,4 +1,5 @@
 import type { Hooks } from '../access/hooks.ts'
+import type { Holder } from '../access/permissions.ts'
 import type { Host, MemoryGauge, Stream } from '../host.ts'
 import { Connection, type ConnectionContext, type ConnectionEvents } from '../mqtt/connection.ts'
 import { Message, Slab } from '../mqtt/message.ts'
@@ -25,6 +26,7 @@ import type { Places } from '../store/places.ts'
 import type { Durability, Lsn, Recovered, Store } from '../store/port.ts'
 import type { Access } from './access.ts'
 import { Asking } from './asking.ts'
+import { Entitling, openToAll, type Rulebook } from './entitling.ts'
 import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
 import { Door } from './door.ts'
 import { AckGate } from './gate.ts'
@@ -59,6 +61,8 @@ export interface BrokerOptions {
   /** Default: nobody has to log in. */
   readonly access?: Access
   readonly hooks: Hooks
+  /** Default: everybody may do everything. */
+  readonly rulebook?: Rulebook
   readonly observer: Observer
   readonly version: string
   /** Default: nobody measures, and nothing is shed. */
@@ -96,6 +100,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly #options: BrokerOptions
   readonly #context: ConnectionContext<Session>
   readonly #wheel: TimingWheel
+  readonly #entitling: Entitling
   readonly #handshake: Handshake
   readonly #publishing: Publishing
   readonly #subscribing: Subscribing
@@ -175,6 +180,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         ended: (session) => this.#ended(session),
         move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
         persistence: (session) => cluster.persistence(session),
+        arrived: (session) => (session.rights = this.#entitling.byName(session)),
       },
       options.places,
     )
@@ -216,9 +222,15 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       clock: host.clock,
       prolong: (client, ms) => this.#watchdogs.get(client)?.prolong(ms),
     })
+    this.#entitling = new Entitling(
+      options.rulebook ?? openToAll,
+      (client) => door.identityOf(client) ?? hostsUser(client, hooks),
+    )
     this.#handshake = new Handshake(hooks, limits, host.random, asking, door, {
       welcome: (client, packet, assigned, data) => this.#enter(client, packet, assigned, data),
-      authorizeWill: (client, will, then) => this.#publishing.authorizeWill(client, will, then),
+      authorizeWill: (client, will, then) =>
+        this.#publishing.authorizeWill(client, this.#entitling.of(client), will, then),
+      renewed: (client) => (client.session!.rights = this.#entitling.of(client)),
     })
     const { topics } = this.#context
     this.#publishing = new Publishing({
@@ -345,6 +357,11 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     this.#throttle.reload(rates, clients)
   }
 
+  /** From now on this is allowed, and nothing that was decided before. */
+  permit(rulebook: Rulebook): void {
+    this.#entitling.reload(rulebook, this.sessions.values())
+  }
+
   /** Clients with an open connection, before CONNECT or after. */
   get connections(): number {
     return this.#watchdogs.size
@@ -412,7 +429,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   /** A session is over: nothing is routed to it any more. */
   #ended(session: Session): void {
     for (const filter of session.subscriptions.keys()) this.tree.unsubscribe(session, parseFilter(filter))
-    session.subscriptions.clear()
+    session.unsubscribeAll()
     this.#options.cluster.ended(session)
   }
 
@@ -469,6 +486,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     else if (!present) session.epoch = epoch
     session.will = packet.will
     session.username = client.username
+    session.rights = this.#entitling.of(client)
     client.session = session
     this.#throttle.begin(client)
     const keepAlive = this.#keepAlive(packet)
@@ -579,6 +597,11 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
 /** Is it the cluster's, and no client's? */
 function isOwn({ clientId }: { readonly clientId: string }): boolean {
   return clientId.startsWith('\0')
+}
+
+/** Whom a host program has let in by a user name. */
+function hostsUser({ username }: Client, hooks: Hooks): Holder | undefined {
+  return username !== undefined && (hooks.authenticate || hooks.exchange) ? { user: username } : undefined
 }
 
 function pubrel(client: Client, packetId: number, reason: number): void {

@@ -15,6 +15,8 @@ type Client = Connection<Session>
 export interface HandshakeEffects {
   /** The client is who it says: give it its session and CONNACK. */
   welcome(client: Client, packet: ConnectPacket, assignedId: string | undefined, data: Uint8Array | undefined): void
+  /** A client that is here has logged in once more: what it may do may have changed. */
+  renewed(client: Client): void
   /** May this client leave this will? Answers later or at once. */
   authorizeWill(client: Client, will: WillPacket, then: (denied: MqttError | undefined) => void): void
 }
@@ -124,8 +126,10 @@ export class Handshake {
   /** An exchange has come to its good end. */
   #proved(client: Client, { packet, scram }: Exchange, data: Uint8Array | undefined): void {
     this.#exchanges.delete(client)
-    if (!packet) client.authenticate(Reason.success, data)
-    else if (scram) this.#known(client, packet, data)
+    if (!packet) {
+      this.#effects.renewed(client)
+      client.authenticate(Reason.success, data)
+    } else if (scram) this.#known(client, packet, data)
     else this.#agreed(client, packet, data)
   }
 

@@ -1,4 +1,5 @@
 import type { Hooks, PublishRequest } from '../access/hooks.ts'
+import { Act } from '../access/rules.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
@@ -9,12 +10,14 @@ import type { Delivery, Match } from '../routing/delivery.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Ledger } from '../sessions/ledger.ts'
 import type { Overflow, Terms } from '../sessions/outlet.ts'
+import type { Rights } from '../sessions/rights.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
 import type { Arrival, Cluster, Forwarded } from './cluster-port.ts'
 import type { AckGate } from './gate.ts'
 import type { DurabilityRules } from './durability.ts'
+import { notAllowed } from './entitling.ts'
 import { infoOf } from './handshake.ts'
 import type { MemoryGuard } from './memory.ts'
 import type { Observer } from './observer.ts'
@@ -90,6 +93,9 @@ export class Publishing {
     if (!within) return this.#turnAway(from, message, packetId, tooFast, Reason.messageRateTooHigh)
     if (message.topic.bytes[0] === dollar && isReserved(message.topic.name))
       return this.#deny(from, message, packetId, reserved)
+    const { rights } = from.session!
+    if (rights !== undefined && !rights.may(message.retain ? retaining : Act.publish, message.topic))
+      return this.#deny(from, message, packetId, message.retain ? notAllowed.retain : notAllowed.publish)
     const { hooks, asking } = this.#parts
     if (!hooks.authorizePublish) return this.#accept(from, message, packetId)
     const request = {
@@ -125,7 +131,7 @@ export class Publishing {
     for (let i = 0; plain && i < match.deliveries.length; i++)
       if (deliver(message, match.deliveries[i]!)) recorded = true
     for (const name of groups) {
-      const member = match.groups.find((group) => group.name === name)?.pick()
+      const member = match.groups.find((group) => group.name === name)?.pick(message.topic)
       if (member === undefined) unserved(name)
       else if (deliver(message, member)) recorded = true
     }
@@ -136,7 +142,7 @@ export class Publishing {
   /** A member here of a group gets a message that no other node had one for. See `BrokerSide`. */
   serve(message: Message, group: string, durability: Durability): Lsn | undefined {
     const { tree, now, store } = this.#parts
-    const member = tree.group(parseFilter(group))?.pick()
+    const member = tree.group(parseFilter(group))?.pick(message.topic)
     if (member === undefined || message.expiresAtMs <= now()) return undefined
     message.lasting = this.#stores && durability !== 'memory'
     return deliver(message, member) ? store.message(message, false, 0, 0, durability) : 0
@@ -153,10 +159,16 @@ export class Publishing {
     else gate.hold(from, lsn, pubcomp, packetId, reason)
   }
 
-  /** May this client leave this will? `then` may run later. */
-  authorizeWill(from: Client, will: WillPacket, then: (denied: MqttError | undefined) => void): void {
+  /** May this client, with these rights, leave this will? `then` may run later. */
+  authorizeWill(
+    from: Client,
+    rights: Rights | undefined,
+    will: WillPacket,
+    then: (denied: MqttError | undefined) => void,
+  ): void {
     if (isReserved(will.topic)) return then(reserved)
-    const { hooks, asking } = this.#parts
+    const { hooks, asking, topics } = this.#parts
+    if (!mayLeave(rights, topics.named(will.topic), will)) return then(notAllowed.will)
     if (!hooks.authorizePublish) return then(undefined)
     asking.about(
       from,
@@ -183,15 +195,18 @@ export class Publishing {
       session,
       5,
     ).keep()
-    if (!hooks.authorizePublish) return this.#publishOwn(message)
+    const refuse = (reason: number): void => {
+      ledger.published++
+      ledger.refuse(reason, session.clientId, message)
+    }
+    if (!mayLeave(session.rights, topic, will)) return refuse(Reason.notAuthorized)
+    if (!hooks.authorizePublish) return this.inject(message)
     const who = { id: session.clientId, username: session.username, remote: '', version: 5 as const }
     asking.aside(
       () => hooks.authorizePublish!(who, requestOf(will)),
       (verdict) => {
-        if ('denied' in verdict) {
-          ledger.published++
-          ledger.refuse(verdict.denied.reason, session.clientId, message)
-        } else this.#publishOwn(message)
+        if ('denied' in verdict) refuse(verdict.denied.reason)
+        else this.inject(message)
       },
     )
   }
@@ -202,7 +217,7 @@ export class Publishing {
     const group = filter === undefined ? (terms as Delivery<Session>).group : tree.group(parseFilter(filter))
     // To the next member it would be a new delivery, and none begins behind its expiry [MQTT-3.3.2-5].
     if (message.expiresAtMs <= now()) return false
-    const next = group?.pick(from)
+    const next = group?.pick(message.topic, from)
     const durability = this.durabilityOf(message.topic)
     message.lasting = this.#stores && durability !== 'memory'
     const name = filter ?? group?.name
@@ -211,10 +226,6 @@ export class Publishing {
     ledger.copies--
     if (next && deliver(message, next)) store.message(message, false, 0, 0, durability)
     return true
-  }
-
-  #publishOwn(message: Message): void {
-    this.inject(message)
   }
 
   #accept(from: Client, message: Message, packetId: number): void {
@@ -265,6 +276,7 @@ export class Publishing {
     const readsAhead = message.qos > 0 && deliveries.length >= many
     let copies = 0
     let recorded = false
+    let unserved = 0
     for (let i = 0; i < deliveries.length; i++) {
       if (readsAhead && i % ahead === 0) this.#touch(deliveries, i + ahead)
       let delivery = deliveries[i]!
@@ -277,9 +289,12 @@ export class Publishing {
       if (deliver(message, delivery)) recorded = true
     }
     for (let i = 0; i < groups.length; i++) {
-      const delivery = groups[i]!.pick()
-      if (delivery === undefined) continue
+      const delivery = groups[i]!.pick(message.topic)
       copies++
+      if (delivery === undefined) {
+        unserved++
+        continue
+      }
       if (deliver(message, delivery)) recorded = true
     }
     if (this.#clustered) {
@@ -290,8 +305,21 @@ export class Publishing {
     if (copies > 0) ledger.matched++
     else ledger.unmatched++
     const owner = message.qos === 2 && publisher?.persistent === true ? publisher.number : 0
-    if (!recorded && !(kept && (retains || owner !== 0))) return 0
-    return store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability)
+    const keeps = recorded || (kept && (retains || owner !== 0))
+    const lsn = keeps ? store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability) : 0
+    if (unserved > 0) this.#serveElsewhere(message, groups, durability)
+    return lsn
+  }
+
+  /** Groups of which no member here may receive it: of other nodes one may. */
+  #serveElsewhere(message: Message, groups: Match<Session>['groups'], durability: Durability): void {
+    const { ledger, cluster } = this.#parts
+    for (const group of groups) {
+      if (group.peek(message.topic) !== undefined) continue
+      if (this.#clustered && cluster.move(message, durability, group.name)) continue
+      ledger.copies++
+      ledger.lose('not-allowed', group.name, message)
+    }
   }
 
   /**
@@ -339,7 +367,7 @@ export class Publishing {
       if (why !== undefined) return why
     }
     for (const group of groups) {
-      const member = group.peek()
+      const member = group.peek(message.topic)
       const why = member && refusedBy(member)
       if (why !== undefined) return why
     }
@@ -397,6 +425,12 @@ function deliver(message: Message, delivery: Delivery<Session>): boolean {
 /** Recipients from which on, and how far, memory is read ahead. */
 const many = 64
 const ahead = 16
+
+const retaining = Act.publish | Act.retain
+
+function mayLeave(rights: Rights | undefined, topic: Topic, { retain }: WillPacket): boolean {
+  return rights === undefined || rights.may(Act.will | (retain ? retaining : Act.publish), topic)
+}
 
 const diskFull = 'the disk is full'
 const tooFast = 'more messages or bytes a second than this client or its user may send'

@@ -12,6 +12,7 @@ import type { Session } from '../sessions/session.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
 import type { Cluster } from './cluster-port.ts'
+import { notAllowed } from './entitling.ts'
 import type { AckGate } from './gate.ts'
 import { infoOf } from './handshake.ts'
 import type { Observer } from './observer.ts'
@@ -53,6 +54,11 @@ export class Subscribing {
 
   subscribe(from: Client, packet: SubscribePacket): void {
     const wishes = packet.entries.map(wishOf)
+    const { rights } = from.session!
+    if (rights !== undefined)
+      for (const wish of wishes)
+        if (wish.parsed && !rights.mayFilter(wish.parsed.filter, wish.parsed.group !== undefined))
+          wish.denied = notAllowed.subscribe
     const { hooks, asking } = this.#parts
     const authorize = hooks.authorizeSubscribe?.bind(hooks)
     if (!authorize) return this.#grant(from, packet, wishes)
@@ -62,7 +68,7 @@ export class Subscribing {
     const proceed = (): void => {
       while (at < wishes.length) {
         const wish = wishes[at++]!
-        if (!wish.parsed) continue
+        if (!wish.parsed || wish.denied) continue
         const { filter, group } = wish.parsed
         let state: 'asking' | 'answered' | 'later' = 'asking'
         asking.about(
@@ -89,7 +95,7 @@ export class Subscribing {
     const codes = packet.filters.map((filter) => {
       if (!session.subscriptions.has(filter))
         return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
-      session.subscriptions.delete(filter)
+      session.unsubscribe(filter)
       tree.unsubscribe(session, parseFilter(filter))
       if (session.persistent) lsn = store.unsubscribed(session.number, filter)
       observer.unsubscribed?.(session.clientId, filter)
@@ -136,7 +142,7 @@ export class Subscribing {
   #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {
     const grant = grantOf(entry, subscriptionId)
     const existed = session.subscriptions.has(entry.filter)
-    session.subscriptions.set(entry.filter, packGrant(grant))
+    session.subscribe(entry.filter, packGrant(grant))
     this.#parts.tree.subscribe(session, parsed, grant)
     this.#parts.observer.subscribed?.(session.clientId, entry.filter, entry.qos)
     return existed

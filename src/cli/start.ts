@@ -56,7 +56,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
     import('../node.ts'),
   ])
   const memory = memoryThere()
-  const read = (): Config => enforceable(loadConfig({ flags, env: io.env, readFile: readTextFile, memory }))
+  const read = (): Config => loadConfig({ flags, env: io.env, readFile: readTextFile, memory })
   const config = read()
   const log = createLog(config.logLevel, io.stderr)
   const node = await startNode(config, log).catch((fault: unknown) => {
@@ -81,20 +81,6 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const failed = await Promise.race([node.failed, Promise.resolve()])
   if (failed) throw new CliError(Exit.failure, `the disk has failed: ${failed.message}`)
   if (unkept !== undefined) throw new CliError(Exit.failure, `not everything could be kept: ${textOf(unkept)}`)
-}
-
-/** Rules that nobody is held to must not look as if somebody were. */
-function enforceable(config: Config): Config {
-  if (config.auth?.acl !== undefined)
-    throw new CliError(
-      Exit.config,
-      'auth.mosquitto.acl_file: this version tests it (godwit acl test), but holds no client to it yet',
-    )
-  if (config.permissions === undefined) return config
-  throw new CliError(
-    Exit.config,
-    'permissions: this version tests rules (godwit acl test), but holds no client to them yet',
-  )
 }
 
 function textOf(fault: unknown): string {

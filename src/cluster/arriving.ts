@@ -137,7 +137,7 @@ export class ArrivingSession {
   merge(): Session {
     const { session } = this
     for (const { filter, parsed, grant } of this.#filters) {
-      session.subscriptions.set(filter, grant)
+      session.subscribe(filter, grant)
       this.#tree.subscribe(session, parsed, unpackGrant(grant))
     }
     this.#removeStandIn()

@@ -131,6 +131,11 @@ export class Outgoing implements StreamLink {
     return this.#current.push(message, terms, stored, this.linked && !this.storing, wait)
   }
 
+  /** Who may have it is asked there. */
+  mayReceive(): boolean {
+    return true
+  }
+
   /** Does so much wait for it in memory that its publishers had better wait? */
   slow(publisher: Connection<Session> | undefined): void {
     if (publisher === undefined || this.storing || this.#waitingBytes < slowBytes) return

@@ -83,7 +83,7 @@ export class Stragglers {
     for (const [filter, grant] of subscriptions) {
       // A group's copy that finds nobody here goes to another member by itself.
       if (parseFilter(filter).group !== undefined) continue
-      session.subscriptions.set(filter, grant)
+      session.subscribe(filter, grant)
       if (session.number !== 0) store.subscribed(session.number, filter, grant)
     }
     this.#add(clientId, session, missing, undefined, floors)

@@ -1,4 +1,4 @@
-import type { CachedRoute, QoS } from '../mqtt/topic.ts'
+import type { CachedRoute, QoS, Topic } from '../mqtt/topic.ts'
 import type { SharedGroup } from './shared.ts'
 
 /** What routing asks of a session. */
@@ -6,6 +6,8 @@ export interface Member {
   readonly online: boolean
   /** Messages that it could take now. */
   readonly room: number
+  /** May it be sent what is published there? */
+  mayReceive(topic: Topic): boolean
 }
 
 /** The options of one subscription. */

@@ -1,4 +1,4 @@
-import type { TopicFilter } from '../mqtt/topic.ts'
+import type { Topic, TopicFilter } from '../mqtt/topic.ts'
 import { Copy, type Delivery, type Grant, type Member, packGrant } from './delivery.ts'
 
 /** Members looked at before settling for the best of them. */
@@ -52,19 +52,19 @@ export class SharedGroup<S extends Member> {
   }
 
   /** Who would get the next message. */
-  peek(): Delivery<S> | undefined {
+  peek(topic: Topic): Delivery<S> | undefined {
     const start = this.#start
-    const member = this.pick()
+    const member = this.pick(topic)
     this.#start = start
     return member
   }
 
   /**
    * Who gets the next message: of the online members among the next eight the one with the most room, else the next
-   * online member, else, as each has a session that queues, the offline member with the most room. Never `except`.
-   * Members with equal room take turns. Undefined when nobody is left.
+   * online member, else, as each has a session that queues, the offline member with the most room. Never `except`, nor
+   * who may not receive it. Members with equal room take turns. Undefined when nobody is left.
    */
-  pick(except?: S): Delivery<S> | undefined {
+  pick(topic: Topic, except?: S): Delivery<S> | undefined {
     const members = this.#members
     const count = members.length
     let best = -1
@@ -77,6 +77,7 @@ export class SharedGroup<S extends Member> {
       const { online, room } = subscriber
       if (subscriber === except || (bestOnline && !online)) continue
       if (best >= 0 && online === bestOnline && room <= bestRoom) continue
+      if (!subscriber.mayReceive(topic)) continue
       best = at
       bestRoom = room
       bestOnline = online

@@ -12,6 +12,7 @@ export const losses = [
   'session-ended',
   'no-member',
   'damaged',
+  'not-allowed',
 ] as const
 export type Loss = (typeof losses)[number]
 

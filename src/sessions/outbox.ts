@@ -38,6 +38,8 @@ export class Outbox extends Ring {
   nextExpiry = 0
   /** What stands before it may have been sent by a process that is gone. */
   #perhapsSent = 0
+  /** QoS 2 messages that the client may have but not get again: only their packet ids are still to be released. */
+  #withheld: Set<number> | undefined = undefined
   /** The next one to send cannot go before the store has it on disk. Set by `pump`; whoever wakes it resets it. */
   waitsForStore = false
   readonly #owner: OutboxOwner
@@ -226,6 +228,7 @@ export class Outbox extends Ring {
    */
   pump(outlet: Outlet, nowMs: number): Lsn {
     const { store } = this.context
+    const { rights } = this.#owner
     let missing: Lsn = 0
     while (
       this.#cursor < this.length &&
@@ -263,6 +266,11 @@ export class Outbox extends Ring {
           this.#free(slot, offset)
           continue
         }
+      }
+      // Its rights may be others than when it was queued, or when it was sent.
+      if (rights !== undefined && !rights.receives(message.topic)) {
+        this.#withhold(slot, offset, message, outlet)
+        continue
       }
       const seq = this.head + offset
       const dup = state === sent || seq < this.#perhapsSent
@@ -396,6 +404,7 @@ export class Outbox extends Ring {
       if (message && movable && move(message, terms, copy?.shared ?? terms?.shared)) continue
       ledger.lose('session-ended', this.#owner.clientId, message)
     }
+    this.#withheld = undefined
     this.clear()
     this.#cursor = this.#unacked = this.#waiting = 0
   }
@@ -403,15 +412,36 @@ export class Outbox extends Ring {
   #end(offset: number, reason: number): void {
     const slot = this.slot(offset)
     const { ledger } = this.context
-    if (reason < 0x80) ledger.delivered++
+    const seq = this.head + offset
+    if (this.#withheld?.delete(seq)) ledger.lose('not-allowed', this.#owner.clientId, undefined)
+    else if (reason < 0x80) ledger.delivered++
     else ledger.lose('refused-by-client', this.#owner.clientId, this.messageIn(slot))
     if (offset < this.#cursor || this.state(offset) === released) this.#unacked--
     const lsn = this.page.lsn(slot)
-    const seq = this.head + offset
     this.forget(slot)
     this.entries[slot] = gone
     this.#trim()
     if (lsn !== 0) this.context.store.settled(this.#owner.number, this.head, seq, lsn)
+  }
+
+  /**
+   * A message that the client must not get (again). Of QoS 2 it may have one half, and would take the next message of this
+   * packet id for the same: the id is released, as if PUBREC had come (MQTT 5.0, 4.3.3).
+   */
+  #withhold(slot: number, offset: number, message: Message, outlet: Outlet): void {
+    const { ledger, store } = this.context
+    const entry = this.entries[slot]!
+    if ((entry & (stateBits | qos2)) !== (sent | qos2)) {
+      ledger.lose('not-allowed', this.#owner.clientId, message)
+      return this.#free(slot, offset)
+    }
+    const seq = this.head + offset
+    ;(this.#withheld ??= new Set()).add(seq)
+    this.entries[slot] = (entry & ~stateBits) | released
+    this.#unacked++
+    if (this.page.lsn(slot) !== 0) store.received(this.#owner.number, seq)
+    else this.forget(slot)
+    outlet.pubrel(idOf(seq))
   }
 
   /** Drops the oldest that waits, if that is the policy. */

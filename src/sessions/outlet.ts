@@ -3,6 +3,7 @@ import type { QoS } from '../mqtt/topic.ts'
 import type { Places } from '../store/places.ts'
 import type { Store } from '../store/port.ts'
 import type { Ledger } from './ledger.ts'
+import type { Rights } from './rights.ts'
 
 // What an outbox works with: where its messages go, whose they are, and how many there may be.
 
@@ -58,4 +59,5 @@ export interface OutboxOwner {
   readonly clientId: string
   /** In the store; 0: not there. */
   readonly number: number
+  readonly rights?: Rights | undefined
 }

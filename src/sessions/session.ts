@@ -1,12 +1,14 @@
 import type { Connection } from '../mqtt/connection.ts'
 import type { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
+import { parseFilter, type Topic } from '../mqtt/topic.ts'
 import type { Delivery } from '../routing/delivery.ts'
 import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
 import { Subscriptions } from '../store/subscriptions.ts'
 import type { Backpressure, Publisher } from './backpressure.ts'
 import { Outbox, Pushed } from './outbox.ts'
 import type { OutboxContext, OutboxLimits, Terms } from './outlet.ts'
+import type { Rights } from './rights.ts'
 import type { Timed } from './wheel.ts'
 
 export interface SessionLimits extends OutboxLimits {
@@ -34,6 +36,12 @@ export interface SessionContext extends OutboxContext {
 /** Retained messages that are looked at before the others have their turn. */
 const stepsInTurn = 1000
 
+/** Of a session with more subscriptions each message is asked of: to look at them all would take longer. */
+const mostJudged = 16
+
+/** What a session is subscribed to. `Session.subscribe` changes it. */
+export type SessionSubscriptions = Pick<Subscriptions, 'size' | 'get' | 'has' | 'keys' | typeof Symbol.iterator>
+
 /** Retained messages on their way to a new subscription. */
 interface Feed {
   readonly filter: string
@@ -50,10 +58,15 @@ export class Session implements Timed, SessionState {
   number = 0
   #outbox: Outbox | undefined = undefined
   connection: Connection<Session> | undefined = undefined
+  /** What it may do; undefined: everything. */
+  rights: Rights | undefined = undefined
+  /** The `version` of its rights by which all that it subscribes to may come, or not all; 0: nobody has looked. */
+  #judged = 0
+  #receivesAll = false
   epoch = 0
   /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
   expirySeconds: number
-  readonly subscriptions: Subscriptions
+  readonly #subscriptions: Subscriptions
   will: WillPacket | undefined = undefined
   username: string | undefined = undefined
   /** When the will fires and when the session ends, while it is offline; monotonic milliseconds. */
@@ -76,12 +89,37 @@ export class Session implements Timed, SessionState {
     subscriptions = new Subscriptions(),
   ) {
     this.expirySeconds = expirySeconds
-    this.subscriptions = subscriptions
+    this.#subscriptions = subscriptions
     this.#context = context
   }
 
   get online(): boolean {
     return this.connection !== undefined
+  }
+
+  get subscriptions(): SessionSubscriptions {
+    return this.#subscriptions
+  }
+
+  /** @param grant packed */
+  subscribe(filter: string, grant: number): void {
+    this.#judged = 0
+    this.#subscriptions.set(filter, grant)
+  }
+
+  unsubscribe(filter: string): void {
+    this.#judged = 0
+    this.#subscriptions.delete(filter)
+  }
+
+  unsubscribeAll(): void {
+    this.#judged = 0
+    this.#subscriptions.clear()
+  }
+
+  mayReceive(topic: Topic): boolean {
+    const { rights } = this
+    return rights === undefined || this.#isAllowed(topic, rights)
   }
 
   /**
@@ -163,6 +201,11 @@ export class Session implements Timed, SessionState {
     const qos = message.qos < delivery.qos ? message.qos : delivery.qos
     const connection = this.#live
     ledger.copies++
+    const { rights } = this
+    if (rights !== undefined && !this.#isAllowed(message.topic, rights)) {
+      ledger.lose('not-allowed', this.clientId, message)
+      return false
+    }
     // A hook may have taken its time [MQTT-3.3.2-5].
     if (message.expiresAtMs !== Infinity && message.expiresAtMs <= context.now()) {
       ledger.lose('expired', this.clientId, message)
@@ -359,6 +402,21 @@ export class Session implements Timed, SessionState {
   /** The connection, once CONNACK is out, which waits for the store: nothing may come before it [MQTT-3.2.0-1]. */
   get #live(): Connection<Session> | undefined {
     return this.connection?.state === 'connected' ? this.connection : undefined
+  }
+
+  /** May what comes by its subscriptions be sent to it? */
+  #isAllowed(topic: Topic, rights: Rights): boolean {
+    if (this.#judged !== rights.version) this.#judge(rights)
+    return this.#receivesAll || rights.receives(topic)
+  }
+
+  #judge(rights: Rights): void {
+    this.#judged = rights.version
+    this.#receivesAll = this.#subscriptions.size <= mostJudged
+    for (const filter of this.#subscriptions.keys()) {
+      if (!this.#receivesAll) return
+      this.#receivesAll = rights.receivesAll(parseFilter(filter).filter)
+    }
   }
 
   /** It has no room: does the publisher wait for it? */

@@ -19,6 +19,8 @@ export interface SessionEffects {
   move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean
   /** It outlives its connections from now on, or does so no more. */
   persistence(session: Session): void
+  /** It has come from the store or from another node, and its client has not logged in. */
+  arrived(session: Session): void
 }
 
 /** Looks for what has expired in the queue of one session. */
@@ -142,6 +144,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     session.will = will
     session.endDueMs = endDueMs
     session.willDueMs = willDueMs
+    this.#effects.arrived(session)
     this.#byId.set(clientId, session)
     this.#byNumber.set(number, session)
     session.restore(recovered, this.limits.inflightMessages)
@@ -213,6 +216,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
 
   /** A session has come from another node, and is offline until its client is let in. */
   adopt(session: Session): Lsn {
+    this.#effects.arrived(session)
     this.#byId.set(session.clientId, session)
     if (session.number !== 0) this.#byNumber.set(session.number, session)
     this.keep(session)

@@ -226,11 +226,3 @@ describe('what cannot be asked', () => {
       expect(err.replaceAll(file, 'F')).toContain(wanted)
     })
 })
-
-test('a broker does not start with rules that it would not hold anybody to', async () => {
-  const { code, err } = await godwit(['start', '--config', file])
-  expect([code, err]).toEqual([
-    3,
-    'error: permissions: this version tests rules (godwit acl test), but holds no client to them yet\n',
-  ])
-})

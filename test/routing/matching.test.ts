@@ -52,7 +52,7 @@ const rules = [
 for (const [filter, name, expected] of rules)
   test(`"${filter}" ${expected ? 'matches' : 'does not match'} "${name}"`, () => {
     const tree = new SubscriptionTree()
-    const session = { online: true, room: 1 }
+    const session = { online: true, room: 1, mayReceive: () => true }
     tree.subscribe(session, parseFilter(filter), grant)
     tree.subscribe(session, parseFilter(`$share/g/${filter}`), grant)
     const match = tree.match(topics.named(name))
@@ -63,7 +63,7 @@ for (const [filter, name, expected] of rules)
 
 test('a hundred levels, and a level of 60,000 bytes', () => {
   const tree = new SubscriptionTree()
-  const session = { online: true, room: 1 }
+  const session = { online: true, room: 1, mayReceive: () => true }
   const deep = Array.from({ length: 100 }, (_, i) => `l${i}`).join('/')
   const long = `x/${'y'.repeat(60_000)}`
   for (const filter of [deep, '+/'.repeat(99) + '+', long]) tree.subscribe(session, parseFilter(filter), grant)

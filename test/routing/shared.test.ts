@@ -1,27 +1,37 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { TopicFilter } from '../../src/mqtt/topic.ts'
-import type { Grant } from '../../src/routing/delivery.ts'
+import { Topic, type TopicFilter } from '../../src/mqtt/topic.ts'
+import type { Grant, Member } from '../../src/routing/delivery.ts'
 import { SharedGroup } from '../../src/routing/shared.ts'
 
-interface Fake {
+interface Fake extends Member {
   id: number
   online: boolean
   room: number
+  barred: boolean
 }
+const topic = new Topic('a/b', Buffer.from('a/b'))
 const grant: Grant = { qos: 1, noLocal: false, retainAsPublished: true, subscriptionId: 7 }
 const group = (...members: Fake[]): SharedGroup<Fake> => {
   const made = new SharedGroup<Fake>('g', 'a/+' as TopicFilter)
   for (const member of members) made.join(member, grant)
   return made
 }
-const online = (id: number, room = 10): Fake => ({ id, online: true, room })
-const offline = (id: number, room = 10): Fake => ({ id, online: false, room })
+const fake = (id: number, room: number, online: boolean): Fake => ({
+  ...{ id, online, room, barred: false },
+  mayReceive(asked) {
+    expect(asked).toBe(topic)
+    return !this.barred
+  },
+})
+const online = (id: number, room = 10): Fake => fake(id, room, true)
+const offline = (id: number, room = 10): Fake => fake(id, room, false)
+const barred = (id: number): Fake => ({ ...online(id, 100), barred: true })
 const crowd = (count: number, make: (id: number) => Fake) => Array.from({ length: count }, (_, id) => make(id))
 function picks(from: SharedGroup<Fake>, count: number): Map<number | undefined, number> {
   const counts = new Map<number | undefined, number>()
   for (let i = 0; i < count; i++) {
-    const id = from.pick()?.subscriber.id
+    const id = from.pick(topic)?.subscriber.id
     counts.set(id, (counts.get(id) ?? 0) + 1)
   }
   return counts
@@ -29,9 +39,9 @@ function picks(from: SharedGroup<Fake>, count: number): Map<number | undefined, 
 
 test('a pick carries the grant, and is the same object each time', () => {
   const one = group(online(1))
-  const { qos, retainAsPublished, subscriptionIds, own } = one.pick()!
+  const { qos, retainAsPublished, subscriptionIds, own } = one.pick(topic)!
   expect({ qos, retainAsPublished, subscriptionIds }).toEqual({ qos: 1, retainAsPublished: true, subscriptionIds: [7] })
-  expect(own).toBe(one.pick())
+  expect(own).toBe(one.pick(topic))
   expect([one.group, one.filter, one.members]).toEqual(['g', 'a/+', 1])
 })
 
@@ -51,6 +61,8 @@ for (const [what, members, expected] of [
     1,
   ],
   ['nobody from nobody', [], undefined],
+  ['who may receive it, however far', [...crowd(20, barred), offline(30, 0)], 30],
+  ['nobody when none may receive it', crowd(20, barred), undefined],
 ] as const)
   test(`picks ${what}`, () => {
     expect([...picks(group(...members), 10).keys()]).toEqual([expected])
@@ -59,9 +71,9 @@ for (const [what, members, expected] of [
 test('never picks the one that is excepted', () => {
   const [one, two] = [online(1, 100), online(2)]
   const both = group(one, two)
-  for (let i = 0; i < 5; i++) expect(both.pick(one)?.subscriber).toBe(two)
-  expect(group(one).pick(one)).toBeUndefined()
-  expect(group(one, offline(3)).pick(one)?.subscriber.id).toBe(3)
+  for (let i = 0; i < 5; i++) expect(both.pick(topic, one)?.subscriber).toBe(two)
+  expect(group(one).pick(topic, one)).toBeUndefined()
+  expect(group(one, offline(3)).pick(topic, one)?.subscriber.id).toBe(3)
 })
 
 test('a worker that is slow gets less: load follows room', () => {
@@ -69,14 +81,14 @@ test('a worker that is slow gets less: load follows room', () => {
   const four = group(...workers)
   // Worker 0 never acknowledges; the others are done at once.
   for (let i = 0; i < 100; i++) {
-    const { subscriber } = four.pick()!
+    const { subscriber } = four.pick(topic)!
     if (subscriber.id === 0) subscriber.room--
   }
   expect(workers[0]!.room).toBe(9)
 })
 
 test('any sequence of join, leave and pick picks a member, an online one if there is one', () => {
-  const step = fc.tuple(fc.constantFrom('join', 'leave', 'toggle', 'pick'), fc.nat(19))
+  const step = fc.tuple(fc.constantFrom('join', 'leave', 'toggle', 'bar', 'pick'), fc.nat(19))
   fc.assert(
     fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
       const all = crowd(20, (id) => (id % 2 ? online(id) : offline(id)))
@@ -89,9 +101,10 @@ test('any sequence of join, leave and pick picks a member, an online one if ther
           members.add(fake)
         } else if (what === 'leave') expect(tested.leave(fake)).toBe(members.delete(fake))
         else if (what === 'toggle') fake.online = !fake.online
+        else if (what === 'bar') fake.barred = !fake.barred
         else {
-          const picked = tested.pick(fake)?.subscriber
-          const others = [...members].filter((member) => member !== fake)
+          const picked = tested.pick(topic, fake)?.subscriber
+          const others = [...members].filter((member) => member !== fake && !member.barred)
           if (others.length === 0) expect(picked).toBeUndefined()
           else expect(others).toContain(picked)
           if (others.some((other) => other.online)) expect(picked?.online).toBe(true)

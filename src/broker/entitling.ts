@@ -1,0 +1,75 @@
+import { ClientPermissions, type Holder, Permissions } from '../access/permissions.ts'
+import type { Policy } from '../access/rules.ts'
+import type { Connection } from '../mqtt/connection.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
+import type { Rights } from '../sessions/rights.ts'
+import type { Session } from '../sessions/session.ts'
+
+/** Who may do what; a reload brings another. */
+export interface Rulebook {
+  /** None: everybody may do everything that a token does not limit. */
+  readonly policies: readonly Policy[]
+  /** What rules must know of a user, by name alone; undefined where more may have come with the log-in. */
+  named(user: string): Holder | undefined
+}
+
+export const openToAll: Rulebook = { policies: [], named: (user) => ({ user }) }
+
+/** What whoever is not allowed something is told: made once, for somebody may try it a million times. */
+export const notAllowed = {
+  publish: new MqttError(Reason.notAuthorized, 'MQTT-3.3.5-2', 'no permission to publish to this topic'),
+  retain: new MqttError(Reason.notAuthorized, 'MQTT-3.3.5-2', 'no permission to publish to this topic and retain it'),
+  will: new MqttError(Reason.notAuthorized, 'MQTT-3.1.4-2', 'no permission to leave this will'),
+  subscribe: new MqttError(Reason.notAuthorized, 'MQTT-3.9.3', 'no permission to subscribe to this filter'),
+}
+
+/**
+ * Gives each session what its client may do.
+ *
+ *   log-in ─▶ of(client)                   identity known: its rules, and those of its token
+ *   restart, another node ─▶ byName        only the name is: what files say of it, else nothing until it logs in
+ *   reload ─▶ all of them, anew
+ */
+export class Entitling {
+  readonly #permissions: Permissions
+  readonly #holderOf: (client: Connection<Session>) => Holder | undefined
+  #rulebook: Rulebook
+
+  /** @param holderOf who a client has proved to be; undefined: nobody */
+  constructor(rulebook: Rulebook, holderOf: (client: Connection<Session>) => Holder | undefined) {
+    this.#rulebook = rulebook
+    this.#permissions = new Permissions(rulebook.policies)
+    this.#holderOf = holderOf
+  }
+
+  of(client: Connection<Session>): Rights | undefined {
+    return this.#permissions.limiting(this.#holderOf(client), client.clientId)
+  }
+
+  /** Of a session whose client has not logged in since it came from the store or from another node. */
+  byName({ username, clientId }: Session): Rights | undefined {
+    if (username === undefined) return this.#permissions.limiting(undefined, clientId)
+    const holder = this.#rulebook.named(username)
+    return holder === undefined ? untilLogIn : this.#permissions.limiting(holder, clientId)
+  }
+
+  /** Nothing that was decided holds any more. */
+  reload(rulebook: Rulebook, sessions: Iterable<Session>): void {
+    this.#rulebook = rulebook
+    this.#permissions.reload(rulebook.policies)
+    for (const session of sessions) {
+      const { connection, rights } = session
+      if (connection) session.rights = this.of(connection)
+      else if (!(rights instanceof ClientPermissions && rights.brought)) session.rights = this.byName(session)
+    }
+  }
+}
+
+/** Its will is not sent. What is queued for it is asked of again, once it has logged in. */
+const untilLogIn: Rights = {
+  version: -1,
+  may: () => false,
+  mayFilter: () => false,
+  receives: () => true,
+  receivesAll: () => true,
+}
