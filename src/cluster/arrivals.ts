@@ -195,7 +195,7 @@ export class Arrivals {
       if (this.#tools.sessions.get(clientId) === session) this.#effects.proven(session)
       // Its shared subscriptions are known there before what was left for them is; and nobody hears that it has left there
       // before he hears that it is here.
-      confirm(live(), confirmMs, () => this.#tools.send(from, FrameType.taken, id))
+      confirm(live(), confirmMs, (confirmed) => this.#tools.taken(from, id, confirmed))
     })
     arriving.waiting?.then({ epoch: session.epoch })
   }

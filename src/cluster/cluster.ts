@@ -525,6 +525,8 @@ export class ClusterNode implements Cluster {
     const known =
       (linked.length > 0 || this.#options.join.length === 0) &&
       linked.every((node) => this.members.state(node) !== undefined) &&
+      // Of who was there before, somebody says what has become of him, or he comes himself.
+      [...this.remembered.unproven()].every((node) => this.members.state(node) !== undefined) &&
       [...this.members.alive()].every((node) => this.#isComplete(node))
     this.#knownTicks = known ? this.#knownTicks + 1 : 0
     return this.#knownTicks >= settledTicks

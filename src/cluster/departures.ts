@@ -164,11 +164,12 @@ export class Departures {
    * here any more would begin it anew.
    */
   claimed(session: Session, owner: NodeId): void {
+    const from = this.completedAt(session, owner)
     const leaving = this.#bySession.get(session)
     const name = leaving?.to === owner && !leaving.isOffer ? nameOf(owner, leaving.id) : undefined
     const key = this.#tools.parts.claims.linger(session)
     if (key !== undefined) this.#lingering.set(key, { owner, name, untilMs: this.#tools.now + lingerMs })
-    this.gone(session, this.completedAt(session, owner))
+    this.gone(session, from)
   }
 
   /** A node says that all know of its claim. */

@@ -396,9 +396,10 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
 
   /** A node had no member left for a group: somebody else gets the copy. */
   #unserved(node: NodeId, index: number, seq: number, name: string): void {
-    const found = this.to(node).look(index, seq)
+    const to = this.to(node)
+    const found = to.look(index, seq)
     // Its end came before the answer: it was rerouted already, or has expired.
-    if (found === undefined) return
+    if (found === undefined || !to.reroutes(index, seq, name)) return
     const { message, terms, wait } = found
     if (!this.#reroute(message, terms.durability, name, [...terms.tried, node], wait)) this.unserved++
   }

@@ -117,6 +117,15 @@ export class HandoverTools {
     this.send(to, FrameType.refused, id, (writer) => writer.u8(why))
   }
 
+  /**
+   * Tells a node that its session, or what waited there, is here for good.
+   * @param confirmed the nodes that are there know of our claim
+   */
+  taken(from: NodeId, id: number, confirmed: boolean): void {
+    const isKnown = confirmed && this.missing().length === 0
+    this.send(from, FrameType.taken, id, (writer) => writer.u8(isKnown ? 1 : 0))
+  }
+
   /** Does something still come to another node for the session of this key? It will be passed on. */
   straggles(key: string): boolean {
     for (const [, value] of this.parts.tables(stragglerKey(key))) if (value > 0) return true

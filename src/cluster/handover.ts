@@ -190,10 +190,14 @@ export class Handover implements Part {
         return leaving && this.#departures.progress(leaving, reader.varint(), reader.varint(), reader.u8() === 1)
       }
       case FrameType.taken: {
+        // An earlier release does not say it.
+        const isKnown = reader.left === 0 || reader.u8() === 1
         const leaving = this.#departures.of(from, id)
-        if (leaving === undefined) return this.#departures.known(from, id)
-        this.#departures.gone(leaving.session, leaving.completedAt)
-        return this.#stragglers.taken(leaving.session, leaving.completedAt)
+        if (leaving === undefined) return isKnown ? this.#departures.known(from, id) : undefined
+        const { session, completedAt } = leaving
+        if (isKnown) this.#departures.gone(session, completedAt)
+        else this.#departures.claimed(session, from)
+        return this.#stragglers.taken(session, completedAt)
       }
       case FrameType.refused:
         return this.#refused(from, id, reader.u8())

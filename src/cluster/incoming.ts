@@ -34,6 +34,8 @@ class InStream extends OwnSession {
   /** May be acknowledged up to here. */
   ready = -1
   readonly #kept = new Map<number, number>()
+  /** Groups that had no member here, by the place of the message: what was said of that on a link that broke may be lost. */
+  readonly #unserved = new Map<number, string[]>()
   /** Ids that were read back; what they are in the stream is known once its origin has named its head. */
   #recovered: readonly number[]
   /** Taken, and not durable yet: places, and the lsn that each waits for. */
@@ -78,6 +80,7 @@ class InStream extends OwnSession {
       this.#kept.delete(id)
       this.#store.released(this.number, id)
     }
+    if (this.#unserved.size > 0) for (const seq of this.#unserved.keys()) if (seq < head) this.#unserved.delete(seq)
     const epoch = Math.floor(head / epochMessages)
     if (epoch <= this.epoch || this.number === 0) return
     this.epoch = epoch
@@ -86,6 +89,17 @@ class InStream extends OwnSession {
 
   has(seq: number): boolean {
     return seq <= this.applied || this.#kept.get(idOf(seq)) === seq
+  }
+
+  /** Nobody here is in a group that message `seq` was for. */
+  misses(seq: number, group: string): void {
+    const known = this.#unserved.get(seq)
+    if (known) known.push(group)
+    else this.#unserved.set(seq, [group])
+  }
+
+  missed(seq: number): readonly string[] {
+    return this.#unserved.get(seq) ?? noGroups
   }
 
   /** Taken, in a record at `lsn`; 0: there was nothing to keep. */
@@ -113,6 +127,7 @@ class InStream extends OwnSession {
   }
 }
 
+const noGroups: readonly string[] = []
 const nothing: Pick<RecoveredSession, 'incoming' | 'epoch'> = { incoming: [], epoch: 0 }
 
 /**
@@ -187,12 +202,18 @@ export class Incoming {
     if (stream === undefined) throw new WireError('a message of a stream that was never named')
     stream.passed(reader.past)
     if (!stream.has(seq)) {
-      const unserved = (group: string) => this.#unserved(reader.stream, seq, group)
+      const unserved = (group: string) => {
+        stream.misses(seq, group)
+        this.#unserved(reader.stream, seq, group)
+      }
       const sender = kept ? stream.number : 0
       const lsn = broker.arrive(sender === 0 ? arrival : { ...arrival, sender, packetId: idOf(seq) }, unserved)
       stream.taken(seq, kept, lsn, durability)
       if (message.serial > this.lastSerial) this.lastSerial = message.serial
-    } else if (seq > stream.applied) stream.taken(seq, false, 0, durability)
+    } else {
+      for (const group of stream.missed(seq)) this.#unserved(reader.stream, seq, group)
+      if (seq > stream.applied) stream.taken(seq, false, 0, durability)
+    }
     this.#tellSoon()
   }
 

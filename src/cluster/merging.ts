@@ -177,7 +177,7 @@ export class Merging {
     counts.merged++
     this.#tools.whenDurable(sessions.record(session), () => {
       if (sessions.get(clientId) === session) this.#tools.parts.claims.claim(session)
-      this.#tools.send(from, FrameType.taken, id)
+      this.#tools.taken(from, id, true)
     })
   }
 

@@ -167,6 +167,11 @@ export class Outgoing implements StreamLink {
     return this.#at(index)?.look(seq)
   }
 
+  /** See `OutStream.reroutes`. */
+  reroutes(index: number, seq: number, group: string): boolean {
+    return this.#at(index)?.reroutes(seq, group) === true
+  }
+
   // ── the link ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   linkUp(): void {

@@ -91,6 +91,8 @@ export class OutStream extends OwnSession implements Outlet {
   readonly #again: () => void
   readonly #waits: { readonly seq: number; readonly wait: Wait }[] = []
   #firstWait = 0
+  /** Groups whose copy of a message went to another node, by the place of the message. */
+  readonly #rerouted = new Map<number, Set<string>>()
   /** Of the message that is being pushed. */
   #terms: StreamTerms | undefined = undefined
   #fetching: Lsn = 0
@@ -244,8 +246,19 @@ export class OutStream extends OwnSession implements Outlet {
     return this.#lastSent - this.past >= mostAhead
   }
 
+  /** The receiver has no member of a group. False: it has said so before, and the group's copy of `seq` is elsewhere. */
+  reroutes(seq: number, group: string): boolean {
+    const known = this.#rerouted.get(seq)
+    if (known === undefined) this.#rerouted.set(seq, new Set([group]))
+    else if (known.has(group)) return false
+    else known.add(group)
+    return true
+  }
+
   /** Lets go of promises whose messages have come to their end. */
   settle(): void {
+    if (this.#rerouted.size > 0)
+      for (const seq of this.#rerouted.keys()) if (seq < this.outbox.head) this.#rerouted.delete(seq)
     while (this.#firstWait < this.#waits.length && this.#waits[this.#firstWait]!.seq < this.outbox.head)
       this.#release(0)
     if (this.#firstWait === this.#waits.length) this.#waits.length = this.#firstWait = 0

@@ -1,4 +1,4 @@
-import type { Came, Life, Must, Sent } from './chronicle.ts'
+import type { Came, Interval, Life, Sent } from './chronicle.ts'
 import { isShared, matches } from './chronicle.ts'
 import type { Town } from './town.ts'
 
@@ -74,9 +74,8 @@ export class Checker {
 
   #reached(sent: Sent): void {
     if (!this.#isPromised(sent)) return
-    for (const must of sent.must) {
-      const { interval } = must
-      if (!holds(must) || this.#town.missedMove(must, sent.nodes)) continue
+    for (const interval of sent.must) {
+      if (!holds(interval)) continue
       if (cameTo(interval.life, sent)) continue
       const what = sent.isWill ? 'will lost' : `QoS ${sent.qos} lost`
       this.#blame(what, `${about(interval.life, sent)}, in spite of ${interval.name}`)
@@ -87,11 +86,7 @@ export class Checker {
     if (sent.isEmpty) return
     const { lives } = this.#town.chronicle
     const got = lives.filter(({ came }) => came.some((copy) => copy.sent === sent))
-    const groups = new Set(
-      sent.must
-        .filter((must) => holds(must) && !this.#town.missedMove(must, sent.nodes))
-        .map(({ interval }) => interval.group),
-    )
+    const groups = new Set(sent.must.filter(holds).map(({ group }) => group))
     for (const group of this.#isPromised(sent) ? groups : []) {
       const isMember = ({ intervals }: Life) => intervals.some((interval) => interval.group === group)
       const some = got.some(({ roamer }) => lives.some((life) => life.roamer === roamer && isMember(life)))
@@ -139,7 +134,7 @@ export class Checker {
 }
 
 /** What waits for a node that is away is for those who still want it when it is back. */
-function holds({ interval: { life, certainTo } }: Must): boolean {
+function holds({ life, certainTo }: Interval): boolean {
   if (certainTo !== Infinity || life.shaky) return false
   return life.alive || life.heir !== undefined
 }

@@ -29,7 +29,7 @@ export interface Sent extends SentWish {
   /** The broker has said no: nobody need get it. */
   refused: boolean
   /** Subscriptions by which it must come, unless they end before it is acknowledged. */
-  must: readonly Must[]
+  must: readonly Interval[]
   /** A will whose client has said goodbye in time; one that must fire. */
   isWithdrawn: boolean
   isDue: boolean
@@ -65,17 +65,7 @@ export interface Interval {
   certainTo: number
   /** Where the session was when it was last known, and the nodes that have heard of the subscription there. */
   home: NodeId
-  moves: number
   informed: ReadonlySet<NodeId>
-}
-
-/** A message must come by this subscription. */
-export interface Must {
-  readonly interval: Interval
-  /** Where the session was, how often it had moved, and how often links from where the message was to there had broken. */
-  readonly home: NodeId
-  readonly moves: number
-  readonly flaps: number
 }
 
 /** A PUBLISH as it came to a client. */

@@ -51,6 +51,14 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     'what a client had confirmed at the old node came late from one that was cut off from the new one',
   ],
   [371, everything, 'a session came to a node that knew of a newer one already: two owners for good'],
+  [249, movesAndFalls, 'a node let clients in before it had heard of one that it remembered: a session began anew'],
+  [42, everything, 'that a group had no member was said on a link that broke: the copy was lost'],
+  [
+    1026,
+    everything,
+    'a node that the new owner could not reach heard that a session had left, and gave up what was to follow it',
+  ],
+  [285, { fall: 25, publish: 70 }, 'streams that another node had ended meanwhile were called a leak'],
 ]
 
 test.each(found)('seed %i, %o: %s', (seed, habits) => {

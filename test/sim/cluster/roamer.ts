@@ -147,7 +147,7 @@ export class Roamer implements WireEars {
     this.#leaves(name)
     const [, group, filter] = /^\$share\/([^/]+)\/(.+)$/.exec(name) ?? []
     const interval: Interval = {
-      ...{ life, name, filter: filter ?? name, group, qos, home: node, moves: 0, informed: new Set<NodeId>() },
+      ...{ life, name, filter: filter ?? name, group, qos, home: node, informed: new Set<NodeId>() },
       ...{ maybeFrom: town.time.seq, certainFrom: Infinity, certainTo: Infinity },
     }
     life.intervals.push(interval)
@@ -283,7 +283,6 @@ export class Roamer implements WireEars {
     for (const interval of this.life.intervals) {
       if (interval.home === this.node) continue
       interval.home = this.node
-      interval.moves++
       interval.informed = informed
     }
     if (!present) return
@@ -385,10 +384,9 @@ export class Roamer implements WireEars {
   #addressed(sent: Sent): void {
     const must = this.town.mustReach(sent, this.node)
     this.town.tell(
-      `${this.options.id} sends ${sent.id} (QoS ${sent.qos}, ${sent.topic}) to ${this.node}; for ${must.map(({ interval: { life, name } }) => `${life.roamer.options.id} ${name}`).join()}`,
+      `${this.options.id} sends ${sent.id} (QoS ${sent.qos}, ${sent.topic}) to ${this.node}; for ${must.map(({ life, name }) => `${life.roamer.options.id} ${name}`).join()}`,
     )
-    sent.must =
-      sent.sends === 0 ? must : sent.must.filter(({ interval }) => must.some((one) => one.interval === interval))
+    sent.must = sent.sends === 0 ? must : sent.must.filter((interval) => must.includes(interval))
     sent.sends++
     sent.nodes.add(this.node)
   }
