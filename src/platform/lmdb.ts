@@ -25,6 +25,7 @@ export function openIndex(path: string, freeBytes: () => number): Index {
   if (existsSync(file)) checkIndexFile(file)
   return new LmdbIndex(
     open<Buffer, Buffer>({
+      ...ownerOnly,
       path,
       noSubdir: false,
       encoding: 'binary',
@@ -37,6 +38,9 @@ export function openIndex(path: string, freeBytes: () => number): Index {
     freeBytes,
   )
 }
+
+/** For new files; lmdb knows this option, and its types do not. */
+const ownerOnly: object = { permissionsMode: 0o600 }
 
 class LmdbIndex implements Index {
   readonly #database: RootDatabase<Buffer, Buffer>

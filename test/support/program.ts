@@ -115,6 +115,10 @@ export class Program {
     this.code.catch(() => running.delete(this))
   }
 
+  get pid(): number {
+    return this.#child.pid!
+  }
+
   /** Sends a signal: to all of its group if it has one, like Ctrl-C on a terminal. */
   signal(signal: NodeJS.Signals): void {
     const { pid } = this.#child
