@@ -5,10 +5,12 @@ export const next = 0
 export const hashed = 1
 
 const perPage = 1024
+/** Buckets that are split, or put together, at a time; it divides `perPage`. */
+const run = 64
 
 /**
- * A hash table over records, grown and shrunk by one bucket at a time (W. Litwin, "Linear hashing", VLDB 1980): nothing
- * is ever rehashed at once, so no insert pauses, and memory follows the number of records.
+ * A hash table over records, grown and shrunk by a run of buckets at a time (W. Litwin, "Linear hashing", VLDB 1980):
+ * nothing is ever rehashed at once, so no insert pauses, and memory follows the number of records.
  *
  *   buckets  0 … split-1 │ split … mask │ mask+1 … mask+split      each bucket: record → record → 0
  *            already split, so a hash      the upper halves
@@ -24,6 +26,8 @@ export class Chains {
   #mask = perPage - 1
   #split = 0
   #size = 0
+  readonly #firsts = new Int32Array(run)
+  readonly #hashes = new Int32Array(run)
 
   constructor(records: Records) {
     this.#records = records
@@ -57,8 +61,7 @@ export class Chains {
     if (before === 0) this.#setHead(bucket, records.get(id, next))
     else records.set(before, next, records.get(id, next))
     this.#size--
-    // Two at a time, or a table that empties would keep half of its buckets.
-    for (let i = 0; i < 2 && this.#size * 2 < this.#buckets && this.#buckets > perPage; i++) this.#shrink()
+    if (this.#size * 2 + run <= this.#buckets && this.#buckets > perPage) this.#shrink()
   }
 
   get #buckets(): number {
@@ -83,38 +86,61 @@ export class Chains {
     this.#setHead(bucket, id)
   }
 
+  /** Splits a run of buckets: what stands in them is cold, and read for all before any is split, so that one does not wait for another. */
   #grow(): void {
-    const low = this.#split
-    const high = low + this.#mask + 1
-    if (high >>> 10 === this.#heads.length) this.#heads.push(new Int32Array(perPage))
-    let id = this.#head(low)
-    this.#setHead(low, 0)
-    while (id !== 0) {
-      const after = this.#records.get(id, next)
-      this.#push((this.#records.get(id, hashed) & (this.#mask + 1)) === 0 ? low : high, id)
-      id = after
+    const records = this.#records
+    const from = this.#split
+    for (let at = 0; at < run; at++) {
+      const id = this.#head(from + at)
+      this.#firsts[at] = id
+      this.#hashes[at] = id === 0 ? 0 : records.get(id, hashed)
     }
-    if (++this.#split > this.#mask) {
-      this.#mask = this.#mask * 2 + 1
-      this.#split = 0
-    }
+    const bit = this.#mask + 1
+    if ((from + bit) >>> 10 === this.#heads.length) this.#heads.push(new Int32Array(perPage))
+    for (let at = 0; at < run; at++) this.#splitBucket(from + at, bit, this.#firsts[at]!, this.#hashes[at]!)
+    this.#split += run
+    if (this.#split <= this.#mask) return
+    this.#mask = this.#mask * 2 + 1
+    this.#split = 0
   }
 
+  #splitBucket(low: number, bit: number, first: number, hash: number): void {
+    const records = this.#records
+    let lower = 0
+    let upper = 0
+    for (let id = first; id !== 0;) {
+      const after = records.get(id, next)
+      if ((hash & bit) === 0) {
+        records.set(id, next, lower)
+        lower = id
+      } else {
+        records.set(id, next, upper)
+        upper = id
+      }
+      if (after !== 0) hash = records.get(after, hashed)
+      id = after
+    }
+    this.#setHead(low, lower)
+    this.#setHead(low + bit, upper)
+  }
+
+  /** Puts a run of buckets back into those that they were split from. */
   #shrink(): void {
     if (this.#split === 0) {
       this.#mask >>>= 1
       this.#split = this.#mask + 1
     }
-    const low = --this.#split
-    const high = low + this.#mask + 1
-    let id = this.#head(high)
-    while (id !== 0) {
-      const after = this.#records.get(id, next)
-      this.#push(low, id)
-      id = after
+    this.#split -= run
+    const bit = this.#mask + 1
+    for (let low = this.#split; low < this.#split + run; low++) {
+      for (let id = this.#head(low + bit); id !== 0;) {
+        const after = this.#records.get(id, next)
+        this.#push(low, id)
+        id = after
+      }
+      this.#setHead(low + bit, 0)
     }
-    this.#setHead(high, 0)
-    if ((high & (perPage - 1)) === 0) this.#heads.pop()
+    if (((this.#split + bit) & (perPage - 1)) === 0) this.#heads.pop()
   }
 }
 

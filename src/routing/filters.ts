@@ -44,22 +44,24 @@ export class Filters {
   /** The number of a filter; 0 when it has none. Leaves the numbers of its levels in `path.levels`. */
   find(path: Path): number {
     const depth = path.open ? path.length - 1 : path.length
-    let node = root
-    for (let at = 0; at < depth && node !== 0; at++) {
-      path.levels[at] = this.#trie.levels.find(path, at)
-      node = this.#trie.find(node, path.levels[at]!)
+    let node = startOf(path, depth)
+    for (let at = Math.min(path.known, depth); at < depth; at++) {
+      const level = this.#trie.levels.find(path, at)
+      node = this.#trie.find(node, level)
+      if (node === 0) return 0
+      reached(path, at, level, node)
     }
-    return node === 0 ? 0 : node * 2 + (path.open ? below : here)
+    return node * 2 + (path.open ? below : here)
   }
 
   /** The same, adding the nodes that are missing. */
   enter(path: Path): number {
     const depth = path.open ? path.length - 1 : path.length
-    let node = root
-    for (let at = 0; at < depth; at++) {
+    let node = startOf(path, depth)
+    for (let at = Math.min(path.known, depth); at < depth; at++) {
       const level = this.#trie.levels.intern(path, at)
-      path.levels[at] = level
-      node = this.#trie.find(node, level) || this.#add(node, level, path.isPlus(at))
+      node = this.#child(node, level, path.isPlus(at)) || this.#add(node, level, path.isPlus(at))
+      reached(path, at, level, node)
     }
     return node * 2 + (path.open ? below : here)
   }
@@ -71,6 +73,7 @@ export class Filters {
 
   /** The opposite, before the nodes are pruned. */
   release(path: Path): void {
+    path.known = 0
     for (let at = path.open ? path.length - 2 : path.length - 1; at >= 0; at--)
       this.#trie.levels.release(path.levels[at]!)
   }
@@ -134,6 +137,13 @@ export class Filters {
     return count
   }
 
+  /** A new node, and one that is asked for its "+", is in the cache by now; its row in the table of edges is not. */
+  #child(parent: number, level: number, isPlus: boolean): number {
+    const { nodes } = this.#trie
+    if (isPlus) return nodes.get(parent, plusChild)
+    return nodes.get(parent, children) === 0 ? 0 : this.#trie.find(parent, level)
+  }
+
   #add(parent: number, level: number, isPlus: boolean): number {
     const node = this.#trie.add(parent, level)
     this.#trie.nodes.add(parent, children, 1)
@@ -149,4 +159,15 @@ export class Filters {
       nodes.get(node, firstList + below) === 0
     )
   }
+}
+
+function startOf(path: Path, depth: number): number {
+  const known = Math.min(path.known, depth)
+  return known === 0 ? root : path.nodes[known - 1]!
+}
+
+function reached(path: Path, at: number, level: number, node: number): void {
+  path.levels[at] = level
+  path.nodes[at] = node
+  path.known = at + 1
 }

@@ -18,17 +18,27 @@ export class Path {
   readonly hashes: number[] = []
   /** Numbers of the levels, for those who look them up. */
   readonly levels: number[] = []
+  /** Nodes that the levels lead to, and of how many first levels they are known: most filters begin as the last one did. */
+  readonly nodes: number[] = []
+  known = 0
   readonly #key: HashKey
+  #size = 0
+  /** Texts by turns, so that the last one can be compared. */
   #scratch = new Uint8Array(512)
+  #lastScratch = new Uint8Array(512)
 
   constructor(key: HashKey) {
     this.#key = key
   }
 
+  /** `bytes` must not change before the next one is read. */
   read(bytes: Uint8Array, size = bytes.length): this {
+    this.length = this.#shared(bytes, size)
+    this.known = Math.min(this.known, this.length)
     this.bytes = bytes
-    this.length = 0
-    for (let start = 0, at = 0; at <= size; at++) {
+    this.#size = size
+    const from = this.length === 0 ? 0 : this.ends[this.length - 1]! + 1
+    for (let start = from, at = from; at <= size; at++) {
       if (at !== size && bytes[at] !== slash) continue
       this.starts[this.length] = start
       this.ends[this.length] = at
@@ -39,8 +49,10 @@ export class Path {
   }
 
   readText(text: string): this {
-    if (this.#scratch.length < text.length * 3) this.#scratch = new Uint8Array(text.length * 3)
-    return this.read(this.#scratch, encoder.encodeInto(text, this.#scratch).written)
+    const scratch = this.#lastScratch.length < text.length * 3 ? new Uint8Array(text.length * 3) : this.#lastScratch
+    this.#lastScratch = this.#scratch
+    this.#scratch = scratch
+    return this.read(scratch, encoder.encodeInto(text, scratch).written)
   }
 
   isPlus(level: number): boolean {
@@ -52,6 +64,17 @@ export class Path {
   get open(): boolean {
     const start = this.starts[this.length - 1]!
     return this.ends[this.length - 1] === start + 1 && this.bytes[start] === hash
+  }
+
+  /** How many first levels, with the slash behind each, are those of the last one. */
+  #shared(bytes: Uint8Array, size: number): number {
+    const last = this.bytes
+    const most = Math.min(size, this.#size)
+    let at = 0
+    while (at < most && bytes[at] === last[at]) at++
+    let levels = 0
+    while (levels < this.length && this.ends[levels]! < at) levels++
+    return levels
   }
 }
 

@@ -155,7 +155,8 @@ export class SubscriptionTree<S extends Member> {
 
   #add(number: number, subscriber: S, grant: number): boolean {
     const known = this.#seats.of(subscriber)
-    const entry = known === undefined ? 0 : this.#lists.find(number, known.number)
+    const isFirst = this.#filters.head(number) === 0
+    const entry = known === undefined || isFirst ? 0 : this.#lists.find(number, known.number)
     if (entry !== 0) {
       // A client that comes back subscribes anew to what it has: nothing has changed, and no route is stale.
       if (this.#lists.grant(entry) !== grant) {
