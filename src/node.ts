@@ -1,8 +1,7 @@
 import type { Hooks } from './access/hooks.ts'
 import { aloneControl } from './admin/alone.ts'
-import { openAdmin, type OpenAdmin } from './admin/listener.ts'
+import { type AdminOptions, openAdmin, type OpenAdmin } from './admin/listener.ts'
 import { clusterControl } from './admin/cluster-control.ts'
-import type { ClusterControl } from './admin/control.ts'
 import { Broker } from './broker/broker.ts'
 import { DurabilityRules } from './broker/durability.ts'
 import type { Observer } from './broker/observer.ts'
@@ -178,7 +177,13 @@ export async function startNode(
           clients: () => sessions.online,
           sessions: () => sessions.size,
         })
-    if (config.admin) admin = await openAdminListener(config.admin, { data, control, log })
+    if (config.admin)
+      admin = await openAdminListener(config.admin, {
+        data,
+        control,
+        audited: (...change) => door.administered(...change),
+        log,
+      })
   } catch (fault) {
     await Promise.all([closeListeners(), finish()])
     throw fault
@@ -227,8 +232,10 @@ export async function startNode(
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
         log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
+      const sendAway = broker.review(door.reload(next))
       broker.relimit(next.limits, keepingOf(next), next.rates, next.memory?.limitBytes)
       broker.permit(rulebookOf(next, hooks))
+      sendAway()
     },
     drain: (graceMs = 5000) => (drained ??= drain(graceMs)),
     async close() {
@@ -242,7 +249,7 @@ export async function startNode(
 /** @throws ListenError, AdminTokenError */
 async function openAdminListener(
   config: AdminConfig,
-  rest: { data: string | undefined; control: ClusterControl; log: Log },
+  rest: Pick<AdminOptions, 'data' | 'control' | 'audited' | 'log'>,
 ): Promise<OpenAdmin> {
   try {
     return await openAdmin({ ...config, ...rest })

@@ -16,7 +16,13 @@ export interface Party {
 
 export type AuditEvent =
   | { readonly event: 'log-in'; readonly party: Party; readonly by: Source }
-  | { readonly event: 'log-in-denied'; readonly party: Party; readonly by: Source | undefined; readonly why: string }
+  | {
+      readonly event: 'log-in-denied'
+      readonly party: Party
+      readonly by: Source | undefined
+      readonly why: string
+      readonly more?: number
+    }
   /** A packet that permissions refuse. */
   | {
       readonly event: 'refused'
@@ -24,7 +30,11 @@ export type AuditEvent =
       readonly action: string
       readonly topic: string
       readonly why: string
+      /** So many like it came since, or before it, and have no lines of their own. */
+      readonly more?: number
     }
+  /** So many others, of too many kinds to count each. */
+  | { readonly event: 'not-listed'; readonly party: Party; readonly more: number }
   /** Something that an operator did. */
   | { readonly event: 'administration'; readonly party: Party; readonly action: string; readonly target?: string }
 
@@ -35,11 +45,18 @@ export interface AuditSink {
 }
 
 const longest = 256
+/** Kinds of refusals that are counted apart, between two calls of `flush`. */
+const mostKinds = 1000
+
+/** What somebody may be refused as often as it likes to try. */
+export type Refusal = Extract<AuditEvent, { event: 'refused' | 'log-in-denied' }>
 
 /** Writes them. There is no field for a secret: what a party shows to prove who it is never comes here. */
 export class Audit {
   readonly #sink: AuditSink
   readonly #time: () => string
+  readonly #kinds = new Map<string, { readonly event: Refusal; more: number }>()
+  #unlisted = 0
   #lost = 0
   #unsaid = 0
 
@@ -52,6 +69,30 @@ export class Audit {
   /** Lines that the sink had no room for. */
   get lost(): number {
     return this.#lost
+  }
+
+  /**
+   * Of refusals of one kind the first has a line, and at the next `flush` there is one that counts the others: nobody fills the
+   * disk with what is refused.
+   * @param kind who and what, as text
+   */
+  refused(kind: string, event: () => Refusal): void {
+    const known = this.#kinds.get(kind)
+    if (known) known.more++
+    else if (this.#kinds.size >= mostKinds) this.#unlisted++
+    else {
+      const first = event()
+      this.#kinds.set(kind, { event: first, more: 0 })
+      this.write(first)
+    }
+  }
+
+  /** To be called every some seconds. */
+  flush(): void {
+    for (const { event, more } of this.#kinds.values()) if (more > 0) this.write({ ...event, more })
+    if (this.#unlisted > 0) this.write({ event: 'not-listed', party: {}, more: this.#unlisted })
+    this.#kinds.clear()
+    this.#unlisted = 0
   }
 
   write(event: AuditEvent): void {

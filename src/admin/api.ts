@@ -15,6 +15,8 @@ export interface Request {
   readonly target: string
   readonly header: (name: 'host' | 'authorization' | 'content-type') => string | undefined
   readonly body: Bytes
+  /** Address and port. */
+  readonly remote: string
 }
 
 export interface Answer {
@@ -30,6 +32,8 @@ export interface ApiOptions {
   /** The host that it was told to listen on. */
   readonly host: string
   readonly log: Log
+  /** Told of each change that somebody asks for, before it is made. */
+  readonly audited: (change: string, remote: string) => void
 }
 
 /** Said no: the status, a word for programs, and a sentence for people. */
@@ -162,7 +166,7 @@ export class AdminApi {
     })
   }
 
-  #handle({ method, target, header, body }: Request): object | Promise<object> {
+  #handle({ method, target, header, body, remote }: Request): object | Promise<object> {
     const cut = target.indexOf('?')
     const path = cut < 0 ? target : target.slice(0, cut)
     const found = this.#named(method, path)
@@ -180,6 +184,7 @@ export class AdminApi {
     for (const name of query.keys())
       if (!found.parameters.includes(name))
         throw new Denied(400, 'malformed', `this path knows no parameter ${JSON.stringify(name)}`)
+    if (method === 'POST') this.#options.audited(`${path} ${Buffer.from(body).toString()}`.trim(), remote)
     return found.handler({ query, body })
   }
 

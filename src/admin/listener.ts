@@ -1,7 +1,7 @@
 import type { Log } from '../host.ts'
 import { announceAdmin, openToken, tokenFileOf, withdrawAdmin } from '../platform/admin-files.ts'
 import { openHttp, type OpenHttp, sameSecret } from '../platform/http.ts'
-import { AdminApi, bodyBytes, errorAnswer } from './api.ts'
+import { AdminApi, type ApiOptions, bodyBytes, errorAnswer } from './api.ts'
 import type { ClusterControl } from './control.ts'
 
 export interface AdminOptions {
@@ -14,6 +14,7 @@ export interface AdminOptions {
   /** Undefined: nothing is kept on disk. Then there must be a token file. */
   readonly data: string | undefined
   readonly control: ClusterControl
+  readonly audited: ApiOptions['audited']
   readonly log: Log
 }
 
@@ -28,9 +29,9 @@ export interface OpenAdmin {
  * @throws AdminTokenError, or the system's error, with `code`, when it cannot listen
  */
 export async function openAdmin(options: AdminOptions): Promise<OpenAdmin> {
-  const { host, data, control, log } = options
+  const { host, data, control, audited, log } = options
   const token = openToken(options.tokenFile ?? tokenFileOf(data!))
-  const api = new AdminApi({ control, token, sameSecret, host, log })
+  const api = new AdminApi({ control, token, sameSecret, host, audited, log })
   const listen = (port: number): Promise<OpenHttp> =>
     openHttp({
       host,

@@ -1,4 +1,5 @@
 import type { Hooks } from '../access/hooks.ts'
+import type { Identity } from '../access/identity.ts'
 import type { Holder } from '../access/permissions.ts'
 import type { Host, MemoryGauge, Stream } from '../host.ts'
 import { Connection, type ConnectionContext, type ConnectionEvents } from '../mqtt/connection.ts'
@@ -101,6 +102,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly #context: ConnectionContext<Session>
   readonly #wheel: TimingWheel
   readonly #entitling: Entitling
+  readonly #door: Door
   readonly #handshake: Handshake
   readonly #publishing: Publishing
   readonly #subscribing: Subscribing
@@ -216,7 +218,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store, keeping.durability)
     this.#throttle = new Throttle(options.rates ?? noRates, { wheel: this.#wheel, ledger, log: host.log, now })
-    const door = new Door({
+    this.#door = new Door({
       access: options.access ?? { logIns: undefined, audit: undefined },
       wheel: this.#wheel,
       clock: host.clock,
@@ -224,9 +226,9 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     })
     this.#entitling = new Entitling(
       options.rulebook ?? openToAll,
-      (client) => door.identityOf(client) ?? hostsUser(client, hooks),
+      (client) => this.#door.identityOf(client) ?? hostsUser(client, hooks),
     )
-    this.#handshake = new Handshake(hooks, limits, host.random, asking, door, {
+    this.#handshake = new Handshake(hooks, limits, host.random, asking, this.#door, {
       welcome: (client, packet, assigned, data) => this.#enter(client, packet, assigned, data),
       authorizeWill: (client, will, then) =>
         this.#publishing.authorizeWill(client, this.#entitling.of(client), will, then),
@@ -360,6 +362,19 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   /** From now on this is allowed, and nothing that was decided before. */
   permit(rulebook: Rulebook): void {
     this.#entitling.reload(rulebook, this.sessions.values())
+  }
+
+  /**
+   * Whom to ask has changed.
+   * @param judge gives who somebody is now; undefined: it must go, and log in again
+   * @returns sends those away: to be called when what is allowed has changed, too, for they may have left a will
+   */
+  review(judge: (identity: Identity) => Identity | undefined): () => void {
+    const leaving = this.#door.review(judge, this.#watchdogs.keys())
+    return () => {
+      for (const client of leaving) client.close(Reason.notAuthorized, 'log in again')
+      this.#context.turn.flush()
+    }
   }
 
   /** Clients with an open connection, before CONNECT or after. */

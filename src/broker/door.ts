@@ -43,9 +43,11 @@ export class Door {
   readonly #backoff = new Backoff()
   readonly #guests = new Map<Client, Guest>()
   #waiting = 0
+  #wasClosed: boolean
 
   constructor(parts: DoorParts) {
     this.#parts = parts
+    this.#wasClosed = this.closed
   }
 
   /** Who a client has proved to be; undefined: it is anonymous. */
@@ -117,6 +119,31 @@ export class Door {
     this.#judge(client, user, answer, () => then(answer.data))
   }
 
+  /** Somebody is not allowed to do something. @param action publish, will, subscribe, receive … */
+  refused(client: Client, action: string, topic: string, why: string): void {
+    this.#parts.access.audit?.refused(`${action}\0${client.clientId}`, () => {
+      return { event: 'refused', party: partyOf(client, this.identityOf(client)), action, topic, why }
+    })
+  }
+
+  /** Whom to ask has changed: those who stay are who they are now. @returns those who must go */
+  review(judge: (identity: Identity) => Identity | undefined, clients: Iterable<Client>): readonly Client[] {
+    const begins = this.closed && !this.#wasClosed
+    this.#wasClosed = this.closed
+    const leaving: Client[] = []
+    for (const client of clients) {
+      const guest = this.#guests.get(client)
+      if (guest) {
+        const identity = judge(guest.identity)
+        if (identity) guest.identity = identity
+        else leaving.push(client)
+        // A name that it gave then, nobody has proved.
+      } else if (begins && client.state !== 'opened' && !(client.allowAnonymous && client.username === undefined))
+        leaving.push(client)
+    }
+    return leaving
+  }
+
   /** It is gone. */
   forget(client: Client): void {
     const guest = this.#guests.get(client)
@@ -137,8 +164,10 @@ export class Door {
 
   #deny(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
     if (!busy) this.#backoff.failed(addressOf(client), username ?? '', this.#parts.clock.now())
-    const party = { ...partyOf(client, undefined), user: username }
-    this.#parts.access.audit?.write({ event: 'log-in-denied', party, by, why: denied })
+    this.#parts.access.audit?.refused(`log-in\0${addressOf(client)}\0${username}\0${denied}`, () => {
+      const party = { ...partyOf(client, undefined), user: username }
+      return { event: 'log-in-denied', party, by, why: denied }
+    })
     const reason = busy
       ? Reason.serverBusy
       : username === undefined
@@ -207,7 +236,7 @@ class Guest implements Timed {
 
   constructor(
     readonly client: Client,
-    readonly identity: Identity,
+    public identity: Identity,
   ) {}
 
   due(): void {

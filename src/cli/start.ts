@@ -123,7 +123,8 @@ async function reload(read: () => Config, node: RunningNode, log: Logger): Promi
 /** Secrets and certificates, by their names, as `dataFault` has it. */
 function identityFault(fault: unknown): CliError | undefined {
   const { name, message } = fault as Error
-  if (name === 'AdminTokenError' || name === 'ClusterIdentityError') return new CliError(Exit.data, message)
+  if (name === 'AdminTokenError' || name === 'ClusterIdentityError' || name === 'AuditError')
+    return new CliError(Exit.data, message)
   return name === 'JoinError' ? new CliError(Exit.refused, message) : undefined
 }
 

@@ -41,6 +41,8 @@ export interface Config {
   readonly admin: AdminConfig | undefined
   /** How clients prove who they are; undefined: nobody has to. */
   readonly auth: AuthConfig | undefined
+  /** Where it is written down who has logged in, was refused, or has changed something; undefined: nowhere. */
+  readonly audit: { readonly file: string } | undefined
   /** Who may do what; undefined: everybody may do everything. */
   readonly permissions: readonly Rule[] | undefined
   /** What clients and users may send in a time; undefined: as much as they like. */
@@ -101,6 +103,7 @@ export function loadConfig({ flags, env, readFile, memory, adminByDefault = true
     cluster,
     admin,
     auth,
+    audit: file && values?.audit && { file: besideFile(file.source, values.audit.file) },
     permissions: permissionsOf(file),
     rates: values?.rates,
     memory: limitBytes === undefined ? undefined : { limitBytes },

@@ -138,6 +138,7 @@ export type ClusterKey = keyof typeof fields.cluster
 const limits = object(fields.limits, 'a map of limits').partial() as z.ZodType<Partial<Limits>>
 const store = object(fields.store, 'a map of store settings').partial() as z.ZodType<Partial<StoreConfig>>
 const cluster = object(fields.cluster, 'a map of cluster settings').partial()
+const audit = object({ file: fileName }, 'a map with a file')
 const admin = object(fields.admin, 'a map with listen or tokenFile').partial()
 
 /** What a file may say. Unknown keys are refused: a misspelt limit that is quietly ignored is no limit. */
@@ -155,6 +156,7 @@ export const fileSchema = object(
     cluster: cluster.optional(),
     admin: admin.optional(),
     auth: authSchema.optional(),
+    audit: audit.optional(),
     permissions: permissionsSchema.optional(),
     rates: ratesSchema.optional(),
     memory: memorySchema.optional(),
@@ -172,6 +174,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'store') return storeNames
   if (path[0] === 'cluster') return Object.keys(fields.cluster)
   if (path[0] === 'admin') return Object.keys(fields.admin)
+  if (path[0] === 'audit') return Object.keys(audit.shape)
   if (path[0] === 'auth') return authKeysAt(path)
   if (path[0] === 'permissions') return permissionKeysAt(path)
   if (path[0] === 'memory') return memoryKeys

@@ -21,6 +21,8 @@ export interface LogInHost extends Host {
   readonly check: PasswordCheck
   /** Secret, and the same after a restart and on every node: of it are the salts that unknown users are shown. */
   readonly decoyKey: Bytes
+  /** Hashes that we have put in the place of weak ones: new → old. */
+  readonly rehashed: Map<string, string>
 }
 
 export interface LogIns {
@@ -61,7 +63,10 @@ function usersOf({ file, users }: NonNullable<AuthConfig['users']>, host: LogInH
     host.random,
     book,
     // A file that is gone is not made anew.
-    (hashes) => changeOwned(file, (text) => (text === undefined ? undefined : withHashes(text, hashes))),
+    (hashes) => {
+      for (const hash of hashes.values()) host.rehashed.set(hash.new, hash.old)
+      return changeOwned(file, (text) => (text === undefined ? undefined : withHashes(text, hashes)))
+    },
     host.log,
   )
   return new PasswordAuthenticator('users', book, host.check, (...proof) => void rehashing.proved(...proof))

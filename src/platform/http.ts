@@ -8,6 +8,8 @@ export interface HttpRequest {
   readonly method: string
   /** Path and query, as they came. */
   readonly target: string
+  /** Address and port of whoever asks. */
+  readonly remote: string
   /** By their names in small letters. */
   readonly header: (name: 'host' | 'authorization' | 'content-type') => string | undefined
   readonly body: Bytes
@@ -121,7 +123,9 @@ function serve(request: IncomingMessage, response: ServerResponse, options: Http
     if (refused) return
     const { method = '', url = '', headers } = request
     const header: HttpRequest['header'] = (name) => headers[name]
-    void answer({ method, target: url, header, body: body?.subarray(0, bytes) ?? Buffer.alloc(0) }).then(send)
+    const { remoteAddress = 'unknown', remotePort = 0 } = request.socket
+    const whole = body?.subarray(0, bytes) ?? Buffer.alloc(0)
+    void answer({ method, target: url, header, body: whole, remote: `${remoteAddress}:${remotePort}` }).then(send)
   })
 }
 

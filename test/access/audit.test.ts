@@ -83,3 +83,31 @@ test('lines that are lost are counted, and the next line says how many', () => {
   expect(audit.lost).toBe(2)
   expect(sink.lines.map((line) => (JSON.parse(line) as { lostBefore?: number }).lostBefore)).toEqual([2, undefined])
 })
+
+test('a flood of refusals is a line for each kind, and one that counts', () => {
+  const sink = new Sink()
+  const audit = new Audit(sink, () => time)
+  const refuse = (kind: string, topic: string) =>
+    audit.refused(kind, () => ({
+      event: 'refused',
+      party: { clientId: kind },
+      action: 'publish',
+      topic,
+      why: 'rule 3',
+    }))
+  const told = () => sink.lines.splice(0).map((line) => JSON.parse(line) as Record<string, unknown>)
+  for (let at = 0; at < 10_000; at++) refuse('c1', `t/${at}`)
+  refuse('c2', 'u')
+  expect(told()).toMatchObject([
+    { client: 'c1', topic: 't/0' },
+    { client: 'c2', topic: 'u' },
+  ])
+  audit.flush()
+  expect(told()).toMatchObject([{ client: 'c1', more: 9999 }])
+  audit.flush()
+  expect(told()).toEqual([])
+  for (let at = 0; at < 10_000; at++) refuse(`c${at}`, 't')
+  expect(told().length).toBe(1000)
+  audit.flush()
+  expect(told()).toMatchObject([{ event: 'not-listed', more: 9000 }])
+})

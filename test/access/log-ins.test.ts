@@ -67,7 +67,13 @@ auth:
   const { auth } = loadConfig({ flags: { config: join(folder, 'godwit.yaml') }, env: {}, readFile: readTextFile })
   const note = (fields: object, message: string): void => void told.push(`${message} ${JSON.stringify(fields)}`)
   const host = nodeHost({ debug: note, info: note, warn: note, error: note })
-  logIns = openLogIns(auth!, { ...host, hasher, check: checkOf(hasher), decoyKey: Buffer.alloc(32, 9) })
+  logIns = openLogIns(auth!, {
+    ...host,
+    hasher,
+    check: checkOf(hasher),
+    decoyKey: Buffer.alloc(32, 9),
+    rehashed: new Map(),
+  })
   hasher.take()
 })
 

@@ -16,14 +16,16 @@ interface Asked {
 
 function apiOf(control = new FakeControl() as ConstructorParameters<typeof AdminApi>[0]['control']) {
   const { log, lines } = recordedLog()
-  const api = new AdminApi({ control, token, sameSecret, host: 'Admin.Example', log })
+  const changes: string[] = []
+  const audited = (...change: string[]) => changes.push(change.join(' from '))
+  const api = new AdminApi({ control, token, sameSecret, host: 'Admin.Example', audited, log })
   const ask = async (method: string, target: string, asked: Asked = {}) => {
     const given = { host: '127.0.0.1:18083', authorization: `Bearer ${token}`, type: 'application/json', ...asked }
     const headers = { host: given.host, authorization: given.authorization, 'content-type': given.type }
     const body = typeof given.body === 'string' ? Buffer.from(given.body) : (given.body ?? new Uint8Array())
-    return api.answer({ method, target, header: (name) => headers[name], body })
+    return api.answer({ method, target, header: (name) => headers[name], body, remote: '192.0.2.7:4711' })
   }
-  return { ask, lines }
+  return { ask, lines, changes }
 }
 
 const fields = ({ body }: Answer) => JSON.parse(body) as Record<string, unknown>
@@ -196,4 +198,12 @@ test('a node alone has a status of one node, and refuses the rest', async () => 
     const answer = await ask(method, target, { body })
     expect([answer.status, fields(answer)['error']]).toEqual([409, 'no-cluster'])
   }
+})
+
+test('who changes something is written down, and who may not is not listened to', async () => {
+  const { ask, changes } = apiOf()
+  await ask('POST', '/v1/cluster/evict', { body: '{"node":"b"}' })
+  await ask('POST', '/v1/cluster/evict', { body: '{"node":"b"}', authorization: 'Bearer wrong' })
+  await ask('GET', '/v1/cluster')
+  expect(changes).toEqual(['/v1/cluster/evict {"node":"b"} from 192.0.2.7:4711'])
 })

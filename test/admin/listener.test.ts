@@ -21,7 +21,7 @@ afterEach(async () => {
 
 async function opened(options: Partial<AdminOptions> = {}): Promise<OpenAdmin> {
   const { log } = recordedLog()
-  const plain = { host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data, control, log }
+  const plain = { host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data, control, log, audited() {} }
   const admin = await openAdmin({ ...plain, ...options })
   open.push(admin)
   return admin

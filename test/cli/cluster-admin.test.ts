@@ -23,7 +23,16 @@ beforeEach(async () => {
   lock = await FolderLock.take(join(data, 'lock'), 'test')
   control = new FakeControl()
   const { log } = recordedLog()
-  admin = await openAdmin({ host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data, control, log })
+  admin = await openAdmin({
+    host: '127.0.0.1',
+    port: 0,
+    chosen: true,
+    tokenFile: undefined,
+    data,
+    control,
+    log,
+    audited() {},
+  })
 })
 afterEach(async () => {
   await admin?.close()

@@ -26,7 +26,11 @@ async function opens(name: string, password: string): Promise<boolean> {
 
 describe('users add', () => {
   test('makes the file, for its owner alone, with the password that stdin has', async () => {
-    expect(await users(['add', 'anna'], { input: 's3cret\n' })).toEqual({ code: 0, out: '', err: 'anna may log in\n' })
+    expect(await users(['add', 'anna'], { input: 's3cret\n' })).toEqual({
+      code: 0,
+      out: '',
+      err: 'anna may log in (a running broker reads the file at SIGHUP)\n',
+    })
     expect(text()).toMatch(/^users:\n {2}anna:\n {4}password: "\$argon2id\$v=19\$[^"]+"\n$/)
     expect(statSync(file).mode & 0o777).toBe(0o600)
     expect(await opens('anna', 's3cret')).toBe(true)
@@ -166,12 +170,21 @@ describe('on a terminal', () => {
 
   test('it asks twice, and shows nothing', async () => {
     const asked = 'Password: \nOnce more: \n'
-    expect(await typed('pa\u007fä ss\rpä ss\r')).toEqual({ code: 0, err: `${asked}anna may log in\n`, raw: false })
+    expect(await typed('pa\u007fä ss\rpä ss\r')).toEqual({
+      code: 0,
+      err: `${asked}anna may log in (a running broker reads the file at SIGHUP)\n`,
+      raw: false,
+    })
     expect(await opens('anna', 'pä ss')).toBe(true)
   })
 
   for (const [name, keys, code, err] of [
-    ['Ctrl-U begins anew', 'wrong\u0015right\nright\n', 0, 'anna may log in\n'],
+    [
+      'Ctrl-U begins anew',
+      'wrong\u0015right\nright\n',
+      0,
+      'anna may log in (a running broker reads the file at SIGHUP)\n',
+    ],
     ['not the same', 'secret\nSecret\n', 2, 'error: that was not the same password twice\n'],
     ['nothing', '\n', 2, 'error: the password is empty\n'],
     ['Ctrl-C', 'secret\u0003', 130, ''],
@@ -190,7 +203,7 @@ describe('users passwd', () => {
     const before = parseUsers(text(), []).get('anna')!
     expect(await users(['passwd', 'anna'], { input: 'new' })).toMatchObject({
       code: 0,
-      err: 'anna has another password\n',
+      err: 'anna has another password (a running broker reads the file at SIGHUP)\n',
     })
     const after = parseUsers(text(), []).get('anna')!
     expect(after.scram!.salt).not.toEqual(before.scram!.salt)
@@ -206,7 +219,7 @@ test('users rm asks', async () => {
   command.stdin.write('n\n')
   expect(await command.code).toBe(5)
   expect(parseUsers(text(), []).size).toBe(1)
-  expect((await users(['rm', 'anna', '--yes'])).err).toBe('anna is gone\n')
+  expect((await users(['rm', 'anna', '--yes'])).err).toBe('anna is gone (a running broker reads the file at SIGHUP)\n')
   expect(parseUsers(text(), []).size).toBe(0)
 })
 
@@ -258,7 +271,7 @@ describe('users import', () => {
       `would import 6 users into ${file}\n`,
     )
     expect(() => text()).toThrow()
-    expect((await users(['import', 'test/access/mosquitto-pbkdf2.txt'])).err).toBe(`6 users imported into ${file}\n`)
+    expect((await users(['import', 'test/access/mosquitto-pbkdf2.txt'])).err).toBe(`6 users imported into ${file} (a running broker reads the file at SIGHUP)\n`)
     expect(await opens('u3', 'pä$$wörd 日本')).toBe(true)
   })
 

@@ -100,6 +100,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     durability,
     durabilityByTopic: [],
     auth: undefined,
+    audit: undefined,
     permissions: undefined,
     rates: undefined,
     memory: undefined,

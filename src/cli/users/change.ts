@@ -11,6 +11,9 @@ import type { AddFlags, FileFlags } from '../users.ts'
 import { changeUsers, checkName, fileOf, notThere, readUsers } from './file.ts'
 import { newPassword } from './password.ts'
 
+/** No broker watches the file: what is half edited must not count. */
+export const atReload = ' (a running broker reads the file at SIGHUP)'
+
 /** `godwit users add NAME`. */
 export async function add(name: string, flags: AddFlags, io: Io): Promise<void> {
   const file = fileOf(flags, io)
@@ -25,7 +28,7 @@ export async function add(name: string, flags: AddFlags, io: Io): Promise<void> 
     if (users.users.has(name)) throw isThere(name, file)
     users.set(name, { ...secrets, ...(tenant !== undefined && { tenant }), ...(groups && { groups }) })
   })
-  note(io, `${inert(name)} may log in`)
+  note(io, `${inert(name)} may log in${atReload}`)
 }
 
 /** `godwit users passwd NAME`. */
@@ -40,7 +43,7 @@ export async function passwd(name: string, flags: AddFlags, io: Io): Promise<voi
     if (!users.users.has(name)) throw notThere(name, file)
     users.set(name, { scram: null, ...secrets })
   })
-  note(io, `${inert(name)} has another password`)
+  note(io, `${inert(name)} has another password${atReload}`)
 }
 
 /** `godwit users rm NAME`. */
@@ -52,7 +55,7 @@ export async function remove(name: string, flags: FileFlags & { readonly yes?: t
     if (!users.users.has(name)) throw notThere(name, file)
     users.remove(name)
   })
-  note(io, `${inert(name)} is gone`)
+  note(io, `${inert(name)} is gone${atReload}`)
 }
 
 async function secretsOf(password: string, scram: boolean): Promise<{ password: string; scram?: string }> {

@@ -5,6 +5,7 @@ import { CliError, Exit, type Io, note } from '../io.ts'
 import { many } from '../store/text.ts'
 import { inert } from '../terminal.ts'
 import type { ImportFlags } from '../users.ts'
+import { atReload } from './change.ts'
 import { changeUsers, fileOf, readUsers, refuse } from './file.ts'
 
 /** `godwit users import PASSWORD_FILE`: all of it, or nothing. */
@@ -26,7 +27,7 @@ export async function importUsers(from: string, flags: ImportFlags, io: Io): Pro
     check(users.users)
     for (const [name, { password }] of found) users.set(name, { password: password.text, scram: null })
   })
-  note(io, `${many(found.size, 'user')} imported into ${file}`)
+  note(io, `${many(found.size, 'user')} imported into ${file}${atReload}`)
 }
 
 function foundIn(from: string): ReturnType<typeof parseMosquittoPasswords> {

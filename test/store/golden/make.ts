@@ -244,6 +244,7 @@ async function start(data: string): Promise<TestBroker> {
     durability: 'fsync',
     durabilityByTopic: [],
     auth: undefined,
+    audit: undefined,
     permissions: undefined,
     rates: undefined,
     memory: undefined,
