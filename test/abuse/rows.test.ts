@@ -18,4 +18,4 @@ test('each row has its test', () => {
   expect(missing.filter((row) => !owed.includes(row))).toEqual([])
 })
 
-const owed: readonly number[] = [1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 29]
+const owed: readonly number[] = [1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 25, 26, 29]
