@@ -80,8 +80,11 @@ export class AckGate {
       if (queue !== undefined) return queue.add({ lsn, send, packetId, reason, durability, wait, next: undefined })
     }
     if (durability === 'fsync' || client.heldSyncs > 0) {
+      // Not before what the client has in the other line: of a message that nobody wants, there is nothing to be synced.
+      const place = client.heldAcks - 1 > client.heldSyncs ? Math.max(lsn, this.#written.last) : lsn
+      const syncs = durability === 'fsync' && lsn > 0 && lsn >= this.#store.durable
       client.heldSyncs++
-      this.#synced.add(lsn, client, send, packetId, reason | inSyncs | (durability === 'fsync' ? needsSync : 0))
+      this.#synced.add(place, client, send, packetId, reason | inSyncs | (syncs ? needsSync : 0))
     } else this.#written.add(lsn, client, send, packetId, reason)
   }
 
@@ -181,6 +184,11 @@ class Line {
 
   get length(): number {
     return this.#length
+  }
+
+  /** The highest place that anything here has waited for. */
+  get last(): Lsn {
+    return this.#last
   }
 
   add(lsn: Lsn, client: Client, send: Send, packetId: number, flags: number): void {

@@ -47,6 +47,16 @@ test('what is only written leaves behind what is synced, and waits for no sync o
   expect(acks.held).toBe(0)
 })
 
+test('what nobody wants leaves behind what is written, whatever its class', () => {
+  const { store, sent, promise } = gate()
+  promise(1, 100, 'os')
+  promise(2, 0, 'fsync')
+  store.reach(50, 50)
+  expect(sent).toEqual([])
+  store.reach(150, 50)
+  expect(sent).toEqual([1, 2])
+})
+
 test('what is synced leaves behind what is written', () => {
   const { store, sent, promise } = gate()
   promise(1, 100, 'os')
