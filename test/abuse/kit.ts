@@ -1,5 +1,6 @@
 import { expect } from 'vitest'
 import type { Stream } from '../../src/host.ts'
+import { Reason } from '../../src/mqtt/reason.ts'
 import { hears, join, publishEach } from '../standard/kit.ts'
 import type { Version } from '../standard/wire.ts'
 import type { TestBroker } from '../support/broker.ts'
@@ -53,4 +54,9 @@ export class Peer implements Stream {
   destroy(): void {
     this.ended = true
   }
+}
+
+/** What a client is told when it subscribes to a filter that is not allowed. */
+export function subscribeDenied(version: Version): number {
+  return version === 5 ? Reason.notAuthorized : 0x80
 }

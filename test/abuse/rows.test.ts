@@ -1,14 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
-// The classes of abuse are 29 rows (docs/security.md), and none of them may be left out: each has a test here that names it.
+// The classes of abuse are 29 rows (docs/security.md), and none of them may be left out: each has a test that names it, here or in the
+// folder of what it is about.
 
-const folder = new URL('.', import.meta.url)
+const folder = new URL('../', import.meta.url)
 const numbered = /\b(?:test|describe)\(\s*[`'"]abuse (\d+): /g
 
 test('each row has its test', () => {
   const found = new Set(
-    readdirSync(folder)
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.test.ts'))
       .flatMap((name) => [...readFileSync(new URL(name, folder), 'utf8').matchAll(numbered)])
       .map(([, row]) => Number(row)),
@@ -18,4 +19,4 @@ test('each row has its test', () => {
   expect(missing.filter((row) => !owed.includes(row))).toEqual([])
 })
 
-const owed: readonly number[] = [1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 25, 26, 29]
+const owed: readonly number[] = [1, 2, 3, 4, 11, 16, 17, 18, 25, 26, 29]
