@@ -1,0 +1,98 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import type * as World from './rights-world.ts'
+
+// Bugs that we plant in the wiring of permissions, to see that the matrix of a whole broker finds them.
+
+type Mutant = readonly [what: string, file: string, line: string, instead: string]
+
+const mutants: readonly Mutant[] = [
+  [
+    'a live delivery is not asked of',
+    'sessions/session.ts',
+    'if (rights !== undefined && !this.#isAllowed(message.topic, rights)) {',
+    'if (false) {',
+  ],
+  [
+    'what was queued is not asked of again',
+    'sessions/outbox.ts',
+    'if (rights !== undefined && !rights.receives(message.topic)) {',
+    'if (state === sent && rights !== undefined && !rights.receives(message.topic)) {',
+  ],
+  [
+    'what is in flight is not asked of again',
+    'sessions/outbox.ts',
+    'if (rights !== undefined && !rights.receives(message.topic)) {',
+    'if (state === waiting && rights !== undefined && !rights.receives(message.topic)) {',
+  ],
+  ['the id of a QoS 2 message is not released', 'sessions/outbox.ts', '!== (sent | qos2)', '!== -1'],
+  [
+    'what was judged of a session stays after a reload',
+    'sessions/session.ts',
+    'if (this.#judged !== rights.version)',
+    'if (this.#judged === 0)',
+  ],
+  [
+    'what was judged of a session stays when it subscribes to more',
+    'sessions/session.ts',
+    'this.#judged = 0\n    this.#subscriptions.set(',
+    'this.#subscriptions.set(',
+  ],
+  [
+    'a will is not asked of when it fires',
+    'broker/publishing.ts',
+    'if (!mayLeave(session.rights, topic, will)) return refuse(Reason.notAuthorized)',
+    '',
+  ],
+  [
+    'a will is not asked of when it is left',
+    'broker/broker.ts',
+    'this.#publishing.authorizeWill(client, this.#entitling.of(client), will, then)',
+    'this.#publishing.authorizeWill(client, undefined, will, then)',
+  ],
+  [
+    'to retain is not asked for',
+    'broker/publishing.ts',
+    '!rights.may(message.retain ? retaining : Act.publish, message.topic)',
+    '!rights.may(Act.publish, message.topic)',
+  ],
+  [
+    'to publish is not asked for',
+    'broker/publishing.ts',
+    'message.retain ? retaining : Act.publish,',
+    'message.retain ? retaining : 0,',
+  ],
+  ['a group picks who may not receive', 'routing/shared.ts', 'if (!subscriber.mayReceive(topic)) continue', ''],
+  ['to share is not asked for', 'broker/subscribing.ts', 'wish.parsed.group !== undefined)', 'false)'],
+  [
+    'a reload is for those who log in later',
+    'broker/entitling.ts',
+    'if (connection) session.rights = this.of(connection)',
+    'if (connection) continue',
+  ],
+  [
+    'a token limits nobody where there are no other rules',
+    'access/permissions.ts',
+    ' && identity?.permissions === undefined',
+    '',
+  ],
+]
+
+const folder = mkdtempSync(join(tmpdir(), 'godwit-rights-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+for (const [at, [what, file, line, instead]] of mutants.entries())
+  test(`${what}: found`, { timeout: 60_000 }, async () => {
+    const root = join(folder, `${at}`)
+    for (const part of ['src', ...['access', 'broker', 'fuzz', 'routing', 'support'].map((name) => `test/${name}`)])
+      cpSync(part, join(root, part), { recursive: true })
+    symlinkSync(resolve('node_modules'), join(root, 'node_modules'))
+    const path = join(root, 'src', file)
+    const parts = readFileSync(path, 'utf8').split(line)
+    expect(parts.length, `"${line}" stands once in ${file}`).toBe(2)
+    writeFileSync(path, parts.join(instead))
+    const { play } = (await import(join(root, 'test/broker/rights-world.ts'))) as typeof World
+    await expect(play(1, 100_000)).rejects.toThrow(/^seed /)
+  })
