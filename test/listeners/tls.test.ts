@@ -72,7 +72,7 @@ describe('the host that a client asks for decides on the certificate', () => {
 })
 
 for (const transport of ['tls', 'wss'] as const)
-  describe(`row 17: client certificates over ${transport}`, () => {
+  describe(`abuse 17: client certificates over ${transport}`, () => {
     test('revoked, expired, not yet good, of another authority: refused', async () => {
       const hourMs = 3_600_000
       const [revoked, expired, early, stranger] = await Promise.all([
