@@ -241,11 +241,11 @@ export class Publishing {
     observer.published?.(message, session.clientId)
     const copies = ledger.copies
     const lsn = this.#route(message, session, packetId, durability)
-    const { wait, nodes } = this.#forwarded
     if (message.qos === 2) session.receive(packetId, lsn)
     if (lsn > 0 && store.behind) this.#slow(from)
     if (memory.slows) memory.slow(from)
     if (message.qos === 0) return
+    const { wait, nodes } = this.#forwarded
     const reason = ledger.copies === copies && nodes === 0 ? Reason.noMatchingSubscribers : Reason.success
     if (wait !== undefined || !gate.open(from, lsn, durability))
       return gate.hold(from, lsn, sends[durability][message.qos], packetId, reason, durability, wait)

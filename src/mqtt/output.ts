@@ -113,7 +113,9 @@ export class Output {
 
   /** Does as much as `bytes` wait? Less will do while memory is short. */
   isBehind(bytes: number): boolean {
-    return this.waitingBytes >= (this.#turn.lean && bytes > leanBytes ? leanBytes : bytes)
+    // Each copy of a message asks: what is shared is looked at last.
+    const { waitingBytes } = this
+    return waitingBytes >= bytes || (waitingBytes >= leanBytes && this.#turn.lean)
   }
 
   /**
