@@ -245,6 +245,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       store,
       cluster,
       gate,
+      door: this.#door,
       observer,
       keeping,
       limits,
@@ -262,6 +263,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       store,
       cluster,
       gate,
+      door: this.#door,
       observer,
       now,
     })

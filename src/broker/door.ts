@@ -126,6 +126,13 @@ export class Door {
     })
   }
 
+  /** The same of a will, whose client is gone. */
+  refusedWill({ clientId, username }: Session, topic: string, why: string): void {
+    this.#parts.access.audit?.refused(`will\0${clientId}`, () => {
+      return { event: 'refused', party: { clientId, user: username }, action: 'will', topic, why }
+    })
+  }
+
   /** Whom to ask has changed: those who stay are who they are now. @returns those who must go */
   review(judge: (identity: Identity) => Identity | undefined, clients: Iterable<Client>): readonly Client[] {
     const begins = this.closed && !this.#wasClosed

@@ -17,6 +17,7 @@ import type { Asking } from './asking.ts'
 import type { Arrival, Cluster, Forwarded } from './cluster-port.ts'
 import type { AckGate } from './gate.ts'
 import type { DurabilityRules } from './durability.ts'
+import type { Door } from './door.ts'
 import { notAllowed } from './entitling.ts'
 import { infoOf } from './handshake.ts'
 import type { MemoryGuard } from './memory.ts'
@@ -43,6 +44,8 @@ export interface PublishingParts {
   readonly store: Store
   readonly cluster: Cluster
   readonly gate: AckGate
+  /** Hears of what is refused. */
+  readonly door: Pick<Door, 'refused' | 'refusedWill'>
   readonly observer: Observer
   readonly keeping: Keeping
   readonly limits: { readonly overflow: Overflow }
@@ -166,20 +169,24 @@ export class Publishing {
     will: WillPacket,
     then: (denied: MqttError | undefined) => void,
   ): void {
-    if (isReserved(will.topic)) return then(reserved)
-    const { hooks, asking, topics } = this.#parts
-    if (!mayLeave(rights, topics.named(will.topic), will)) return then(notAllowed.will)
+    const { hooks, asking, topics, door } = this.#parts
+    const refuse = (denied: MqttError): void => {
+      door.refused(from, 'will', will.topic, denied.message)
+      then(denied)
+    }
+    if (isReserved(will.topic)) return refuse(reserved)
+    if (!mayLeave(rights, topics.named(will.topic), will)) return refuse(notAllowed.will)
     if (!hooks.authorizePublish) return then(undefined)
     asking.about(
       from,
       () => hooks.authorizePublish!(infoOf(from), requestOf(will)),
-      (verdict) => then('denied' in verdict ? verdict.denied : undefined),
+      (verdict) => ('denied' in verdict ? refuse(verdict.denied) : then(undefined)),
     )
   }
 
   /** A will fires: asked again, for rights may have changed since CONNECT. */
   publishWill(session: Session, will: WillPacket): void {
-    const { topics, hooks, asking, now, ledger } = this.#parts
+    const { topics, hooks, asking, now, ledger, door } = this.#parts
     const topic = topics.named(will.topic)
     const expiresAtMs = will.expirySeconds < 0 ? Infinity : now() + will.expirySeconds * 1000
     const { payload, qos, retain, properties } = will
@@ -195,17 +202,18 @@ export class Publishing {
       session,
       5,
     ).keep()
-    const refuse = (reason: number): void => {
+    const refuse = (denied: MqttError): void => {
       ledger.published++
-      ledger.refuse(reason, session.clientId, message)
+      ledger.refuse(denied.reason, session.clientId, message)
+      door.refusedWill(session, will.topic, denied.message)
     }
-    if (!mayLeave(session.rights, topic, will)) return refuse(Reason.notAuthorized)
+    if (!mayLeave(session.rights, topic, will)) return refuse(notAllowed.will)
     if (!hooks.authorizePublish) return this.inject(message)
     const who = { id: session.clientId, username: session.username, remote: '', version: 5 as const }
     asking.aside(
       () => hooks.authorizePublish!(who, requestOf(will)),
       (verdict) => {
-        if ('denied' in verdict) refuse(verdict.denied.reason)
+        if ('denied' in verdict) refuse(verdict.denied)
         else this.inject(message)
       },
     )
@@ -400,9 +408,10 @@ export class Publishing {
   }
 
   #deny(from: Client, message: Message, packetId: number, denied: MqttError): void {
-    const { ledger } = this.#parts
+    const { ledger, door } = this.#parts
     ledger.published++
     ledger.refuse(denied.reason, from.clientId, message)
+    door.refused(from, 'publish', message.topic.name, denied.message)
     // 3.x has no way to say no: it is acknowledged all the same [MQTT-3.3.5-2 of 3.1.1].
     const reason = refusalIn(publishReasons, denied.reason)
     if (message.qos > 0) this.#refuse(from, message.qos, packetId, reason, denied.message)

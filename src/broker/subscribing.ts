@@ -12,6 +12,7 @@ import type { Session } from '../sessions/session.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
 import type { Cluster } from './cluster-port.ts'
+import type { Door } from './door.ts'
 import { notAllowed } from './entitling.ts'
 import type { AckGate } from './gate.ts'
 import { infoOf } from './handshake.ts'
@@ -30,6 +31,8 @@ export interface SubscribingParts {
   readonly store: Store
   readonly cluster: Cluster
   readonly gate: AckGate
+  /** Hears of what is refused. */
+  readonly door: Pick<Door, 'refused'>
   readonly observer: Observer
   readonly now: () => number
 }
@@ -105,7 +108,7 @@ export class Subscribing {
   }
 
   #grant(from: Client, packet: SubscribePacket, wishes: readonly Wish[]): void {
-    const { store, gate, ledger, cluster } = this.#parts
+    const { store, gate, ledger, cluster, door } = this.#parts
     const session = from.session!
     let lsn: Lsn = 0
     let why: string | undefined
@@ -117,6 +120,7 @@ export class Subscribing {
       const denied = wish.denied ?? this.#noRoom(session, wish.entry.filter)
       if (denied || !wish.parsed) {
         why ??= denied?.message
+        if (denied?.reason === Reason.notAuthorized) door.refused(from, 'subscribe', wish.entry.filter, denied.message)
         ledger.refusal(denied?.reason ?? Reason.topicFilterInvalid)
         return from.version === 5 && denied ? refusalIn(subscribeReasons, denied.reason) : 0x80
       }

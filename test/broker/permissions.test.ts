@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { Holder } from '../../src/access/permissions.ts'
 import { type Action, compileRules, type Rule } from '../../src/access/rules.ts'
@@ -336,4 +337,34 @@ test('rules by user are for names that somebody has proved', async () => {
       expect((await client.expect('puback')).reasonCode).toBe(each === topic ? 0x10 : 0x87)
     }
   }
+})
+
+test('the audit log names what is refused: who, what, where and why', async () => {
+  const file = `${temporaryFolder()}/audit.log`
+  const hooks = { authenticate: () => true }
+  const broker = await start([all, rule('deny', ['publish', 'subscribe'], 'no')], {
+    hooks,
+    config: { audit: { file } },
+  })
+  const will = { topic: 'fine', payload: Buffer.from('x'), qos: 0 as const, retain: false }
+  const client = await join(broker, 'c', 5, { username: 'ann', will })
+  for (let times = 0; times < 3; times++) client.publish('no')
+  await client.subscribe('no')
+  const refused = await RawClient.open(broker)
+  refused.send(connectPacket(5, { clientId: 'd', will: { ...will, topic: 'no' } }))
+  await refused.expect('connack')
+  permit(broker, except('will', '#'))
+  await client.drop()
+  await settle(await join(broker, 'e'))
+  await broker.node.close()
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+  expect(told.map(({ client, user, action, topic, more }) => [client, user, action, topic, more])).toEqual([
+    ['c', undefined, 'publish', 'no', undefined],
+    ['c', undefined, 'subscribe', 'no', undefined],
+    ['d', undefined, 'will', 'no', undefined],
+    ['c', 'ann', 'will', 'fine', undefined],
+    ['c', undefined, 'publish', 'no', 2],
+  ])
+  expect(told.map(({ why }) => why).every((why) => String(why).startsWith('no permission to'))).toBe(true)
 })

@@ -43,7 +43,7 @@ const mutants: readonly Mutant[] = [
   [
     'a will is not asked of when it fires',
     'broker/publishing.ts',
-    'if (!mayLeave(session.rights, topic, will)) return refuse(Reason.notAuthorized)',
+    'if (!mayLeave(session.rights, topic, will)) return refuse(notAllowed.will)',
     '',
   ],
   [
