@@ -23,8 +23,10 @@ minimised and written to ${foundFolder}, where it is tested from then on.
   --grow       writes to ${corpusFolder} what goes where nothing went before
   --help       show this
 
-Exit codes: 0 nothing was found, 1 something was, 2 the options are wrong.
+Exit codes: 0 nothing was found, 1 something was, or a step took more than 20 ms, 2 the options are wrong.
 `
+
+const mostMs = 20
 
 /** `npm run fuzz`. @returns its exit code */
 export async function command(args: readonly string[], screen: Screen): Promise<number> {
@@ -62,7 +64,7 @@ export async function command(args: readonly string[], screen: Screen): Promise<
       '',
     ].join('\n'),
   )
-  if (!outcome.found) return 0
+  if (!outcome.found) return slowest.ms > mostMs ? 1 : 0
   screen.result(
     `\n${describe(outcome.found)}\nkept as ${keep(foundFolder, describe(outcome.found), outcome.found.script)}\n`,
   )

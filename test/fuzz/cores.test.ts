@@ -4,7 +4,7 @@ import { printScript } from './script.ts'
 
 // FUZZ_FRAMES=10000000 FUZZ_SEED=7 npx vitest run test/fuzz/cores.test.ts; or `npm run fuzz`.
 
-const frames = Number(process.env.FUZZ_FRAMES ?? 400_000)
+const frames = Number(process.env.FUZZ_FRAMES ?? 2_000_000)
 const seed = Number(process.env.FUZZ_SEED ?? 1)
 
 test(`${frames} mutated frames from seed ${seed} throw nothing, hang nothing and leave nothing`, async () => {

@@ -172,6 +172,8 @@ function scenesOfFive(): Script[] {
         subscriptions: [{ topic: 'al/#', qos: 2, nl: false, rap: false, rh: 1 }],
         properties: { subscriptionIdentifier: 7, userProperties: { a: 'b' } },
       }),
+      // Larger than it accepts, at first and in the end.
+      a.publish('al/0', 1, 9, { payload: 'x'.repeat(80) }),
       ...[1, 2, 3].map((id) => a.publish(id === 1 ? 'al/1' : '', 1, id, { properties: { topicAlias: 1 } })),
       a.publish('al/2', 0, 0, { properties: { topicAlias: 1, messageExpiryInterval: 1, contentType: 'x' } }),
       a.publish('al/3', 2, 4, { properties: { responseTopic: 'al/4', correlationData: Buffer.from('c') } }),
