@@ -22,7 +22,7 @@ export interface Held {
 export interface MemoryParts {
   /** Undefined: nobody measures, and nothing is shed. */
   readonly gauge: MemoryGauge | undefined
-  readonly turn: { lean: boolean }
+  readonly turn: { lean: boolean; unfinishedBytes: number }
   readonly ledger: Ledger
   readonly log: Log
   readonly now: () => number
@@ -36,6 +36,8 @@ const back = 0.05
 /** What the allocator keeps and will use again counts up to this share, and all of it from `brink` on. */
 const slackShare = 0.1
 const brink = 0.95
+/** A thousand clients can begin large packets between two looks at the memory, so those have a bound of their own. */
+const unfinishedShare = 0.125
 /** The engine's collector stops everything: no more than this share of the time. */
 const collectingShare = 0.05
 /** Of those who are not read, a part may send a packet each tick. */
@@ -78,6 +80,7 @@ export class MemoryGuard {
   constructor(limitBytes: number, parts: MemoryParts) {
     this.#limitBytes = limitBytes
     this.#parts = parts
+    this.relimit(limitBytes)
   }
 
   /** Is nothing new taken in? */
@@ -92,6 +95,7 @@ export class MemoryGuard {
 
   relimit(limitBytes: number): void {
     this.#limitBytes = limitBytes
+    this.#parts.turn.unfinishedBytes = limitBytes * unfinishedShare
   }
 
   /** A client comes while nothing new is taken in: 0x89, as it may try again. */
@@ -134,7 +138,7 @@ export class MemoryGuard {
     if (beganMs < this.#collectAtMs) return false
     gauge.collect()
     const endedMs = this.#parts.now()
-    this.#collectAtMs = endedMs + Math.max(1000, (endedMs - beganMs) / collectingShare)
+    this.#collectAtMs = endedMs + Math.max(250, (endedMs - beganMs) / collectingShare)
     return true
   }
 

@@ -126,7 +126,7 @@ export class Connection<S> implements StreamEvents {
     this.output.relaxedBytes = this.#limits.unsentBytes
     this.sender = new Sender(this.output, context.clock, this.#limits.unsentBytes)
     this.#lastSeenMs = this.#nowMs = context.clock.now()
-    this.#framer = new Framer(this)
+    this.#framer = new Framer(this, context.turn.unfinished)
   }
 
   /** What is known of the peer before it says a word. */
@@ -168,6 +168,9 @@ export class Connection<S> implements StreamEvents {
     if (this.#holds > 0 && !this.#paused) this.#stream.pause((this.#paused = true))
     try {
       this.#framer.receive(chunk)
+      const { unfinished, unfinishedBytes } = this.#context.turn
+      if (unfinished.bytes > unfinishedBytes && this.unreadBytes >= muchUnfinished)
+        throw new MqttError(Reason.quotaExceeded, 'MQTT-4.13.2-1', 'unfinished packets fill the memory that is theirs')
     } catch (fault) {
       this.fail(fault instanceof Error ? fault : new Error(String(fault)))
     }
@@ -552,6 +555,9 @@ export class Connection<S> implements StreamEvents {
     this.#context.events.closed(this, fault)
   }
 }
+
+/** Whoever keeps less of a packet is not to blame. */
+const muchUnfinished = 64 * 1024
 
 // How a CONNECT of MQTT 5.0 starts: protocol name and level.
 const mqtt5 = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54, 5)

@@ -15,6 +15,7 @@ export interface FrameSink {
  */
 export class Framer {
   readonly #sink: FrameSink
+  readonly #unfinished: { bytes: number }
   #partial: Uint8Array | undefined = undefined
   #have = 0
   /** Length of the partial packet; 0 while its header is not complete. */
@@ -24,8 +25,10 @@ export class Framer {
   #closed = false
   #backlog: Uint8Array[] | undefined = undefined
 
-  constructor(sink: FrameSink) {
+  /** @param unfinished counts what is kept of packets that have not come whole, of all framers that share it */
+  constructor(sink: FrameSink, unfinished = { bytes: 0 }) {
     this.#sink = sink
+    this.#unfinished = unfinished
   }
 
   /** Bytes that are kept here: of a packet that has not come whole, and of chunks that wait. */
@@ -66,7 +69,8 @@ export class Framer {
 
   close(): void {
     this.#closed = true
-    this.#partial = this.#backlog = undefined
+    this.#keep(undefined)
+    this.#backlog = undefined
   }
 
   #split(chunk: Uint8Array): void {
@@ -115,7 +119,7 @@ export class Framer {
 
   /** Starts a packet that goes on in the next chunk. */
   #begin(chunk: Uint8Array, at: number): void {
-    this.#partial = Buffer.allocUnsafeSlow(Math.max(16, chunk.length - at))
+    this.#keep(Buffer.allocUnsafeSlow(Math.max(16, chunk.length - at)))
     this.#have = this.#total = 0
     this.#append(chunk, at, chunk.length)
     this.#header()
@@ -133,7 +137,7 @@ export class Framer {
     this.#append(chunk, at, end)
     if (this.#have === this.#total) {
       const partial = this.#partial!
-      this.#partial = undefined
+      this.#keep(undefined)
       this.#sink.frame(partial, 0, this.#body, this.#total)
     }
     return end
@@ -148,6 +152,11 @@ export class Framer {
     this.#sink.admit(partial[0]!, length)
   }
 
+  #keep(partial: Uint8Array | undefined): void {
+    this.#unfinished.bytes += (partial?.length ?? 0) - (this.#partial?.length ?? 0)
+    this.#partial = partial
+  }
+
   #append(chunk: Uint8Array, start: number, end: number): void {
     if (end === start) return
     let partial = this.#partial!
@@ -155,7 +164,7 @@ export class Framer {
       const wanted = Math.max(this.#have + end - start, Math.min(partial.length * 2, this.#total || 16))
       partial = Buffer.allocUnsafeSlow(wanted)
       partial.set(this.#partial!.subarray(0, this.#have))
-      this.#partial = partial
+      this.#keep(partial)
     }
     partial.set(chunk.subarray(start, end), this.#have)
     this.#have += end - start

@@ -48,6 +48,9 @@ export class Turn {
   readonly pages = new Pages()
   /** Memory is short: little may wait for a client before it counts as behind. */
   lean = false
+  /** What is kept of packets that have not come whole, and what that may be: who adds to more has to go. */
+  readonly unfinished = { bytes: 0 }
+  unfinishedBytes = Infinity
   readonly traffic: Traffic = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 }
   #dirty: Output[] = []
   #scheduled = false
