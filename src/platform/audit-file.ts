@@ -1,12 +1,11 @@
 import { close, closeSync, openSync, write, writeSync } from 'node:fs'
-import type { AuditSink } from '../access/audit.ts'
 import type { Log } from '../host.ts'
 
 /** What may wait for the disk. */
 const mostBytes = 4 * 1024 * 1024
 
 /** A file that lines are appended to, which nobody waits for. What the disk does not take stays, as far as there is room. */
-export class AuditFile implements AuditSink {
+export class AuditFile {
   readonly #path: string
   readonly #log: Log
   #descriptor: number
