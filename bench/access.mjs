@@ -87,45 +87,48 @@ const bare = ({ clients, topics }) => {
   }
 }
 
-const million = 1_000_000
-for (const [clients, topics] of [
-  [1, 1],
-  [16, 1024],
-  [1024, 16],
-]) {
-  const open = world(clients, topics, [])
-  const closed = world(clients, topics, policies)
-  const name = `${clients} clients, ${topics} topics`
-  const without = measure(`${name}, bare loop`, 10 * million, bare(closed))
-  measure(`${name}, no rules`, 10 * million, ask(open))
-  const known = measure(`${name}, 100 rules, known`, 10 * million, ask(closed))
-  console.log(
-    `  a known answer: ${(known - without).toFixed(1)} ns; table ${closed.permissions.decisions.size} entries`,
-  )
-}
+if (process.argv.includes('--brokers')) await brokers(Number(process.argv[process.argv.indexOf('--brokers') + 1]) || 5)
+else questions()
 
-{
-  const { permissions, clients, topics } = world(16, 1024, policies)
-  measure('100 rules, decided anew', 20_000, (times) => {
-    let allowed = 0
-    for (let i = 0; i < times; i++) {
-      if ((i & 255) === 0) permissions.reload(policies)
-      if (clients[i & 15].may(bits, topics[(i * 13) & 1023])) allowed++
-    }
-    return allowed
-  })
-  const filter = parseFilter('dev/client-1/#').filter
-  measure('100 rules, a filter', 20_000, (times) => {
-    let allowed = 0
-    for (let i = 0; i < times; i++) if (clients[1].mayFilter(filter, false)) allowed++
-    return allowed
-  })
+function questions() {
+  const million = 1_000_000
+  for (const [clients, topics] of [
+    [1, 1],
+    [16, 1024],
+    [1024, 16],
+  ]) {
+    const open = world(clients, topics, [])
+    const closed = world(clients, topics, policies)
+    const name = `${clients} clients, ${topics} topics`
+    const without = measure(`${name}, bare loop`, 10 * million, bare(closed))
+    measure(`${name}, no rules`, 10 * million, ask(open))
+    const known = measure(`${name}, 100 rules, known`, 10 * million, ask(closed))
+    console.log(
+      `  a known answer: ${(known - without).toFixed(1)} ns; table ${closed.permissions.decisions.size} entries`,
+    )
+  }
+
+  {
+    const { permissions, clients, topics } = world(16, 1024, policies)
+    measure('100 rules, decided anew', 20_000, (times) => {
+      let allowed = 0
+      for (let i = 0; i < times; i++) {
+        if ((i & 255) === 0) permissions.reload(policies)
+        if (clients[i & 15].may(bits, topics[(i * 13) & 1023])) allowed++
+      }
+      return allowed
+    })
+    const filter = parseFilter('dev/client-1/#').filter
+    measure('100 rules, a filter', 20_000, (times) => {
+      let allowed = 0
+      for (let i = 0; i < times; i++) if (clients[1].mayFilter(filter, false)) allowed++
+      return allowed
+    })
+  }
 }
 
 // Whole brokers, without rules and with 100, one after the other in each round: messages a second, medians of the rounds.
 //   --brokers [rounds]; more brokers to measure without rules: --beside PATH of their dist/main.js
-if (process.argv.includes('--brokers')) await brokers(Number(process.argv[process.argv.indexOf('--brokers') + 1]) || 5)
-
 async function brokers(rounds) {
   const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
   const beside = process.argv.indexOf('--beside')

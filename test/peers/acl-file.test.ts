@@ -7,6 +7,7 @@ import { Permissions } from '../../src/access/permissions.ts'
 import { Act } from '../../src/access/rules.ts'
 import { Topic } from '../../src/mqtt/topic.ts'
 import { aclCases, type Asked, badAclFiles } from '../access/acl-cases.ts'
+import { startBroker } from '../support/broker.ts'
 import { freePort, Program, temporary } from '../support/program.ts'
 import { SeededRandom } from '../support/random.ts'
 
@@ -47,6 +48,19 @@ const tells =
 async function answers(text: string, asked: readonly Asked[]): Promise<string[]> {
   const { program, port } = await startMosquitto(`${text}\n${tells}`)
   await program.err.until('running')
+  const found = await ask(port, asked)
+  await program.kill()
+  return found
+}
+
+/** The same of our own broker. */
+async function oursAnswers(text: string, asked: readonly Asked[]): Promise<string[]> {
+  const { node, port } = await startBroker({ hooks: { authenticate: () => true } })
+  node.broker.permit({ policies: [readAclFile('acl', `${text}\n${tells}`, [])!], named: (user) => ({ user }) })
+  return ask(port, asked)
+}
+
+async function ask(port: number, asked: readonly Asked[]): Promise<string[]> {
   const url = `mqtt://127.0.0.1:${port}`
   const version5 = { protocolVersion: 5, reconnectPeriod: 0 } as const
   const teller = await connectAsync(url, { ...version5, clientId: 'teller', username: 'the-one-who-tells' })
@@ -65,7 +79,6 @@ async function answers(text: string, asked: readonly Asked[]): Promise<string[]>
     await client.endAsync()
   }
   await teller.endAsync()
-  await program.kill()
   return found
 }
 
@@ -73,6 +86,12 @@ for (const { name, text, asked } of aclCases)
   test(name, async () => {
     const questions = asked.map(([user, clientId, topic]): Asked => [user, clientId, topic])
     expect(await answers(text, questions)).toEqual(asked.map(([, , , theirs]) => theirs))
+  })
+
+for (const { name, text, asked } of aclCases)
+  test(`our broker: ${name}`, async () => {
+    const questions = asked.map(([user, clientId, topic]): Asked => [user, clientId, topic])
+    expect(await oursAnswers(text, questions)).toEqual(asked.map(([, , , theirs, ours = theirs]) => ours))
   })
 
 // What ours is stricter about is not asked: slashes in a name, and one that begins with "$".
