@@ -30,6 +30,8 @@ interface Arriving {
   /** Undefined: it comes without its client. */
   waiting: Waiting | undefined
   session: ArrivingSession | undefined
+  /** Nodes that know, before it is here, what it wants. */
+  told: readonly NodeId[]
   entries: number
   bytes: number
   movedMs: number
@@ -114,7 +116,7 @@ export class Arrivals {
       writer.u8(waiting?.newcomer.clean === true ? 1 : 0)
     })
     if (!sent) return false
-    const state = { session: undefined, entries: 0, bytes: 0, confirmed: false, tells: false }
+    const state = { session: undefined, told: [], entries: 0, bytes: 0, confirmed: false, tells: false }
     this.#arriving.set(clientId, { from: node, id, clientId, epoch, waiting, movedMs: this.#tools.now, ...state })
     return true
   }
@@ -137,7 +139,8 @@ export class Arrivals {
       for (const [filter, grant] of given.subscriptions) store.subscribed(number, filter, grant)
       for (const id of given.incoming) store.message(this.#tools.empty(), false, number, id, 'fsync')
     }
-    confirm(live(), confirmMs, (confirmed) => {
+    arriving.told = [...live()]
+    confirm(arriving.told, confirmMs, (confirmed) => {
       if (!this.#isUnderWay(arriving)) return
       if (!confirmed) return this.fail(arriving)
       arriving.confirmed = true
@@ -177,7 +180,7 @@ export class Arrivals {
   }
 
   #adopt(arriving: Arriving, straggles: boolean, missing: readonly NodeId[]): void {
-    const { archive, claims, confirm, live } = this.#tools.parts
+    const { archive, claims, confirm, live, heard, peers } = this.#tools.parts
     const { from, id, clientId } = arriving
     const session = arriving.session!.merge()
     this.#arriving.delete(clientId)
@@ -188,7 +191,11 @@ export class Arrivals {
     const some = this.#effects.adopted(session) || straggles || this.#tools.straggles(claims.keyOf(clientId))
     // Of what straggles, it has not had all that was published before.
     const floors = some ? undefined : arriving.session!.heardOf(missing)
-    if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors)
+    if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors, arriving.session!.spans())
+    this.#tools.since.set(
+      session,
+      arriving.session!.since(heard(), [...arriving.told.filter((node) => !missing.includes(node)), peers.self]),
+    )
     this.#tools.whenDurable(lsn, () => {
       this.#unproven.delete(session)
       // It may have ended meanwhile.

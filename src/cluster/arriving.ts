@@ -8,9 +8,10 @@ import { Entry, type Lsn, type QueueView } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
 import type { TransferredEntry } from './entry-frame.ts'
 import { movedEpoch } from './epochs.ts'
-import type { Given } from './given.ts'
+import type { Given, Heard } from './given.ts'
 import { arrivingPrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
+import type { Span } from './witnesses.ts'
 
 /** Copies that a stand-in holds at most. */
 const mostHeld = 100_000
@@ -154,6 +155,24 @@ export class ArrivingSession {
   /** Up to which message of these nodes it had got everything where it was. */
   heardOf(nodes: readonly NodeId[]): ReadonlyMap<NodeId, number> {
     return new Map([...this.#last].filter(([node]) => nodes.includes(node)))
+  }
+
+  /** What it had got of each node for sure. */
+  spans(): ReadonlyMap<NodeId, Span> {
+    const { heard, since } = this.#given
+    const upTo = new Map(heard)
+    return new Map(since.map(([node, after]) => [node, [after, upTo.get(node) ?? after]]))
+  }
+
+  /**
+   * Behind which message of each node it has got everything, from now on.
+   * @param heard how far those of each node have come here
+   * @param fenced of these nodes, all that was published before is here or there, and all since then comes here
+   */
+  since(heard: Iterable<Heard>, fenced: readonly NodeId[]): ReadonlyMap<NodeId, number> {
+    const before = new Map(this.#given.since)
+    const known = [...heard].filter(([node]) => fenced.includes(node))
+    return new Map(known.map(([node, serial]) => [node, before.get(node) ?? serial]))
   }
 
   /** It stays where it was. */

@@ -95,7 +95,7 @@ export class Departures {
     if (session === undefined) return void this.#tools.send(from, FrameType.complete, id)
     this.#invited.delete(session)
     this.#tools.send(from, FrameType.given, id, (writer) =>
-      writeGiven(writer, session, this.#heard(session), this.#tools.now),
+      writeGiven(writer, session, this.#heard(session), this.#tools.since.get(session) ?? [], this.#tools.now),
     )
     this.add(new Leaving(from, id, session, false, this.context))
   }

@@ -24,10 +24,18 @@ export interface Given {
   readonly will: WillPacket | undefined
   /** Up to which message of each node it had got everything. */
   readonly heard: readonly Heard[]
+  /** Behind which message of each node it had got everything, as far as that is known: nobody had to be missed since. */
+  readonly since: readonly Heard[]
 }
 
 /** Its clocks go on where it comes to: what is sent is the time that is left. */
-export function writeGiven(writer: RecordWriter, session: Session, heard: Iterable<Heard>, nowMs: number): void {
+export function writeGiven(
+  writer: RecordWriter,
+  session: Session,
+  heard: Iterable<Heard>,
+  since: Iterable<Heard>,
+  nowMs: number,
+): void {
   const { outbox, subscriptions, username, will } = session
   writer.varint(session.epoch)
   writer.f64(session.expirySeconds)
@@ -45,12 +53,20 @@ export function writeGiven(writer: RecordWriter, session: Session, heard: Iterab
   writer.u8(will ? 1 : 0)
   if (will) writeWill(writer, will)
   // Its client may have confirmed these, so that they are in no queue, and they may come to the new owner only now.
-  const all = [...heard]
+  writeHeard(writer, [...heard])
+  writeHeard(writer, [...since])
+}
+
+function writeHeard(writer: RecordWriter, all: readonly Heard[]): void {
   writer.varint(all.length)
   for (const [node, serial] of all) {
     writer.text(node)
     writer.varint(serial)
   }
+}
+
+function readHeard(reader: RecordReader): Heard[] {
+  return Array.from({ length: reader.varint() }, () => [reader.text(), reader.varint()] as const)
 }
 
 /** @throws CorruptRecordError */
@@ -66,6 +82,8 @@ export function readGiven(reader: RecordReader): Given {
     endLeftMs: reader.f64(),
     willLeftMs: reader.f64(),
     will: reader.u8() === 1 ? readWill(reader) : undefined,
-    heard: Array.from({ length: reader.varint() }, () => [reader.text(), reader.varint()] as const),
+    heard: readHeard(reader),
+    // An earlier release does not say it.
+    since: reader.left > 0 ? readHeard(reader) : [],
   }
 }

@@ -75,6 +75,8 @@ export class HandoverTools {
   /** Sessions that came from other nodes, that went there, and that were merged with newer ones here. */
   readonly counts = { arrived: 0, left: 0, merged: 0, mergedMessages: 0 }
   readonly witnesses: Witnesses
+  /** Of sessions that came from other nodes: behind which message of each node they have got everything. */
+  readonly since = new Map<Session, ReadonlyMap<NodeId, number>>()
   /** Sessions for which what is published elsewhere need not come here. */
   readonly #hidden = new Set<Session>()
   readonly #durable: { readonly lsn: Lsn; readonly then: () => void }[] = []
@@ -186,6 +188,7 @@ export class HandoverTools {
   ended(session: Session): void {
     this.#hidden.delete(session)
     this.witnesses.end(session)
+    this.since.delete(session)
   }
 
   /** For a record that is only about a packet id. */

@@ -178,7 +178,7 @@ export class Handover implements Part {
       case FrameType.take:
         return this.#departures.asked(from, id, reader.text(), reader.u8() === 1)
       case FrameType.offer:
-        return this.#merging.offeredBy(from, id, reader.text())
+        return this.#merging.offeredBy(from, id, reader.text(), reader.left > 0 && reader.u8() === 1)
       case FrameType.invite:
         return this.#invited(from, id, reader.text())
       case FrameType.given:
@@ -253,7 +253,8 @@ export class Handover implements Part {
     this.#departures.tick()
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
-    for (const one of waiting) this.#try(one)
+    // It may have been given to us meanwhile, by a node that is emptied.
+    for (const one of waiting) if (!this.#arrivals.expect(one.newcomer.clientId, one)) this.#try(one)
     this.#merging.tick()
     this.#stragglers.tick()
   }

@@ -17,6 +17,8 @@ interface Offered {
   readonly from: NodeId
   readonly id: number
   readonly clientId: string
+  /** It is the session's own, from a node where it was before. */
+  readonly isOwn: boolean
   entries: number
   bytes: number
   movedMs: number
@@ -103,13 +105,13 @@ export class Merging {
     return this.#offered.get(nameOf(from, id))
   }
 
-  offeredBy(from: NodeId, id: number, clientId: string): void {
+  offeredBy(from: NodeId, id: number, clientId: string, isOwn: boolean): void {
     const session = this.#tools.sessions.get(clientId)
     if (session === undefined || this.#departures.bySession(session) || this.#beaten.has(session))
       return this.#tools.refuse(from, id, Refusal.notNow)
     this.#tools.witnesses.begin(session)
     const movedMs = this.#tools.now
-    this.#offered.set(nameOf(from, id), { from, id, clientId, movedMs, entries: 0, bytes: 0, tells: false })
+    this.#offered.set(nameOf(from, id), { from, id, clientId, isOwn, movedMs, entries: 0, bytes: 0, tells: false })
   }
 
   entry(offered: Offered, reader: RecordReader): void {
@@ -127,9 +129,9 @@ export class Merging {
   }
 
   /** Behind what the session has already. */
-  #merge({ clientId }: Offered, transferred: TransferredEntry): void {
+  #merge({ clientId, isOwn }: Offered, transferred: TransferredEntry): void {
     const session = this.#tools.sessions.get(clientId)
-    if (session) this.#give(session, transferred)
+    if (session && !(isOwn && this.#tools.witnesses.had(session, transferred.message))) this.#give(session, transferred)
   }
 
   /** Message `seq` of what waited here for a session that has come back. */
@@ -141,6 +143,7 @@ export class Merging {
     const copy = lsn === 0 ? outbox.heldAt(seq) : store.readNow(lsn, from.number, seq)
     if ((entry & Entry.stateBits) === Entry.gone || copy === undefined) return
     const { message } = copy
+    if (this.#tools.witnesses.had(session, message)) return
     this.#give(session, { entry, message: message.keep(this.#tools.sessions.slab), terms: noTerms })
   }
 

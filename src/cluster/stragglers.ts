@@ -185,7 +185,11 @@ export class Stragglers {
   #offer(session: Session, clientId: string, node: NodeId): void {
     if (this.#departures.full || !this.#tools.isLive(node)) return
     const id = this.#tools.nextId(node)
-    if (!this.#tools.send(node, FrameType.offer, id, (writer) => writer.text(clientId))) return
+    const isSent = this.#tools.send(node, FrameType.offer, id, (writer) => {
+      writer.text(clientId)
+      writer.u8(1)
+    })
+    if (!isSent) return
     const leaving = new Leaving(node, id, session, true, this.#departures.context)
     leaving.ready = true
     this.#departures.add(leaving)

@@ -3,6 +3,9 @@ import { Session } from '../sessions/session.ts'
 import type { Store } from '../store/port.ts'
 import type { NodeId } from './peers.ts'
 
+/** Messages of a node, by their numbers: behind the first, up to the last. */
+export type Span = readonly [after: number, upTo: number]
+
 /** Messages of a session that are remembered at most; then the oldest are forgotten. */
 const mostSerials = 65_536
 
@@ -15,13 +18,22 @@ class Witness {
   readonly #seen = new Map<NodeId, Set<number>>()
   #size = 0
 
-  constructor(floors: ReadonlyMap<NodeId, number>) {
+  readonly #spans: ReadonlyMap<NodeId, Span>
+
+  constructor(floors: ReadonlyMap<NodeId, number>, spans: ReadonlyMap<NodeId, Span>) {
     this.floors = new Map(floors)
+    this.#spans = spans
+  }
+
+  /** Did it come to the session before that was here? */
+  had(origin: NodeId, serial: number): boolean {
+    if (serial <= (this.floors.get(origin) ?? 0)) return true
+    const span = this.#spans.get(origin)
+    return span !== undefined && serial > span[0] && serial <= span[1]
   }
 
   /** False: it has come before. */
   add(origin: NodeId, serial: number): boolean {
-    if (serial <= (this.floors.get(origin) ?? 0)) return false
     let serials = this.#seen.get(origin)
     if (serials === undefined) this.#seen.set(origin, (serials = new Set()))
     if (serials.has(serial)) return false
@@ -62,16 +74,27 @@ export class Witnesses {
   /**
    * From now on everything that comes to the session is remembered, beside what waits in it.
    * @param floors messages of these nodes that it had elsewhere, by the last one, and that may come again
+   * @param spans the same, where nothing is known of earlier ones
    */
-  begin(session: Session, floors: ReadonlyMap<NodeId, number> = nothing): void {
+  begin(
+    session: Session,
+    floors: ReadonlyMap<NodeId, number> = nothing,
+    spans: ReadonlyMap<NodeId, Span> = noSpans,
+  ): void {
     if (this.#witnesses.has(session)) return
-    this.#witnesses.set(session, new Witness(floors))
+    this.#witnesses.set(session, new Witness(floors, spans))
     this.#look(session)
     // Only these few: no other delivery has to ask. A group's copy is nobody else's, and a retained message may come again.
     session.deliver = (message, delivery, retain) => {
-      if (delivery.group === undefined && !this.isNew(session, message)) return false
+      if (delivery.group === undefined && (this.had(session, message) || !this.isNew(session, message))) return false
       return Session.prototype.deliver.call(session, message, delivery, retain)
     }
+  }
+
+  /** Has the session had this message by its own subscriptions, before it came here? */
+  had(session: Session, { qos, serial, origin }: Message): boolean {
+    if (qos === 0 || serial === 0) return false
+    return this.#witnesses.get(session)?.had(origin ?? this.#self, serial) ?? false
   }
 
   /** Has the session not had this message? It has from now on. */
@@ -113,4 +136,5 @@ export class Witnesses {
   }
 }
 
+const noSpans: ReadonlyMap<NodeId, Span> = new Map<NodeId, Span>()
 const nothing: ReadonlyMap<NodeId, number> = new Map<NodeId, number>()

@@ -1,6 +1,10 @@
 import type { Came, Interval, Life, Sent } from './chronicle.ts'
 import { isShared, matches } from './chronicle.ts'
+import { lasting } from './roamer.ts'
 import type { Town } from './town.ts'
+
+/** Expiry counts in seconds, and begins anew on each way, which takes some time. */
+const slackMs = 3000
 
 /** Judges what the clients of a town have seen, once all nodes are back and nothing is under way. */
 export class Checker {
@@ -27,8 +31,13 @@ export class Checker {
 
   /** Nobody gets what he did not ask for, or what was taken back. */
   #explained(life: Life): void {
-    for (const { sent, topic, seq } of life.came) {
+    for (const { sent, topic, seq, ms, dup } of life.came) {
       if (sent?.isWithdrawn) this.#blame('MQTT-3.14.4-3', `a will that was taken back came: ${about(life, sent)}`)
+      // What stands still on its way does not know of the time.
+      const { hasStalled, city } = this.#town
+      if (sent?.expirySeconds !== undefined && !dup && !hasStalled && !city.hasCut)
+        if (ms > sent.lastMs + sent.expirySeconds * 1000 + slackMs)
+          this.#blame('expired', `${about(life, sent)} came ${Math.round(ms - sent.lastMs)} ms after it was sent`)
       const asked = (one: Life) =>
         one.intervals.some(({ filter, maybeFrom }) => maybeFrom <= seq && matches(filter, topic))
       const others = life.roamer.town.chronicle.lives.filter(({ roamer }) => roamer === life.roamer)
@@ -49,7 +58,7 @@ export class Checker {
     for (const [sent, all] of copies) {
       const exact = all.filter(({ qos }) => qos === 2).length
       // Whoever has two sessions that know nothing of each other says it to both.
-      const isTwofold = sent.life.shaky && sent.sends > 1
+      const isTwofold = (sent.life.shaky && sent.sends > 1) || !this.#town.survives(sent)
       if (exact > 1 && !isTwofold) this.#blame('exactly once', `${about(life, sent)} came ${exact} times`)
       const fresh = all.filter(({ dup, qos }) => !dup && qos === 1).length
       if (this.#town.falls === 0 && !isTwofold && fresh > (sent.qos === 1 ? sent.sends : 1))
@@ -103,7 +112,8 @@ export class Checker {
   }
 
   #isPromised(sent: Sent): boolean {
-    if (sent.isEmpty || sent.refused) return false
+    if (sent.isEmpty || sent.refused || !this.#town.survives(sent)) return false
+    if (sent.expirySeconds !== undefined && sent.expirySeconds < lasting) return false
     return sent.isWill ? sent.isDue && !sent.isWithdrawn : sent.ackedSeq < Infinity
   }
 
@@ -120,7 +130,9 @@ export class Checker {
       const alike = (sent: Sent) => (payload === undefined ? sent.isEmpty : sent.payload.equals(payload))
       const all = sets.filter((sent) => sent.topic === topic)
       const candidates = all.filter(alike)
-      const newer = all.filter((sent) => !alike(sent) && sent.ackedSeq < Infinity && !sent.isWill)
+      const newer = all.filter(
+        (sent) => !alike(sent) && sent.ackedSeq < Infinity && !sent.isWill && this.#town.survives(sent),
+      )
       const isReplaced = (sent: Sent, by: Sent) =>
         sent.sends === 1 && !sent.isWill && by.sentSeq > sent.ackedSeq && by.sentMs > sent.sentMs + 5
       const why = newer.find((by) => candidates.every((sent) => isReplaced(sent, by)))

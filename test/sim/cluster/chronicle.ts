@@ -10,6 +10,8 @@ export interface SentWish {
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly isEmpty: boolean
+  /** It is worth nothing after this time. */
+  readonly expirySeconds?: number
 }
 
 /** A message, from its publisher's side. `seq` counts the events of the world. */
@@ -22,6 +24,8 @@ export interface Sent extends SentWish {
   readonly isWill: boolean
   readonly sentSeq: number
   readonly sentMs: number
+  /** When it was sent last. */
+  lastMs: number
   /** Nodes that it was sent to. */
   readonly nodes: Set<NodeId>
   sends: number
@@ -79,6 +83,7 @@ export interface Came {
   /** The client knew it by its packet id, and dropped it. */
   readonly repeated: boolean
   readonly seq: number
+  readonly ms: number
 }
 
 /** All that the clients of a town have seen and done: what the checker judges. */
@@ -86,6 +91,8 @@ export class Chronicle {
   readonly sent: Sent[] = []
   readonly lives: Life[] = []
   readonly #byId = new Map<string, Sent>()
+  /** Who has let a client in with a session of an epoch. */
+  readonly #owners = new Map<string, NodeId>()
   readonly #time: Time
 
   constructor(time: Time) {
@@ -95,13 +102,15 @@ export class Chronicle {
   publication(by: Roamer, wish: SentWish, isWill = false): Sent {
     const number = this.sent.length
     const id = `m${number}`
-    const { topic, qos, retain, isEmpty } = wish
+    const { topic, qos, retain, isEmpty, expirySeconds } = wish
     const sent: Sent = {
       ...{ id, number, by, life: by.life, topic, qos, retain, isEmpty, isWill },
       payload: isEmpty ? Buffer.alloc(0) : payloadOf(id, 1 + ((number * 7) % 60)),
       sentSeq: this.#time.seq,
       sentMs: this.#time.now(),
+      lastMs: this.#time.now(),
       nodes: new Set(),
+      ...(expirySeconds !== undefined && { expirySeconds }),
       ...{ sends: 0, ackedSeq: Infinity, refused: false, must: [], isWithdrawn: false, isDue: false },
     }
     this.sent.push(sent)
@@ -111,6 +120,14 @@ export class Chronicle {
 
   find(id: string): Sent | undefined {
     return this.#byId.get(id)
+  }
+
+  /** A client was let in. Gives the other node that has let it in with a session of the same epoch. */
+  accepted(clientId: string, epoch: number, node: NodeId): NodeId | undefined {
+    const key = `${clientId} ${epoch}`
+    const owner = this.#owners.get(key)
+    this.#owners.set(key, node)
+    return owner === node ? undefined : owner
   }
 
   retainedTopics(): ReadonlySet<string> {

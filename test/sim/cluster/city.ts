@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { Broker } from '../../../src/broker/broker.ts'
+import { Broker, type BrokerOptions } from '../../../src/broker/broker.ts'
 import type { Cluster } from '../../../src/broker/cluster-port.ts'
 import { defaultLimits, type Limits } from '../../../src/broker/limits.ts'
 import { alone } from '../../../src/cluster/alone.ts'
@@ -27,10 +27,13 @@ import { type SessionWish, TestClient } from '../../cluster/client.ts'
 
 // Whole clusters on one thread: everything is real but clock, network and disks.
 
+type Keeping = NonNullable<BrokerOptions['keeping']>
+
 export interface CityOptions {
   readonly stores?: 'disk' | 'memory'
   readonly settings?: Partial<ClusterSettings>
   readonly limits?: Partial<Limits>
+  readonly keeping?: Keeping
   readonly wire?: ClusterOptions['wire']
   /** Of a node, where they are not all of one release. */
   readonly wireOf?: (node: NodeId) => ClusterOptions['wire']
@@ -40,6 +43,8 @@ export interface CityOptions {
   readonly keeps?: StoreHabits
   /** How much the wall clocks differ, at most. */
   readonly skewMs?: number
+  /** Each node is told where all others are, not just where the first one is. */
+  readonly joinsAll?: boolean
   /** Told of all that a node sends to another. */
   readonly crosses?: (from: NodeId, to: NodeId, bytes: Uint8Array) => void
   /** Told of what the nodes log. */
@@ -75,6 +80,8 @@ export class City {
   readonly #weather: Weather
   readonly #weatherDice: Dice
   starts = 0
+  /** Nothing passed between some of them for some time. */
+  hasCut = false
 
   constructor(
     names: readonly NodeId[],
@@ -86,15 +93,14 @@ export class City {
     this.#weather = options.weather ?? calm
     this.#weatherDice = this.dice.fork(4)
     this.crosses = options.crosses ?? (() => {})
-    for (const name of names) this.add(name)
+    for (const name of names) this.add(name, options.joinsAll ? names.filter((other) => other !== name) : undefined)
     this.until(() => names.every((name) => [...this.node(name).live()].length === names.length - 1), 10_000)
     this.run(100)
   }
 
   /** One more node, which knows one that is there. */
-  add(name: NodeId): Machine {
-    const [seed] = [...this.machines.keys()]
-    const machine = new Machine(name, this, seed === undefined ? [] : [seed])
+  add(name: NodeId, join: readonly NodeId[] = [...this.machines.keys()].slice(0, 1)): Machine {
+    const machine = new Machine(name, this, join)
     this.machines.set(name, machine)
     machine.start()
     return machine
@@ -165,6 +171,7 @@ export class City {
 
   /** Nothing that `from` sends comes to `to`. */
   cut(from: NodeId, to: NodeId): void {
+    this.hasCut = true
     this.#cuts.add(`${from} ${to}`)
     this.flapped(from, to)
   }
@@ -318,6 +325,7 @@ export class Machine {
       ...{ store, topics, cluster },
       host: { clock: this.process, random: dice.fork(2000 + this.city.starts), log: this.#log() },
       limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
+      ...(options.keeping && { keeping: options.keeping }),
       hooks: {},
       observer: {},
       version: 'test',

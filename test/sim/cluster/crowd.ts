@@ -24,6 +24,12 @@ export interface Habits {
   readonly oneWay: number
   readonly breaks: number
   readonly pause: number
+  /** Nodes are emptied, and leave. */
+  readonly drain: number
+  /** Of messages, those that are worth nothing after some time (%). */
+  readonly expires: number
+  /** Some topics promise less than to be on the disk. */
+  readonly classes: boolean
 }
 
 const topics = ['t/a', 't/b', 't/b/x', 'u']
@@ -108,7 +114,7 @@ export class Crowd {
   }
 
   #deed(): void {
-    const { publish, subscribe, move, leave, race, fall, part, oneWay, breaks, pause } = this.#habits
+    const { publish, subscribe, move, leave, race, fall, part, oneWay, breaks, pause, drain } = this.#habits
     const town = this.#town
     const dice = this.#dice
     const roamer = dice.pick(town.roamers)
@@ -126,6 +132,8 @@ export class Crowd {
       [part + oneWay, () => this.#heal()],
       [breaks, () => this.#break(one, other)],
       [pause, () => this.#pause(one)],
+      [drain, () => town.drain(one)],
+      [drain, () => town.rise(one)],
     ])()
   }
 
@@ -137,6 +145,7 @@ export class Crowd {
     town.city.heal()
     for (const node of town.nodes) {
       town.resume(node)
+      if (town.machine(node).cluster.draining) town.fall(node, 'kill', false)
       town.rise(node)
     }
     this.settle()
@@ -144,7 +153,14 @@ export class Crowd {
 
   #publish(roamer: Roamer): void {
     if (!roamer.online && !roamer.isEntering) return this.#enter(roamer)
-    for (let count = this.#dice.pick([1, 1, 3, 12]); count > 0; count--) roamer.publish(this.#wish())
+    for (let count = this.#dice.pick([1, 1, 3, 12]); count > 0; count--)
+      roamer.publish(this.#expiring(roamer, this.#wish()))
+  }
+
+  #expiring({ options }: Roamer, wish: SentWish): SentWish {
+    const { expires } = this.#habits
+    if (expires === 0 || wish.retain || options.version < 5 || this.#dice.below(100) >= expires) return wish
+    return { ...wish, expirySeconds: this.#dice.pick([1, 3, lasting]) }
   }
 
   #wish(): SentWish {

@@ -58,6 +58,12 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     everything,
     'a node that the new owner could not reach heard that a session had left, and gave up what was to follow it',
   ],
+  [2173, everything, 'what a client had confirmed came again from a node where its session had been before'],
+  [
+    506,
+    { move: 12, leave: 4, drain: 3, expires: 10 },
+    'a client asked for a session that a node being emptied was giving to us: a subscription was left for good',
+  ],
   [285, { fall: 25, publish: 70 }, 'streams that another node had ended meanwhile were called a leak'],
 ]
 

@@ -129,6 +129,21 @@ const mutants: readonly (readonly [what: string, rule: RegExp, habits: Partial<H
     () => patch(Sessions.prototype, 'handOver', () => () => {}),
   ],
   [
+    'a session keeps its epoch as it moves',
+    /two owners|rest|session lost/,
+    moving,
+    () =>
+      patch(
+        Sessions.prototype,
+        'adopt',
+        (adopt) =>
+          function (this: Sessions, session) {
+            session.epoch -= 2 ** 24
+            return adopt.call(this, session)
+          },
+      ),
+  ],
+  [
     'nobody is told whose a session is',
     /session lost|rest/,
     moving,

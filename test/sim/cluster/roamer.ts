@@ -253,7 +253,7 @@ export class Roamer implements WireEars {
   #answered(wire: Wire, packet: Received): void {
     const code = this.options.version === 5 ? packet.reasonCode : packet.returnCode
     if (code !== 0) {
-      const expected = this.options.version === 5 ? code === 0x88 || code === 0x8e : code === 3
+      const expected = this.options.version === 5 ? code === 0x88 || code === 0x8e || code === 0x9d : code === 3
       if (!expected) return this.blame('CONNACK', `code ${code}`)
       this.refusals++
       wire.deaf = true
@@ -261,6 +261,7 @@ export class Roamer implements WireEars {
     }
     wire.accepted = wire.link.established = true
     const present = packet.sessionPresent === true
+    this.#owned()
     this.town.tell(
       `${this.options.id} is at ${this.node}${present ? ', with its session' : ''} (life ${this.life.number})`,
     )
@@ -295,6 +296,14 @@ export class Roamer implements WireEars {
     }
   }
 
+  /** Each epoch of a session has one owner. */
+  #owned(): void {
+    const { node, town, options } = this
+    const epoch = town.machine(node).broker.sessions.get(options.id)?.epoch
+    const other = epoch === undefined ? undefined : town.chronicle.accepted(options.id, epoch, node)
+    if (other !== undefined) this.blame('two owners', `${other} had let it in with epoch ${epoch} before`)
+  }
+
   /** It counted on a session, and has a new one. */
   #missed(): void {
     const { life, town } = this
@@ -320,7 +329,7 @@ export class Roamer implements WireEars {
     if (repeated && this.#unreleased.get(messageId) !== sent)
       this.blame('packet id in use', `${messageId}, ${sent?.id}`)
     const { retain, dup } = packet
-    const came: Came = { sent, topic, qos, retain, dup, repeated, seq: town.time.seq }
+    const came: Came = { sent, topic, qos, retain, dup, repeated, seq: town.time.seq, ms: town.time.now() }
     life.came.push(came)
     town.tell(`${this.options.id} gets ${sent?.id} on ${topic}, QoS ${qos}${dup ? ', again' : ''}`)
     if (qos === 1) wire.send({ cmd: 'puback', messageId })
@@ -374,10 +383,15 @@ export class Roamer implements WireEars {
   }
 
   #send(wire: Wire, sent: Sent, packetId: number, dup: boolean): void {
-    const { topic, qos, retain, payload } = sent
+    const { topic, qos, retain, payload, expirySeconds } = sent
     this.#addressed(sent)
+    sent.lastMs = this.town.time.now()
     if (packetId > 0) wire.owes(qos === 1 ? 'puback' : 'pubrec', packetId)
-    wire.send({ cmd: 'publish', topic, qos, retain, dup, payload, ...(packetId > 0 && { messageId: packetId }) })
+    wire.send({
+      ...{ cmd: 'publish', topic, qos, retain, dup, payload },
+      ...(packetId > 0 && { messageId: packetId }),
+      ...(expirySeconds !== undefined && { properties: { messageExpiryInterval: expirySeconds } }),
+    })
   }
 
   /** It is about to be sent here: who must get it? */

@@ -1,3 +1,5 @@
+import type { DurabilityRule } from '../../../src/broker/durability.ts'
+import { parseFilter } from '../../../src/mqtt/topic.ts'
 import { Dice } from '../dice.ts'
 import { Checker } from './checker.ts'
 import { Crowd, type Habits } from './crowd.ts'
@@ -11,16 +13,24 @@ export const shapes: readonly Partial<Habits>[] = [
   { move: 15, fall: 4 },
   { move: 10, leave: 4, part: 4, oneWay: 2, pause: 2 },
   { move: 10, leave: 4, race: 3, wills: 30, fall: 4, part: 3, oneWay: 2, breaks: 3, pause: 2 },
+  { move: 12, fall: 5, breaks: 2, expires: 25, classes: true },
+  { move: 12, leave: 4, drain: 3, expires: 10 },
 ]
 
 const none: Habits = {
   ...{ roamers: 4, steps: 40, publish: 50, subscribe: 10, move: 0, leave: 0, race: 0, wills: 0, shares: false },
-  ...{ retains: 0, fall: 0, part: 0, oneWay: 0, breaks: 0, pause: 0 },
+  ...{ retains: 0, fall: 0, part: 0, oneWay: 0, breaks: 0, pause: 0, drain: 0, expires: 0, classes: false },
 }
+
+const classes: readonly DurabilityRule[] = [
+  { filter: parseFilter('u').filter, durability: 'os' },
+  { filter: parseFilter('t/b/x').filter, durability: 'memory' },
+]
 
 /** A short world of a cluster: its clients live, call out, and leave; a checker judges. Gives the hash of all that crossed. */
 export function runTown(seed: number, tell?: (line: string) => void, only?: Partial<Habits>): number {
   const dice = new Dice(seed).fork(9)
+  const shape = only ?? new Dice(seed).fork(31).pick(shapes)
   const nodes = dice.pick([2, 3, 3, 3, 4, 5])
   const old = dice.pick(['none', 'none', 'none', 'some', 'all'])
   const town = new Town({
@@ -55,6 +65,9 @@ export function runTown(seed: number, tell?: (line: string) => void, only?: Part
       collectBytesPerSecond: 1_000_000,
     },
     ...(dice.chance(0.2) && { skewMs: 3000 }),
+    ...(shape.classes === true && { classes }),
+    // One that has left is known to nobody when it comes back.
+    joinsAll: (shape.drain ?? 0) > 0,
     tell,
   })
   const crowd = new Crowd(town, {
@@ -63,7 +76,7 @@ export function runTown(seed: number, tell?: (line: string) => void, only?: Part
     steps: dice.pick([20, 40, 60]),
     shares: dice.chance(0.3),
     retains: dice.pick([0, 15]),
-    ...(only ?? dice.pick(shapes)),
+    ...shape,
   })
   crowd.live()
   crowd.callOut()

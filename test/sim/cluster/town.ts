@@ -1,4 +1,5 @@
 import type { ClusterSettings } from '../../../src/cluster/cluster.ts'
+import { DurabilityRules, type DurabilityRule } from '../../../src/broker/durability.ts'
 import { defaultClusterSettings } from '../../../src/cluster/cluster.ts'
 import type { NodeId } from '../../../src/cluster/peers.ts'
 import { City, type CityOptions, type Machine } from './city.ts'
@@ -12,11 +13,13 @@ import { Roamer, type RoamerOptions } from './roamer.ts'
 
 export interface TownOptions extends Pick<
   CityOptions,
-  'limits' | 'creditBytes' | 'keeps' | 'weather' | 'wireOf' | 'skewMs'
+  'limits' | 'creditBytes' | 'keeps' | 'weather' | 'wireOf' | 'skewMs' | 'joinsAll'
 > {
   readonly seed: number
   readonly nodes: number
   readonly settings?: Partial<ClusterSettings>
+  /** What is published on these topics has another class of durability. */
+  readonly classes?: readonly DurabilityRule[]
   /** Told of everything that happens, for a replay. */
   readonly tell?: ((line: string) => void) | undefined
 }
@@ -43,9 +46,15 @@ export class Town {
   readonly mayBeginAfresh: boolean
   /** Machines that have fallen, and how often. */
   falls = 0
+  /** When one fell last, and when one lost its power: events of the world. */
+  fellSeq = -1
+  powerSeq = -1
+  /** Something stood still: who knows how long a message was under way. */
+  hasStalled = false
   /** At peace nothing may go wrong any more. */
   atPeace = false
   readonly hasSkew: boolean
+  readonly #classes: readonly DurabilityRule[]
   readonly #tell: ((line: string) => void) | undefined
   readonly #links = new Map<NodeId, Link[]>()
   readonly #torn = new Set<NodeId>()
@@ -56,8 +65,9 @@ export class Town {
   #fault: Violation | undefined
   #linkNumber = 0
 
-  constructor({ seed, nodes, settings, tell, ...options }: TownOptions) {
+  constructor({ seed, nodes, settings, tell, classes = [], ...options }: TownOptions) {
     this.#tell = tell
+    this.#classes = classes
     this.nodes = 'abcde'.slice(0, nodes).split('')
     const all = { ...defaultClusterSettings, ...settings }
     this.barrierMs = all.barrierMs * 0.9
@@ -69,6 +79,7 @@ export class Town {
       {
         ...options,
         settings: all,
+        keeping: { durability: 'fsync', rules: new DurabilityRules(classes), overflow: 'drop-newest' },
         crosses: (from, to, bytes) => city && this.#crosses(`${from}▶${to}`, bytes, false),
         logged: ({ level, message, fields }, machine) => this.#logged(level, message, fields, machine),
       },
@@ -122,8 +133,8 @@ export class Town {
 
   /** Can a client connect there? */
   isOpen(node: NodeId): boolean {
-    const { isUp, ready } = this.machine(node)
-    return isUp && ready
+    const { isUp, ready, cluster } = this.machine(node)
+    return isUp && ready && !cluster.draining
   }
 
   /** Nodes that can answer this one. */
@@ -136,7 +147,11 @@ export class Town {
     if (!this.machine(node).isUp) return
     this.tell(`${node} falls: ${how}`)
     this.falls++
-    if (how === 'power') this.#torn.add(node)
+    this.fellSeq = this.time.seq
+    if (how === 'power') {
+      this.powerSeq = this.time.seq
+      this.#torn.add(node)
+    }
     this.city.fall(node, how, quietly)
     for (const roamer of this.roamers) roamer.fell(node)
     for (const link of this.#links.get(node) ?? []) link.orphan(this.dice.chance(0.5))
@@ -151,7 +166,32 @@ export class Town {
     this.#rising = ''
   }
 
+  /** A node is emptied; when nothing is left there, it leaves. */
+  drain(node: NodeId): void {
+    const { process, cluster, isUp } = this.machine(node)
+    if (!isUp || cluster.draining) return
+    this.tell(`${node} is to be emptied`)
+    process.enter(() => {
+      cluster.drain(50, ({ done, remaining }) => {
+        this.tell(`${node} is ${done ? 'empty' : `not empty: ${remaining} sessions`}`)
+        if (!done) return
+        cluster.leave()
+        this.time.after(20, () => {
+          if (this.machine(node).cluster === cluster) this.fall(node, 'kill', false)
+        })
+      })
+    })
+  }
+
+  /** Is an acknowledged message on this topic lost in spite of what its class of durability promises? */
+  survives({ topic, sentSeq }: Sent): boolean {
+    const rule = this.#classes.find(({ filter }) => matches(filter, topic))
+    if (rule === undefined || rule.durability === 'fsync') return true
+    return sentSeq > (rule.durability === 'os' ? this.powerSeq : this.fellSeq)
+  }
+
   stop(node: NodeId): void {
+    this.hasStalled = true
     this.tell(`${node} stands still`)
     this.machine(node).process.stop()
     for (const other of this.nodes) if (other !== node) this.city.flapped(node, other)
