@@ -20,7 +20,7 @@ const upgrade = {
   'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==',
 }
 
-describe('what is no MQTT over WebSocket', () => {
+describe('abuse 26: what is no MQTT over WebSocket', () => {
   test('a browser that opens the address is told what to do', async () => {
     const { ws } = await startBroker()
     const [{ statusCode, headers }, body] = await http(ws)

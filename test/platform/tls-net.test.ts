@@ -86,7 +86,7 @@ describe('a stream between two nodes', () => {
   })
 })
 
-describe('who is no node of the cluster is not listened to', () => {
+describe('abuse 29: who is no node of the cluster is not listened to', () => {
   const cases: [string, () => Promise<ConnectionOptions>][] = [
     ['without a certificate', () => Promise.resolve({ ALPNProtocols: ['godwit/1'] })],
     [
