@@ -40,6 +40,10 @@ export interface Stream {
   readonly protocol?: string
   /** What TLS asked the peer for, and checked; undefined when it has shown none. Read when it is needed, as it is not free. */
   readonly certificate?: PeerCertificate | undefined
+  /** When the peer came, by the host's clock; undefined: just now. */
+  readonly openedMs?: number | undefined
+  /** The peer has sent CONNECT: the bounds for strangers hold for it no longer. */
+  identified?(): void
   /** Queues `bytes`; `written` runs once they have left for the kernel (or the stream is gone), so the page can be reused. */
   write(bytes: Bytes, written: () => void): void
   /** Stops (`true`) or resumes (`false`) reading. Bytes already handed over are not taken back. */

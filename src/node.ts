@@ -1,3 +1,4 @@
+import { ConnectionRates } from './access/connection-rates.ts'
 import type { Hooks } from './access/hooks.ts'
 import { aloneControl } from './admin/alone.ts'
 import { type AdminOptions, openAdmin, type OpenAdmin } from './admin/listener.ts'
@@ -11,6 +12,7 @@ import type { AdminConfig } from './config/admin.ts'
 import type { Config } from './config/config.ts'
 import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
+import { welcomesOrigin } from './config/origins.ts'
 import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
 import { NodeAccess, type OpenHasher } from './node/access.ts'
@@ -19,10 +21,12 @@ import { ListenError } from './node/listen-error.ts'
 import { rulebookOf } from './node/rulebook.ts'
 import { openStore } from './node/store.ts'
 import { nodeHost } from './platform/host.ts'
-import { type OpenListener, openListener } from './platform/listener.ts'
 import { nodeMemory } from './platform/memory.ts'
 import { PasswordPool } from './platform/password-pool.ts'
-import { collectGarbage, heapBytes } from './platform/process.ts'
+import { type ListenSettings, type OpenListener, openListener } from './platform/listener.ts'
+import { Lobby } from './platform/lobby.ts'
+import { collectGarbage, heapBytes, mostSockets } from './platform/process.ts'
+import { Proxies } from './platform/proxies.ts'
 import { TlsContexts } from './platform/tls.ts'
 import { Places } from './store/places.ts'
 import { version } from './version.ts'
@@ -126,9 +130,13 @@ export async function startNode(
     }
   }
 
+  const arrivals = new ConnectionRates(config.connectionRates)
+  const lobby = new Lobby({ clock: host.clock, log, arrivals, limits: config.limits, most: mostSockets() })
   const open: { listener: Listener; url: string; server: OpenListener }[] = []
   const closeListeners = async () => {
-    await Promise.all(open.splice(0).map(({ server }) => server.close()))
+    const closed = open.splice(0).map(({ server }) => server.close())
+    lobby.close()
+    await Promise.all(closed)
   }
   const empty = async (mostMs: number) => {
     if (streams.size === 0) return
@@ -156,12 +164,12 @@ export async function startNode(
   try {
     await cluster?.start()
     for (const listener of config.listeners) {
-      const tls = await tlsOf(listener, host)
+      const settings = await settingsOf(listener, host)
       const server = await openListener({
         ...listener,
-        tls,
+        settings,
         messageBytes: config.limits.packetBytes + 1024,
-        handshakeSeconds: config.limits.connectSeconds,
+        lobby,
         log,
         accept: (stream) => accept(stream, listener),
       }).catch((fault: unknown) => {
@@ -216,7 +224,7 @@ export async function startNode(
       return broker.sessions.online
     },
     async reload(next) {
-      // Only certificates can change under a running listener; a new set of listeners needs a restart, and says so.
+      // Certificates, peers and origins can change under a running listener; a new set of listeners needs a restart, and says so.
       const wanted = next.listeners.map(({ url }) => url).join(' ')
       if (wanted !== config.listeners.map(({ url }) => url).join(' '))
         log.warn({ wanted }, 'listeners have changed; that takes effect at the next start')
@@ -224,10 +232,12 @@ export async function startNode(
       const fresh = await Promise.all(
         open.map(async ({ listener, server }) => {
           const same = next.listeners.find(({ url }) => url === listener.url)
-          return { server, tls: same && (await tlsOf(same, host)) }
+          return { server, settings: same && (await settingsOf(same, host)) }
         }),
       )
-      for (const { server, tls } of fresh) if (tls) server.setTls(tls)
+      for (const { server, settings } of fresh) if (settings) server.change(settings)
+      arrivals.relimit(next.connectionRates, host.clock.now())
+      lobby.limits = next.limits
       if (next.data !== config.data || JSON.stringify(next.store) !== JSON.stringify(config.store))
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
@@ -265,9 +275,12 @@ function keepingOf({ durability, durabilityByTopic, overflow }: Config): Keeping
 }
 
 /** @throws TlsFileError */
-async function tlsOf({ tls, url }: Listener, { clock, log }: Host): Promise<TlsContexts | undefined> {
-  if (!tls) return undefined
-  const contexts = await TlsContexts.open(tls, clock.wall())
-  for (const worry of contexts.worries) log.error({ url }, worry)
-  return contexts
+async function settingsOf(listener: Listener, { clock, log }: Host): Promise<ListenSettings> {
+  const tls = listener.tls && (await TlsContexts.open(listener.tls, clock.wall()))
+  for (const worry of tls?.worries ?? []) log.error({ url: listener.url }, worry)
+  return {
+    tls,
+    proxies: new Proxies(listener.proxy ?? []),
+    isWelcome: (origin, host) => welcomesOrigin(listener, origin, host),
+  }
 }

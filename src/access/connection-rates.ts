@@ -17,7 +17,7 @@ export type ConnectionRefusal = 'too-many-at-once' | 'too-fast' | 'too-many-neig
 
 interface Neighbour {
   open: number
-  readonly bucket: TokenBucket
+  bucket: TokenBucket
 }
 
 /** Neighbours that are looked at, each time somebody comes, whether they can be forgotten. */
@@ -38,7 +38,7 @@ export class ConnectionRates {
     'too-fast': 0,
     'too-many-neighbours': 0,
   }
-  readonly #limits: ConnectionRateLimits
+  #limits: ConnectionRateLimits
   readonly #busy = new Map<string, Neighbour>()
   readonly #idle = new Map<string, Neighbour>()
 
@@ -54,10 +54,11 @@ export class ConnectionRates {
   /**
    * Somebody connects.
    * @param address without a port
+   * @param told a proxy says so: then it is no proof of being on this machine
    * @returns why it is not taken; undefined when it is: call `close` when it has gone
    */
-  open(address: string, nowMs: number): ConnectionRefusal | undefined {
-    if (isLoopbackAddress(address)) return undefined
+  open(address: string, nowMs: number, told = false): ConnectionRefusal | undefined {
+    if (!told && isLoopbackAddress(address)) return undefined
     this.#forgetSome(nowMs)
     const key = neighbourOf(address)
     const neighbour = this.#busy.get(key) ?? this.#idle.get(key) ?? this.#meet(key, nowMs)
@@ -72,8 +73,8 @@ export class ConnectionRates {
   }
 
   /** A connection that was taken has gone. */
-  close(address: string): void {
-    if (isLoopbackAddress(address)) return
+  close(address: string, told = false): void {
+    if (!told && isLoopbackAddress(address)) return
     const key = neighbourOf(address)
     const neighbour = this.#busy.get(key)
     if (neighbour === undefined || --neighbour.open > 0) return
@@ -81,14 +82,20 @@ export class ConnectionRates {
     this.#idle.set(key, neighbour)
   }
 
+  /** Takes other limits; nobody is cut off, and everybody begins without debts. */
+  relimit(limits: ConnectionRateLimits, nowMs: number): void {
+    this.#limits = limits
+    for (const known of [this.#busy, this.#idle])
+      for (const neighbour of known.values()) neighbour.bucket = bucketOf(limits, nowMs)
+  }
+
   #meet(key: string, nowMs: number): Neighbour | undefined {
-    const { neighbours, perSecond } = this.#limits
-    if (this.size >= neighbours) {
+    if (this.size >= this.#limits.neighbours) {
       const [oldest] = this.#idle.keys()
       if (oldest === undefined) return undefined
       this.#idle.delete(oldest)
     }
-    const neighbour = { open: 0, bucket: new TokenBucket({ perSecond, burst: perSecond }, nowMs) }
+    const neighbour = { open: 0, bucket: bucketOf(this.#limits, nowMs) }
     this.#idle.set(key, neighbour)
     return neighbour
   }
@@ -106,4 +113,8 @@ export class ConnectionRates {
     this.refused[why]++
     return why
   }
+}
+
+function bucketOf({ perSecond }: ConnectionRateLimits, nowMs: number): TokenBucket {
+  return new TokenBucket({ perSecond, burst: perSecond }, nowMs)
 }

@@ -321,7 +321,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       connection.closed()
       return connection
     }
-    this.#watchdogs.set(connection, new Watchdog(connection, this.#wheel, this.#limits))
+    this.#watchdogs.set(connection, new Watchdog(connection, this.#wheel, this.#limits, stream.openedMs))
     return connection
   }
 

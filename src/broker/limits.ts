@@ -6,6 +6,8 @@ export interface Limits {
   readonly packetBytes: number
   /** The same, before CONNECT has been accepted. */
   readonly packetBytesBeforeConnect: number
+  /** What all who have not sent CONNECT may make us hold: their bytes, and what each costs. */
+  readonly bytesBeforeConnectTotal: number
   /** Time for the handshakes and CONNECT together. */
   readonly connectSeconds: number
   /** Time that a host program's hook has for its answer; then it is a no. */
@@ -41,6 +43,7 @@ export interface Limits {
 export const defaultLimits: Limits = {
   packetBytes: 2_000_000,
   packetBytesBeforeConnect: 65_536,
+  bytesBeforeConnectTotal: 64 * mebibyte,
   connectSeconds: 10,
   hookSeconds: 5,
   clientIdBytes: 256,

@@ -15,12 +15,14 @@ export class Watchdog implements Timed {
   #writes = 0
   #progressMs: number
 
-  constructor(connection: Connection<Session>, wheel: TimingWheel, limits: Limits) {
+  /** @param openedMs when the peer came: what it took to get here counts */
+  constructor(connection: Connection<Session>, wheel: TimingWheel, limits: Limits, openedMs = connection.lastSeenMs) {
     this.#connection = connection
     this.#wheel = wheel
     this.#limits = limits
-    this.#openedMs = this.#progressMs = connection.lastSeenMs
-    this.#next(this.#openedMs)
+    this.#openedMs = openedMs
+    this.#progressMs = connection.lastSeenMs
+    this.#next(connection.lastSeenMs)
   }
 
   due(nowMs: number): void {

@@ -1,3 +1,4 @@
+import type { ConnectionRateLimits } from '../access/connection-rates.ts'
 import type { Rule } from '../access/rules.ts'
 import type { DurabilityRule } from '../broker/durability.ts'
 import { defaultLimits, type Limits } from '../broker/limits.ts'
@@ -16,6 +17,7 @@ import type { LogLevel } from './log-level.ts'
 import { readEnvironment, readFlags, type Environment, type Flags } from './overrides.ts'
 import { permissionsOf } from './permissions.ts'
 import { ConfigError, type Problem } from './problem.ts'
+import { connectionRatesOf } from './rates.ts'
 import { defaultStore, type StoreConfig } from './store.ts'
 
 /** All that a node is told, with every default filled in. Only `loadConfig` makes one, and nobody changes it. */
@@ -49,6 +51,8 @@ export interface Config {
   readonly rates: Rates | undefined
   /** What the process may hold; undefined: nothing is shed. */
   readonly memory: { readonly limitBytes: number } | undefined
+  /** How often, and how often at a time, an address may connect. */
+  readonly connectionRates: ConnectionRateLimits
 }
 
 export interface Sources {
@@ -107,6 +111,7 @@ export function loadConfig({ flags, env, readFile, memory, adminByDefault = true
     permissions: permissionsOf(file),
     rates: values?.rates,
     memory: limitBytes === undefined ? undefined : { limitBytes },
+    connectionRates: connectionRatesOf(values?.rates?.connections),
   }
 }
 

@@ -26,6 +26,10 @@ export interface Listener extends Address {
    * Without `auth` every client is anonymous.
    */
   readonly allowAnonymous: boolean
+  /** Peers that must say for whom they speak: addresses and networks. */
+  readonly proxy?: readonly string[]
+  /** Pages that may open a WebSocket here; undefined: those of the same host. */
+  readonly origins?: readonly string[]
   /** The class of what is published through it, unless its topic says otherwise. */
   readonly durability: Durability
 }

@@ -18,6 +18,8 @@ import type { Problem } from './problem.ts'
 export interface Wanted {
   readonly address: Address
   readonly tls: FileListener['tls']
+  readonly proxy: FileListener['proxy']
+  readonly origins: FileListener['origins']
   readonly allowAnonymous: boolean
   readonly durability: Durability | undefined
   /** The place of the listener itself, or of something in it. */
@@ -33,13 +35,20 @@ const defaultAddresses: readonly Address[] = [
 export function wantedListeners(named: Overrides['listeners'], file: ParsedFile | undefined): readonly Wanted[] {
   if (named) return named.map(({ address, source }) => plain(address, source))
   if (!file?.values.listeners) return defaultAddresses.map((address) => plain(address, 'default'))
-  return file.values.listeners.map(({ url, tls, allowAnonymous, durability }, at) => {
-    return { address: url, tls, allowAnonymous, durability, where: (...path) => file.where(['listeners', at, ...path]) }
-  })
+  return file.values.listeners.map(({ url, tls, proxy, origins, allowAnonymous, durability }, at) => ({
+    address: url,
+    tls,
+    proxy,
+    origins,
+    allowAnonymous,
+    durability,
+    where: (...path) => file.where(['listeners', at, ...path]),
+  }))
 }
 
 function plain(address: Address, source: string): Wanted {
-  return { address, tls: undefined, allowAnonymous: false, durability: undefined, where: () => ({ source }) }
+  const nothing = { tls: undefined, proxy: undefined, origins: undefined, durability: undefined }
+  return { address, ...nothing, allowAnonymous: false, where: () => ({ source }) }
 }
 
 /**
@@ -52,9 +61,18 @@ export function openListener(
   readFile: ReadFile,
   problems: Problem[],
 ): Listener {
-  const { address, tls, allowAnonymous } = wanted
+  const { address, tls, proxy, origins, allowAnonymous } = wanted
   const url = addressUrl(address)
-  const listener = { ...address, url, allowAnonymous, durability: wanted.durability ?? durability }
+  const listener = {
+    ...address,
+    url,
+    allowAnonymous,
+    durability: wanted.durability ?? durability,
+    ...(proxy && { proxy }),
+    ...(origins && { origins }),
+  }
+  if (origins && !address.transport.startsWith('ws'))
+    problems.push({ ...wanted.where('origins'), message: `${url} is no WebSocket: nothing there has an origin` })
   const secure = isTls(address.transport)
   if (!tls) {
     const message = `${url} needs a certificate, which only a configuration file can name: tls: { cert: FILE, key: FILE }`

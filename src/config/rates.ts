@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type ConnectionRateLimits, defaultConnectionRates } from '../access/connection-rates.ts'
 import type { SendingRates } from '../access/message-rates.ts'
 import type { Rate } from '../access/token-bucket.ts'
 import { object } from './object.ts'
@@ -35,15 +36,30 @@ const sendingSchema = object(sendingShape, 'a map with messagesPerSecond or byte
   },
 )
 
+const connectionsShape = {
+  atOnce: wholeNumber(1_000_000).default(defaultConnectionRates.atOnce),
+  perSecond: wholeNumber(1_000_000).default(defaultConnectionRates.perSecond),
+}
+
+/** Connections of an address, or of a /64 of IPv6. */
+const connectionsSchema = object(connectionsShape, 'a map with atOnce or perSecond')
+
 const ratesShape = {
   client: sendingSchema.default({}),
   user: sendingSchema.default({}),
   over: z.enum(['slow', 'refuse'], 'must be slow or refuse').default('slow'),
+  connections: connectionsSchema.optional(),
 }
 
-export const ratesSchema = object(ratesShape, 'a map with client, user or over')
+export const ratesSchema = object(ratesShape, 'a map with client, user, over or connections')
 
 /** Keys that may stand at `path` within `rates`. */
 export function rateKeysAt(path: readonly PropertyKey[]): readonly string[] {
-  return Object.keys(path.length === 1 ? ratesShape : sendingShape)
+  if (path.length === 1) return Object.keys(ratesShape)
+  return Object.keys(path[1] === 'connections' ? connectionsShape : sendingShape)
+}
+
+/** @param given the `connections` of a file's `rates` */
+export function connectionRatesOf(given: z.output<typeof connectionsSchema> | undefined): ConnectionRateLimits {
+  return { ...defaultConnectionRates, ...given }
 }

@@ -25,6 +25,7 @@ const million = 1_000_000
 const limitBounds: Record<keyof Limits, readonly [least: number, most: number]> = {
   packetBytes: [128, 268_435_460],
   packetBytesBeforeConnect: [128, 268_435_460],
+  bytesBeforeConnectTotal: [mebibyte, tebibyte],
   connectSeconds: [1, 3600],
   hookSeconds: [1, 600],
   clientIdBytes: [23, 65_535],

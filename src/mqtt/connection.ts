@@ -280,6 +280,7 @@ export class Connection<S> implements StreamEvents {
     const first = chunk[start]!
     if (this.#state === 'opened') {
       this.#state = 'connecting'
+      this.#stream.identified?.()
       // A v5 client is told why its CONNECT is refused, even when it cannot be decoded.
       if (sameBytes(mqtt5, chunk, body, Math.min(body + mqtt5.length, end))) this.version = 5
       this.sender.speak(this.version)

@@ -1,13 +1,25 @@
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http'
-import { createServer as createHttpsServer } from 'node:https'
-import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import type { IncomingMessage } from 'node:http'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer, type Server as TlsServer, type TlsOptions, type TLSSocket } from 'node:tls'
-import { WebSocketServer } from 'ws'
 import type { Log, Stream, StreamEvents } from '../host.ts'
+import { type Guest, type Lobby, plainBytes, tlsBytes } from './lobby.ts'
+import { type Proxies, readIntroduction } from './proxies.ts'
+import { Repeats } from './repeats.ts'
 import { SocketStream } from './socket.ts'
 import type { TlsContexts } from './tls.ts'
+import { upgradeServer } from './upgrade.ts'
 import { WebSocketStream } from './websocket.ts'
+
+/** What can change while it listens: for those who come from then on. */
+export interface ListenSettings {
+  /** For tls and wss. */
+  readonly tls: TlsContexts | undefined
+  /** Peers that must say for whom they speak. */
+  readonly proxies: Proxies
+  /** May a page of this origin open a WebSocket here? `host` is what the request calls us. */
+  readonly isWelcome: (origin: string, host: string | undefined) => boolean
+}
 
 export interface ListenOptions {
   readonly transport: 'tcp' | 'tls' | 'ws' | 'wss'
@@ -16,12 +28,10 @@ export interface ListenOptions {
   readonly port: number
   /** Of a WebSocket's URL. */
   readonly path: string
-  /** For tls and wss. */
-  readonly tls: TlsContexts | undefined
   /** Largest WebSocket message, in bytes. */
   readonly messageBytes: number
-  /** Time for the TLS or WebSocket handshake. */
-  readonly handshakeSeconds: number
+  readonly settings: ListenSettings
+  readonly lobby: Lobby
   readonly log: Log
   /** A peer has come: who takes its bytes? */
   readonly accept: (stream: Stream) => StreamEvents
@@ -30,118 +40,177 @@ export interface ListenOptions {
 export interface OpenListener {
   /** The port that the system gave. */
   readonly port: number
-  /** Shows and checks other certificates for those who come from now on; nobody is dropped. */
-  setTls(tls: TlsContexts): void
+  /** Nobody is dropped. */
+  change(settings: ListenSettings): void
   /** Stops listening. Those who are connected stay. */
   close(): Promise<void>
 }
 
 /** Listens. @throws the system's error, with `code`, when that cannot be. */
 export async function openListener(options: ListenOptions): Promise<OpenListener> {
-  const { transport } = options
-  let tls = options.tls
-  const secure = tls && {
-    ...tls.options,
-    ...asking(tls),
-    SNICallback: ((host, done) => done(null, tls!.contextFor(host))) satisfies TlsOptions['SNICallback'],
-    handshakeTimeout: options.handshakeSeconds * 1000,
-  }
-  const http = transport === 'ws' || transport === 'wss'
-  const server = http ? webSocketServer(options, secure) : socketServer(options, secure)
+  const { host, port, transport, log, lobby } = options
+  const door = new Door(options)
+  const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) =>
+    door.arrived(socket),
+  )
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen({ host: options.host, port: options.port, backlog: 4096 }, () => {
+    server.listen({ host, port, backlog: 4096 }, () => {
       server.off('error', reject)
       resolve()
     })
   })
-  // Later errors (no descriptors left) refuse one peer; the listener lives on.
-  server.on('error', (err) => options.log.error({ err, transport }, 'a listener could not take a connection'))
+  // No descriptors left, for one: that refuses a peer, and the listener lives on.
+  const repeats = new Repeats(lobby.clock)
+  server.on('error', (err: Error & { code?: string }) =>
+    repeats.say(err.code ?? '', (more) =>
+      log.error({ err, transport, ...more }, 'a listener could not take a connection'),
+    ),
+  )
   return {
     port: (server.address() as AddressInfo).port,
-    setTls(next) {
-      tls = next
-      ;(server as TlsServer).setSecureContext(next.options)
-      // Node counts these two among the server's, not the context's.
-      Object.assign(server, asking(next))
-    },
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve())
-        // A peer that never came to its WebSocket would keep the server open for ever.
-        if ('closeAllConnections' in server) server.closeAllConnections()
-      }),
+    change: (settings) => door.change(settings),
+    close: () => new Promise((resolve) => void server.close(() => resolve())),
   }
 }
 
-const tcpOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }
+/**
+ * The way of a connection to the broker.
+ *
+ *   accept ─▶ lobby ─▶ PROXY header, of listed peers ─▶ TLS ─▶ HTTP, WebSocket ─▶ stream
+ */
+class Door {
+  readonly #options: ListenOptions
+  readonly #isSecure: boolean
+  readonly #isHttp: boolean
+  /** TLS, HTTP or both; it never listens itself. Undefined: MQTT comes as it is. */
+  readonly #inner: Server | undefined
+  #settings: ListenSettings
+
+  constructor(options: ListenOptions) {
+    const { transport, settings } = options
+    this.#options = options
+    this.#settings = settings
+    this.#isSecure = transport === 'tls' || transport === 'wss'
+    this.#isHttp = transport === 'ws' || transport === 'wss'
+    this.#inner = this.#isHttp ? this.#http() : this.#isSecure ? this.#tls() : undefined
+    this.#inner?.on('tlsClientError', (err: Error, socket: TLSSocket) => this.#tlsFailed(err, socket))
+  }
+
+  arrived(socket: Socket): void {
+    const { lobby } = this.#options
+    const guest = lobby.enter(socket, this.#isSecure ? tlsBytes : plainBytes)
+    if (!guest) return
+    const { proxies } = this.#settings
+    if (!proxies.has(guest.source.address)) return lobby.admit(guest) ? this.#serve(guest) : undefined
+    readIntroduction(socket, this.#isHttp, (said) => {
+      if (said.kind === 'fault') return lobby.refuse(guest, 'bad-proxy', said.why)
+      if (said.kind === 'none') guest.mustBeForwarded = true
+      else {
+        if (said.source) guest.speaksFor(said.source)
+        // A proxy that speaks for itself, to see whether we live, counts for nobody.
+        if (said.source && !lobby.admit(guest)) return
+      }
+      this.#serve(guest)
+      // TLS reads from the descriptor itself.
+      if (!this.#isSecure) socket.resume()
+    })
+  }
+
+  change(settings: ListenSettings): void {
+    this.#settings = settings
+    if (!this.#isSecure || !settings.tls) return
+    ;(this.#inner as TlsServer).setSecureContext(settings.tls.options)
+    // Node counts these two among the server's, not the context's.
+    Object.assign(this.#inner!, asking(settings.tls))
+  }
+
+  #serve(guest: Guest): void {
+    if (this.#inner) this.#inner.emit('connection', guest.socket)
+    else this.#take(guest, guest.socket)
+  }
+
+  #take(guest: Guest, carrier: Socket): void {
+    const stream = new SocketStream(carrier, guest)
+    stream.feed(this.#options.accept(stream))
+    this.#handOver(guest, carrier)
+  }
+
+  #handOver(guest: Guest, carrier: Socket): void {
+    guest.handOver()
+    // Behind the stream: what it has taken for a CONNECT is not counted.
+    guest.count(carrier)
+  }
+
+  #tls(): Server {
+    return createTlsServer(this.#tlsOptions(), (socket) => {
+      const guest = this.#guestOf(socket)
+      if (guest) this.#take(guest, socket)
+    })
+  }
+
+  #http(): Server {
+    return upgradeServer(
+      {
+        path: this.#options.path,
+        messageBytes: this.#options.messageBytes,
+        refused: (request) => this.#refused(request),
+        take: (webSocket, request) => {
+          const guest = this.#guestOf(request.socket)
+          if (!guest) return webSocket.terminate()
+          const stream = new WebSocketStream(webSocket, request.socket, guest)
+          stream.feed(this.#options.accept(stream))
+          this.#handOver(guest, request.socket)
+        },
+        failed: (socket, why) => {
+          const guest = this.#guestOf(socket)
+          if (guest && !guest.refused) this.#options.lobby.say(guest, 'a WebSocket handshake failed', why)
+        },
+      },
+      this.#isSecure ? this.#tlsOptions() : undefined,
+    )
+  }
+
+  #refused(request: IncomingMessage): { readonly status: number; readonly why: string } | undefined {
+    const { origin, host } = request.headers
+    if (origin !== undefined && !this.#settings.isWelcome(origin, host))
+      return { status: 403, why: `pages of ${origin} may not connect here: origins does not list it` }
+    const guest = this.#guestOf(request.socket)
+    if (!guest?.mustBeForwarded) return undefined
+    const source = this.#settings.proxies.forwardedFor(request.headers['x-forwarded-for'] as string | undefined)
+    if (!source) return { status: 400, why: 'a proxy must say for whom it speaks: PROXY, or X-Forwarded-For' }
+    guest.speaksFor(source)
+    return this.#options.lobby.admit(guest) ? undefined : { status: 429, why: 'too many connections' }
+  }
+
+  #tlsOptions(): TlsOptions {
+    const tls = this.#settings.tls!
+    return {
+      ...tls.options,
+      ...asking(tls),
+      SNICallback: (host, done) => done(null, this.#settings.tls?.contextFor(host)),
+    }
+  }
+
+  #tlsFailed(err: Error, socket: TLSSocket): void {
+    const guest = this.#guestOf(socket)
+    // Of a certificate that is not taken the error says only that there is no connection any more.
+    const why = String((socket.authorizationError as Error | string | null) ?? err.message)
+    if (guest && !guest.refused) this.#options.lobby.say(guest, 'a TLS handshake failed', why)
+    socket.destroy()
+  }
+
+  #guestOf(socket: Duplex): Guest | undefined {
+    const { lobby } = this.#options
+    return lobby.guestOf(socket as Socket) ?? lobby.guestOf(below(socket))
+  }
+}
 
 function asking({ requestCert }: TlsContexts): { requestCert: boolean; rejectUnauthorized: boolean } {
   return { requestCert, rejectUnauthorized: requestCert }
 }
 
-function socketServer(options: ListenOptions, secure: TlsOptions | undefined): Server {
-  const take = (socket: Socket) => {
-    const stream = new SocketStream(socket)
-    stream.feed(options.accept(stream))
-  }
-  if (!secure) return createTcpServer(tcpOptions, take)
-  return tellsFailures(createTlsServer({ ...secure, ...tcpOptions }, take), options.log)
-}
-
-function tellsFailures<S extends TlsServer>(server: S, log: Log): S {
-  return server.on('tlsClientError', (err: Error, socket: TLSSocket) => {
-    // Of a certificate that is not taken the error says only that there is no connection any more.
-    const why = String((socket.authorizationError as Error | string | null) ?? err.message)
-    log.warn({ remote: socket.remoteAddress, err: why }, 'a TLS handshake failed')
-    // Node leaves it open when time is up, and a peer that says nothing would hold it for ever.
-    socket.destroy()
-  })
-}
-
-// MQTT 3.1 says nothing about WebSockets; its clients offer "mqttv3.1", mqtt.js for one.
-const subprotocols = ['mqtt', 'mqttv3.1']
-
-function webSocketServer(options: ListenOptions, secure: TlsOptions | undefined): HttpServer {
-  const { path, messageBytes, handshakeSeconds, log } = options
-  const server: HttpServer = secure
-    ? tellsFailures(createHttpsServer({ ...secure, ...tcpOptions }), log)
-    : createHttpServer(tcpOptions)
-  server.headersTimeout = server.requestTimeout = handshakeSeconds * 1000
-  server.maxHeadersCount = 100
-  server.on('request', (_request, response) => {
-    response.writeHead(426, { 'content-type': 'text/plain', upgrade: 'websocket', connection: 'close' })
-    response.end(`This is an MQTT broker. Connect a WebSocket to ${path} with the subprotocol "mqtt".\n`)
-  })
-  const sockets = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    perMessageDeflate: false,
-    maxPayload: messageBytes,
-    handleProtocols: (offered) => subprotocols.find((name) => offered.has(name)) ?? false,
-  })
-  server.on('upgrade', (request, socket, head) => {
-    socket.on('error', () => socket.destroy())
-    const offered = String(request.headers['sec-websocket-protocol'] ?? '').split(',')
-    const url = request.url?.split('?')[0]
-    if (url !== path) return refuse(socket, 404, `no WebSocket at ${url ?? ''}; use ${path}`)
-    // The client must offer "mqtt" [MQTT-6.0.0-3], and it is what we select [MQTT-6.0.0-4].
-    if (!offered.some((name) => subprotocols.includes(name.trim())))
-      return refuse(socket, 400, 'the WebSocket subprotocol must be "mqtt"')
-    sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      const stream = new WebSocketStream(webSocket, request)
-      stream.feed(options.accept(stream))
-    })
-  })
-  sockets.on('wsClientError', (err, socket) => {
-    log.warn({ err: err.message }, 'a WebSocket handshake failed')
-    refuse(socket, 400, err.message)
-  })
-  return server
-}
-
-function refuse(socket: Duplex, status: number, why: string): void {
-  // A peer that keeps its side open does not keep ours.
-  socket.once('finish', () => socket.destroy())
-  socket.end(`HTTP/1.1 ${status} Refused\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n${why}\n`)
+/** The socket that TLS runs on. Node has no other way to it, and once a handshake has failed TLS knows no address any more. */
+function below(socket: Duplex): Socket {
+  return (socket as unknown as { _parent: Socket })._parent
 }

@@ -18,3 +18,17 @@ export function garbageCollector(): () => void {
   setFlagsFromString('--no-expose-gc')
   return () => collect()
 }
+
+/** Descriptors that clients leave to the store, a reload, links and the log. */
+const reserve = 512
+
+/** Sockets that clients may have at a time: what the system lets us open, less a reserve. */
+export function mostSockets(): number {
+  // Else it would look up the names of all peers.
+  Object.assign(process.report, { excludeNetwork: true })
+  const { userLimits } = process.report.getReport() as unknown as {
+    userLimits?: { open_files: { soft: number | 'unlimited' } }
+  }
+  const most = userLimits?.open_files.soft
+  return typeof most === 'number' ? most - Math.min(reserve, Math.floor(most / 2)) : Infinity
+}

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type { Bytes, PeerCertificate, Stream, StreamEvents } from '../host.ts'
+import type { Guest } from './lobby.ts'
 
 /** How long a closed connection may take to let go; then it is cut. */
 export const lingerMs = 2000
@@ -18,17 +19,26 @@ export function certificateOf(socket: Duplex): PeerCertificate | undefined {
 export class SocketStream implements Stream {
   readonly remote: string
   readonly protocol: string
+  readonly openedMs: number | undefined
   readonly #socket: Socket
+  readonly #guest: Guest | undefined
   #ending = false
 
-  constructor(socket: Socket) {
+  /** @param guest who comes through it; undefined: nobody that is not known already */
+  constructor(socket: Socket, guest?: Guest) {
     this.#socket = socket
-    this.remote = `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`
+    this.#guest = guest
+    this.remote = guest?.remote ?? `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`
     this.protocol = socket instanceof TLSSocket ? 'tls' : 'tcp'
+    this.openedMs = guest?.openedMs
   }
 
   get certificate(): PeerCertificate | undefined {
     return certificateOf(this.#socket)
+  }
+
+  identified(): void {
+    this.#guest?.identified()
   }
 
   /** Passes what happens on the socket to `events`. */

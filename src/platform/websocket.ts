@@ -1,29 +1,38 @@
-import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import type { Bytes, PeerCertificate, Stream, StreamEvents } from '../host.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
+import type { Guest } from './lobby.ts'
 import { certificateOf, lingerMs } from './socket.ts'
 
 /** A WebSocket as a stream: its binary frames are the bytes, wherever packets begin [MQTT-6.0.0-2]. */
 export class WebSocketStream implements Stream {
   readonly remote: string
   readonly protocol: string
+  readonly openedMs: number
   readonly #socket: WebSocket
   readonly #below: Duplex
+  readonly #guest: Guest
   #ending = false
   readonly #unwritten: (() => void)[] = []
 
-  constructor(socket: WebSocket, request: IncomingMessage) {
+  /** @param below what it runs on */
+  constructor(socket: WebSocket, below: Duplex, guest: Guest) {
     this.#socket = socket
-    this.remote = `${request.socket.remoteAddress ?? 'unknown'}:${request.socket.remotePort ?? 0}`
-    this.protocol = request.socket instanceof TLSSocket ? 'wss' : 'ws'
-    this.#below = request.socket
+    this.#below = below
+    this.#guest = guest
+    this.remote = guest.remote
+    this.protocol = below instanceof TLSSocket ? 'wss' : 'ws'
+    this.openedMs = guest.openedMs
   }
 
   get certificate(): PeerCertificate | undefined {
     return certificateOf(this.#below)
+  }
+
+  identified(): void {
+    this.#guest.identified()
   }
 
   /** Passes what happens on the socket to `events`. */

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import { defaultConnectionRates } from '../../src/access/connection-rates.ts'
 import { defaultLimits } from '../../src/broker/limits.ts'
 import { defaultClusterSettings } from '../../src/cluster/cluster.ts'
 import type { Config } from '../../src/config/config.ts'
@@ -132,6 +133,7 @@ admin: { listen: '0.0.0.0:80', tokenFile: token }
       settings: { ...defaultClusterSettings, absentOwner: 'fresh', handoffMessages: 10 },
     },
     admin: { host: '0.0.0.0', port: 80, chosen: true, tokenFile: 'etc/token' },
+    connectionRates: defaultConnectionRates,
   })
 })
 

@@ -52,3 +52,57 @@ describe('what is wrong with a listener, and where', () => {
   ] as const)
     test(wanted, () => expect(complaint({ file: given })).toBe(wanted))
 })
+
+test('peers that are proxies, origins, and how often one may connect', () => {
+  const config = load({
+    file: `
+listeners: [{ url: 'ws://127.0.0.1:1', proxy: [10.0.0.7, 10.1.0.0/16, '::1', '2001:db8::/32'], origins: ['https://a.example', 'null'] }]
+rates: { connections: { perSecond: 5 } }
+`,
+  })
+  expect(config.listeners[0]).toMatchObject({
+    proxy: ['10.0.0.7', '10.1.0.0/16', '::1', '2001:db8::/32'],
+    origins: ['https://a.example', 'null'],
+  })
+  expect(config.connectionRates).toEqual({ atOnce: 100, perSecond: 5, neighbours: 65_536 })
+})
+
+const peer = 'must be an address like 10.0.0.1, or a network like 10.0.0.0/8'
+const origin = 'must be an origin like https://app.example.com, null, or *'
+describe('what is wrong with peers and origins', () => {
+  for (const [text, wanted] of [
+    ...[
+      '10.0.0',
+      '10.0.0.1/33',
+      '10.0.0.1/',
+      '10.0.0.1/8/8',
+      '::/129',
+      'a.example',
+      '*',
+      '10.0.0.1/08',
+      'fe80::1%1',
+    ].map((given) => [`proxy: ['${given}']`, `1:50: listeners.0.proxy.0: "${given}": ${peer}`] as const),
+    ['proxy: []', '1:49: listeners.0.proxy: must list a peer, or be left out, not []'],
+    ...['a.example', 'https://a.example/', '*.example', ''].map(
+      (given) => [`origins: ['${given}']`, `1:52: listeners.0.origins.0: "${given}": ${origin}`] as const,
+    ),
+    ['proxies: []', '1:42: listeners.0.proxies: unknown key'],
+  ] as const)
+    test(text, () =>
+      expect(complaint({ file: `listeners: [{ url: 'ws://127.0.0.1:1/a', ${text} }]` })).toBe(
+        `etc/godwit.yaml:${wanted}`,
+      ),
+    )
+
+  test('origins where there are none', () =>
+    expect(complaint({ file: "listeners: [{ url: 'tcp://127.0.0.1:1', origins: ['*'] }]" })).toBe(
+      'etc/godwit.yaml:1:50: listeners.0.origins: tcp://127.0.0.1:1 is no WebSocket: nothing there has an origin',
+    ))
+
+  for (const [text, wanted] of [
+    ['atOnce: 0', '1:33: rates.connections.atOnce: must be a whole number from 1 to 1000000, not 0'],
+    ['per: 1', '1:25: rates.connections.per: unknown key'],
+  ] as const)
+    test(`rates.connections: ${text}`, () =>
+      expect(complaint({ file: `rates: { connections: { ${text} } }` })).toContain(`etc/godwit.yaml:${wanted}`))
+})

@@ -25,7 +25,7 @@ const at = (place: string, key: string): string => `etc/godwit.yaml:1:${place}: 
 
 describe('mistakes', () => {
   for (const [file, wanted] of [
-    ['rates: 5', `${at('8', '')}must be a map with client, user or over, not 5`],
+    ['rates: 5', `${at('8', '')}must be a map with client, user, over or connections, not 5`],
     ['rates: { client: 5 }', `${at('18', '.client')}must be a map with messagesPerSecond or bytesPerSecond, not 5`],
     ['rates: { client: {} }', `${at('18', '.client')}{}: must say how much, or be left out`],
     ['rates: { over: drop }', `${at('16', '.over')}must be slow or refuse, not "drop"`],

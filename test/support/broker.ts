@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, expect } from 'vitest'
+import { defaultConnectionRates } from '../../src/access/connection-rates.ts'
 import type { Hooks } from '../../src/access/hooks.ts'
 import type { Observer } from '../../src/broker/observer.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
 import type { Config } from '../../src/config/config.ts'
-import type { TlsSettings } from '../../src/config/listener.ts'
+import type { Listener, TlsSettings } from '../../src/config/listener.ts'
 import { defaultStore } from '../../src/config/store.ts'
 import type { Log, PasswordHasher } from '../../src/host.ts'
 import type { OpenHasher } from '../../src/node/access.ts'
@@ -63,6 +64,8 @@ export interface TestBrokerOptions {
   readonly tls?: TlsSettings
   /** A folder to keep things in; the class of durability is fsync then, unless `config` says otherwise. */
   readonly data?: string
+  /** Of every listener. */
+  readonly listener?: Partial<Pick<Listener, 'host' | 'proxy' | 'origins'>>
   readonly config?: Partial<Omit<Config, 'listeners' | 'data' | 'store' | 'limits' | 'logLevel'>>
   /** Do the listeners take anonymous clients although others must log in? */
   readonly allowAnonymous?: boolean
@@ -77,7 +80,13 @@ const onDisk = process.env['TEST_STORE'] === 'disk'
 export async function startBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const data = options.data ?? (onDisk ? temporaryFolder() : undefined)
   const durability = options.config?.durability ?? (data === undefined ? 'memory' : 'fsync')
-  const listener = { host: '127.0.0.1', port: 0, allowAnonymous: options.allowAnonymous ?? false, durability } as const
+  const listener = {
+    host: '127.0.0.1',
+    port: 0,
+    allowAnonymous: options.allowAnonymous ?? false,
+    durability,
+    ...options.listener,
+  } as const
   const lines: LogLine[] = []
   const at =
     (level: LogLine['level']) =>
@@ -104,6 +113,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     permissions: undefined,
     rates: undefined,
     memory: undefined,
+    connectionRates: defaultConnectionRates,
     overflow: 'drop-newest',
     logLevel: 'debug',
     // No $SYS unless a test wants it: it would arrive between what the test waits for.

@@ -1,6 +1,7 @@
 import { cpSync } from 'node:fs'
 import { Broker } from '../../../src/broker/broker.ts'
 import type { Grant } from '../../../src/routing/delivery.ts'
+import { defaultConnectionRates } from '../../../src/access/connection-rates.ts'
 import { defaultLimits } from '../../../src/broker/limits.ts'
 import type { Config } from '../../../src/config/config.ts'
 import { alone } from '../../../src/cluster/alone.ts'
@@ -248,6 +249,7 @@ async function start(data: string): Promise<TestBroker> {
     permissions: undefined,
     rates: undefined,
     memory: undefined,
+    connectionRates: defaultConnectionRates,
     overflow: 'drop-newest',
     logLevel: 'silent',
     limits: { ...defaultLimits, sysSeconds: 0, sessionExpirySeconds: Infinity },
