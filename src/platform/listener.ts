@@ -7,7 +7,7 @@ import { type Guest, type Lobby, plainBytes, tlsBytes } from './lobby.ts'
 import { type Proxies, readIntroduction } from './proxies.ts'
 import { Repeats } from './repeats.ts'
 import { SocketStream } from './socket.ts'
-import type { TlsContexts } from './tls.ts'
+import { below, type TlsContexts } from './tls.ts'
 import { upgradeServer } from './upgrade.ts'
 import { WebSocketStream } from './websocket.ts'
 
@@ -208,9 +208,4 @@ class Door {
 
 function asking({ requestCert }: TlsContexts): { requestCert: boolean; rejectUnauthorized: boolean } {
   return { requestCert, rejectUnauthorized: requestCert }
-}
-
-/** The socket that TLS runs on. Node has no other way to it, and once a handshake has failed TLS knows no address any more. */
-function below(socket: Duplex): Socket {
-  return (socket as unknown as { _parent: Socket })._parent
 }

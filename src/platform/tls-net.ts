@@ -6,7 +6,9 @@ import { certified } from './cluster-names.ts'
 import { answerJoin } from './join-server.ts'
 import { alpn } from './join-wire.ts'
 import type { NodeIdentity } from './node-identity.ts'
+import { Repeats } from './repeats.ts'
 import { SocketStream } from './socket.ts'
+import { below } from './tls.ts'
 
 export interface TlsNetOptions {
   readonly identity: NodeIdentity
@@ -32,6 +34,7 @@ export class TlsNet implements Net {
   readonly #connectMs: number
   readonly #handshakeMs: number
   readonly #sockets = new Set<Socket>()
+  readonly #repeats = new Repeats({ now: () => performance.now() })
   #identity: NodeIdentity
   #server: Server | undefined = undefined
 
@@ -103,6 +106,8 @@ export class TlsNet implements Net {
     let strangers = 0
     server.on('connection', (socket: Socket) => {
       this.#track(socket)
+      // Asked for now, it is known when the socket has gone, too.
+      void socket.remoteAddress
       if (++strangers > mostStrangers) socket.destroy()
     })
     server.on('secureConnection', (socket) => {
@@ -111,7 +116,7 @@ export class TlsNet implements Net {
     })
     server.on('tlsClientError', (fault, socket) => {
       strangers--
-      this.#log.warn({ remote: socket.remoteAddress, err: fault.message }, 'a handshake at the cluster port failed')
+      this.#tell(socket, 'a handshake at the cluster port failed', fault.message)
       // Node leaves one that took too long as it is.
       socket.destroy()
     })
@@ -122,7 +127,11 @@ export class TlsNet implements Net {
         resolve()
       })
     })
-    server.on('error', (err: Error) => this.#log.error({ err }, 'the cluster port could not take a connection'))
+    server.on('error', (err: Error) =>
+      this.#repeats.say(err.message, (more) =>
+        this.#log.error({ err, ...more }, 'the cluster port could not take a connection'),
+      ),
+    )
     this.#server = server
     return (server.address() as AddressInfo).port
   }
@@ -146,8 +155,14 @@ export class TlsNet implements Net {
     const node = this.#nameOf(socket)
     if (node !== undefined && socket.alpnProtocol === alpn.link) return open(socket, node, accept)
     const why: unknown = socket.authorizationError ?? 'its certificate names no node of this cluster'
-    this.#log.warn({ remote: socket.remoteAddress, why: String(why) }, 'a stranger at the cluster port was turned away')
+    this.#tell(socket, 'a stranger at the cluster port was turned away', String(why))
     socket.on('error', () => {}).destroy()
+  }
+
+  /** Strangers may come again and again: a line tells of many. */
+  #tell(socket: TLSSocket, message: string, why: string): void {
+    const remote = below(socket).remoteAddress
+    this.#repeats.say(`${remote} ${why}`, (more) => this.#log.warn({ remote, why, ...more }, message))
   }
 
   /** Which node of our cluster the peer has proven to be. */

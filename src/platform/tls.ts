@@ -1,4 +1,6 @@
 import { constants, createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { revocationLists } from './certificates.ts'
 
@@ -126,4 +128,9 @@ function used<T>({ file, pem }: PemFile, use: (pem: string) => T): T {
 /** Node reads one list of a text, and no more. */
 function listsIn(pem: string): string[] {
   return pem.match(/-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----/g) ?? []
+}
+
+/** The socket that TLS runs on. Node has no other way to it, and once a handshake has failed TLS knows no address any more. */
+export function below(socket: Duplex): Socket {
+  return (socket as unknown as { _parent: Socket })._parent
 }

@@ -151,6 +151,22 @@ describe('abuse 29: who is no node of the cluster is not listened to', () => {
     expect(a.accepted).toEqual([])
   })
 
+  test('again and again: a line, with the address', async () => {
+    const { a, b } = await two()
+    for (let i = 0; i < 20; i++) {
+      const socket = connectTcp(a.port, '127.0.0.1').on('error', () => {})
+      await once(socket, 'connect')
+      if (i % 2 === 0) socket.resetAndDestroy()
+      else socket.write('GET / HTTP/1.1\r\n\r\n')
+      await closed(socket.resume())
+    }
+    // Behind all of them.
+    expect((await b.dial(a.address)).peer).toBe('a')
+    const lines = a.log.all.filter(({ message }) => message === 'a handshake at the cluster port failed')
+    expect(lines.length).toBeLessThanOrEqual(3)
+    expect(new Set(lines.map(({ remote }) => remote))).toEqual(new Set(['127.0.0.1']))
+  })
+
   test('with nothing to say: closed in time, and so many at once at most; nodes come in again then', async () => {
     const { directory, b } = await two()
     const a = await new Post(await identity({ node: 'a', directory }), { handshakeMs: 1500 }).listen()
