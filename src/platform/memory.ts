@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { openSync, readSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { getHeapStatistics } from 'node:v8'
 import type { MemoryGauge } from '../host.ts'
@@ -12,16 +12,16 @@ const pageBytes = 4096
  * them back when it needs them.
  */
 export function nodeMemory(): MemoryGauge {
-  const began = process.memoryUsage()
+  const residentBytes = residentReader()
+  const began = getHeapStatistics()
   // The program itself, and what libraries of it hold: what is there before anybody has come.
-  const baseBytes = residentBytes() - began.heapTotal - began.external
+  const baseBytes = residentBytes() - began.total_heap_size - began.external_memory
   return {
     read() {
-      const { heapTotal, external } = process.memoryUsage()
-      const { used_heap_size, heap_size_limit } = getHeapStatistics()
+      const { total_heap_size, external_memory, used_heap_size, heap_size_limit } = getHeapStatistics()
       return {
         residentBytes: residentBytes(),
-        usefulBytes: baseBytes + heapTotal + external,
+        usefulBytes: baseBytes + total_heap_size + external_memory,
         heapShare: used_heap_size / heap_size_limit,
       }
     },
@@ -29,10 +29,15 @@ export function nodeMemory(): MemoryGauge {
   }
 }
 
-function residentBytes(): number {
-  if (process.platform !== 'linux') return process.memoryUsage.rss()
-  const [, resident, shared] = readFileSync('/proc/self/statm', 'latin1').split(' ')
-  return (Number(resident) - Number(shared)) * pageBytes
+/** Opens its file once: whoever opens it for each look fails when clients have taken the last descriptor. */
+function residentReader(): () => number {
+  if (process.platform !== 'linux') return () => process.memoryUsage.rss()
+  const file = openSync('/proc/self/statm', 'r')
+  const text = Buffer.alloc(128)
+  return () => {
+    const [, resident, shared] = text.toString('latin1', 0, readSync(file, text, 0, text.length, 0)).split(' ')
+    return (Number(resident) - Number(shared)) * pageBytes
+  }
 }
 
 /** What the machine has, or the control group (version 1 or 2) that the process is in allows it. */
