@@ -13,4 +13,6 @@ export interface LogInSources {
   readonly chain: Pick<Chain, 'authenticate'>
   /** Begins a log-in by SCRAM-SHA-256; undefined: nobody can. */
   readonly scram: (() => ScramExchange) | undefined
+  /** Has each user client ids of its own? Else one that another user's session has is refused. */
+  readonly separate: boolean
 }

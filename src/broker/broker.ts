@@ -20,6 +20,7 @@ import { clearing } from '../retain/tombstones.ts'
 import { unpackGrant } from '../routing/delivery.ts'
 import { SubscriptionTree } from '../routing/tree.ts'
 import { Ledger } from '../sessions/ledger.ts'
+import { ownId } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
@@ -277,7 +278,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     )
     // Told when the turn is over: who is told may publish, and must not meet a delivery half done.
     this.ledger.listener = (mishap, clientId, message) => {
-      if (observer.lost) host.clock.endOfTurn(() => observer.lost?.(mishap, clientId, message?.topic.name ?? ''))
+      if (observer.lost) host.clock.endOfTurn(() => observer.lost?.(mishap, ownId(clientId), message?.topic.name ?? ''))
     }
     this.#stopTicking = host.clock.every(this.#wheel.resolutionMs, () => this.#tick())
   }
@@ -379,6 +380,11 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     }
   }
 
+  /** Have users proved who they are, so that a session is theirs alone? */
+  get owned(): boolean {
+    return this.#door.closed
+  }
+
   /** Clients with an open connection, before CONNECT or after. */
   get connections(): number {
     return this.#watchdogs.size
@@ -453,15 +459,18 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   /** Its session may be on another node: it is let in when it is here. */
   #enter(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
     const { cluster } = this.#options
+    const sessionId = this.#door.sessionIdOf(client)
+    if (this.#refusesForeign(client, sessionId)) return
     if (cluster.alone) return this.#welcome(client, packet, assigned, data, 0)
-    const { clientId, connectNumber } = client
+    const { connectNumber, username } = client
+    const claimant = this.owned ? { user: username } : undefined
     let state: 'asking' | 'answered' | 'later' = 'asking'
-    cluster.enter({ clientId, clean: packet.clean, connectNumber }, (entrance) => {
+    cluster.enter({ clientId: sessionId, clean: packet.clean, connectNumber, claimant }, (entrance) => {
       const proceed = () => {
         if (client.state === 'closed') return
         if ('epoch' in entrance) return this.#welcome(client, packet, assigned, data, entrance.epoch)
         const { refused, why, serverReference } = entrance
-        this.#host.log.warn({ client: clientId, remote: client.remote, reason: reasonName(refused) }, why)
+        this.#host.log.warn({ client: client.clientId, remote: client.remote, reason: reasonName(refused) }, why)
         client.close(refused, why, serverReference)
       }
       if (state === 'asking') {
@@ -481,6 +490,19 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     client.hold()
   }
 
+  /** Another user's session is left alone, whether its client is there or not, and whatever is asked for. */
+  #refusesForeign(client: Client, sessionId: string): boolean {
+    const there = this.sessions.get(sessionId)
+    if (!this.#door.isForeign(client, there)) return false
+    // Its time may be over, and nobody has looked.
+    this.sessions.due(there!, this.#host.clock.now())
+    if (!this.#door.isForeign(client, this.sessions.get(sessionId))) return false
+    const why = 'the session of this client id belongs to another user'
+    this.#door.refused(client, 'connect', '', why)
+    client.fail(new MqttError(Reason.clientIdNotValid, 'MQTT-3.1.3-8', why))
+    return true
+  }
+
   /** @param epoch of a new session; 0: the next one of its own */
   #welcome(
     client: Client,
@@ -491,14 +513,16 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   ): void {
     const limits = this.#limits
     // Hooks may let an earlier CONNECT in later: the client id belongs to the one that came last [MQTT-3.1.4-3].
-    const holder = this.sessions.get(client.clientId)?.connection
+    const sessionId = this.#door.sessionIdOf(client)
+    if (this.#refusesForeign(client, sessionId)) return
+    const holder = this.sessions.get(sessionId)?.connection
     if (holder && holder.connectNumber > client.connectNumber)
       return client.close(Reason.sessionTakenOver, 'another client connected with this client id')
     const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpirySeconds)
     // What would have to be kept cannot be; a session that is there goes on.
-    if (this.#store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !this.sessions.get(client.clientId)))
+    if (this.#store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !this.sessions.get(sessionId)))
       return client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', 'the disk is full'))
-    const { session, present, ended } = this.sessions.open(client.clientId, packet.clean, expirySeconds)
+    const { session, present, ended } = this.sessions.open(sessionId, packet.clean, expirySeconds)
     if (epoch === 0) session.epoch++
     else if (!present) session.epoch = epoch
     session.will = packet.will

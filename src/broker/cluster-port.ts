@@ -66,6 +66,8 @@ export interface BrokerSide {
   readonly sessions: Sessions
   readonly tree: SubscriptionTree<Session>
   readonly retained: RetainedStore<Message>
+  /** Do sessions belong to users who have proved who they are? */
+  readonly owned: boolean
   /** The class of what no listener says anything of. */
   durabilityOf(topic: Topic): Durability
   /**
@@ -84,6 +86,8 @@ export interface Newcomer {
   readonly clean: boolean
   /** Later clients have higher ones. */
   readonly connectNumber: number
+  /** Undefined: whoever comes with the id may have the session; else its user alone. */
+  readonly claimant?: { readonly user: string | undefined } | undefined
 }
 
 /** Its session is here, or it may have a new one of this epoch; or why it cannot be let in now. */

@@ -8,6 +8,7 @@ import type { Bytes, Clock } from '../host.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import type { ConnectPacket } from '../mqtt/packets.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
+import { scopedId } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Timed, TimingWheel } from '../sessions/wheel.ts'
 import type { Access, LogInSources } from './access.ts'
@@ -91,6 +92,17 @@ export class Door {
         else this.#judge(client, credentials.username, logIn, then)
       })
     })
+  }
+
+  /** The id of its session: a user's own, where they are kept apart. */
+  sessionIdOf({ clientId, username }: Client): string {
+    const separate = this.#parts.access.logIns?.separate === true && username !== undefined
+    return separate ? scopedId(`u/${username}`, clientId) : clientId
+  }
+
+  /** Does a session belong to another user? One that nobody had to log in for is whoever's comes. */
+  isForeign(client: Client, session: Session | undefined): boolean {
+    return this.closed && session?.username !== undefined && session.username !== client.username
   }
 
   /** Undefined: nobody here can log in by SCRAM. */

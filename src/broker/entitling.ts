@@ -3,6 +3,7 @@ import type { Policy } from '../access/rules.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
 import type { Rights } from '../sessions/rights.ts'
+import { ownId } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 
 /** Who may do what; a reload brings another. */
@@ -47,7 +48,8 @@ export class Entitling {
   }
 
   /** Of a session whose client has not logged in since it came from the store or from another node. */
-  byName({ username, clientId }: Session): Rights | undefined {
+  byName({ username, clientId: key }: Session): Rights | undefined {
+    const clientId = ownId(key)
     if (username === undefined) return this.#permissions.limiting(undefined, clientId)
     const holder = this.#rulebook.named(username)
     return holder === undefined ? untilLogIn : this.#permissions.limiting(holder, clientId)

@@ -11,6 +11,7 @@ import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Ledger } from '../sessions/ledger.ts'
 import type { Overflow, Terms } from '../sessions/outlet.ts'
 import type { Rights } from '../sessions/rights.ts'
+import { ownId } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Durability, Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
@@ -209,7 +210,7 @@ export class Publishing {
     }
     if (!mayLeave(session.rights, topic, will)) return refuse(notAllowed.will)
     if (!hooks.authorizePublish) return this.inject(message)
-    const who = { id: session.clientId, username: session.username, remote: '', version: 5 as const }
+    const who = { id: ownId(session.clientId), username: session.username, remote: '', version: 5 as const }
     asking.aside(
       () => hooks.authorizePublish!(who, requestOf(will)),
       (verdict) => {
@@ -246,7 +247,7 @@ export class Publishing {
       const why = this.#noRoom(message, session, durability)
       if (why !== undefined) return this.#turnAway(from, message, packetId, why)
     }
-    observer.published?.(message, session.clientId)
+    observer.published?.(message, ownId(session.clientId))
     const copies = ledger.copies
     const lsn = this.#route(message, session, packetId, durability)
     if (message.qos === 2) session.receive(packetId, lsn)

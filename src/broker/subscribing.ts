@@ -8,6 +8,7 @@ import type { RetainedStore } from '../retain/retained.ts'
 import { Copy, type Grant, packGrant } from '../routing/delivery.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Ledger } from '../sessions/ledger.ts'
+import { ownId } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Lsn, Store } from '../store/port.ts'
 import type { Asking } from './asking.ts'
@@ -101,7 +102,7 @@ export class Subscribing {
       session.unsubscribe(filter)
       tree.unsubscribe(session, parseFilter(filter))
       if (session.persistent) lsn = store.unsubscribed(session.number, filter)
-      observer.unsubscribed?.(session.clientId, filter)
+      observer.unsubscribed?.(ownId(session.clientId), filter)
       return Reason.success
     })
     gate.promise(from, lsn, (client) => client.unsuback(packet.packetId, codes))
@@ -148,7 +149,7 @@ export class Subscribing {
     const existed = session.subscriptions.has(entry.filter)
     session.subscribe(entry.filter, packGrant(grant))
     this.#parts.tree.subscribe(session, parsed, grant)
-    this.#parts.observer.subscribed?.(session.clientId, entry.filter, entry.qos)
+    this.#parts.observer.subscribed?.(ownId(session.clientId), entry.filter, entry.qos)
     return existed
   }
 

@@ -8,6 +8,7 @@ import { cleanEpoch } from './epochs.ts'
 import type { Given } from './given.ts'
 import {
   confirmMs,
+  foreign,
   type HandoverTools,
   mostAtOnce,
   patienceMs,
@@ -16,6 +17,7 @@ import {
   tooLate,
   type Waiting,
 } from './handover-tools.ts'
+import { writeOwner } from './owner-field.ts'
 import { arrivingPrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType, WireError } from './wire.ts'
@@ -114,6 +116,8 @@ export class Arrivals {
     const sent = this.#tools.send(node, FrameType.take, id, (writer) => {
       writer.text(clientId)
       writer.u8(waiting?.newcomer.clean === true ? 1 : 0)
+      const claimant = waiting?.newcomer.claimant
+      if (claimant) writeOwner(writer, claimant.user)
     })
     if (!sent) return false
     const state = { session: undefined, told: [], entries: 0, bytes: 0, confirmed: false, tells: false }
@@ -219,9 +223,9 @@ export class Arrivals {
 
   /** Its owner says no. */
   refused(arriving: Arriving, why: number): void {
-    if (why !== Refusal.takenOver) return this.fail(arriving, true)
+    if (why !== Refusal.takenOver && why !== Refusal.foreign) return this.fail(arriving, true)
     this.#drop(arriving)
-    arriving.waiting?.then(takenOver)
+    arriving.waiting?.then(why === Refusal.foreign ? foreign : takenOver)
   }
 
   /** Its owner goes on with it; whoever waits tries again. @param isOver the owner knows */

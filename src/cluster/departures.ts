@@ -3,6 +3,7 @@ import type { Session } from '../sessions/session.ts'
 import { writeGiven } from './given.ts'
 import { confirmMs, type HandoverTools, mostAtOnce, nameOf, patienceMs, Refusal } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
+import { isForeign, type Owner } from './owner-field.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
 
@@ -82,10 +83,12 @@ export class Departures {
   }
 
   /** A node wants a session. */
-  asked(from: NodeId, id: number, clientId: string, clean: boolean): void {
+  asked(from: NodeId, id: number, clientId: string, clean: boolean, claimant?: Owner): void {
     const known = this.#tools.sessions.get(clientId)
     // It was here when the other node heard of it, and has gone on.
     if (known === undefined) return this.#tools.refuse(from, id, Refusal.notNow)
+    // Not even ended: it is somebody else's, and stays as it is.
+    if (isForeign(known, claimant)) return this.#tools.refuse(from, id, Refusal.foreign)
     const leaving = this.#bySession.get(known)
     if (this.full || this.#effects.isBusy(known) || (leaving && (leaving.completedAt >= 0 || leaving.isOffer)))
       return this.#tools.refuse(from, id, Refusal.notNow)

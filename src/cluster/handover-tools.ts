@@ -49,13 +49,18 @@ export const mostAtOnce = 64
 export const patienceMs = 8000
 export const confirmMs = 5000
 
-export const Refusal = { notNow: 0, takenOver: 1 } as const
+export const Refusal = { notNow: 0, takenOver: 1, foreign: 2 } as const
 
 /** A client that waits for its session. */
 export interface Waiting {
   readonly newcomer: Newcomer
   readonly then: (entrance: Entrance) => void
   readonly untilMs: number
+}
+
+export const foreign: Entrance = {
+  refused: Reason.clientIdNotValid,
+  why: 'the session of this client id belongs to another user',
 }
 
 export const takenOver: Entrance = {

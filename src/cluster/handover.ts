@@ -9,6 +9,7 @@ import { Departures } from './departures.ts'
 import { cleanEpoch, firstEpoch, freshEpoch } from './epochs.ts'
 import { readGiven } from './given.ts'
 import {
+  foreign,
   type HandoverParts,
   HandoverTools,
   patienceMs,
@@ -18,6 +19,7 @@ import {
   type Waiting,
 } from './handover-tools.ts'
 import { Merging } from './merging.ts'
+import { readOwner } from './owner-field.ts'
 import { Stragglers } from './stragglers.ts'
 import type { NodeId, Part } from './peers.ts'
 import { FrameType } from './wire.ts'
@@ -90,6 +92,8 @@ export class Handover implements Part {
     const earlier = this.#arrivals.waitingFor(clientId) ?? this.#waiting.get(clientId)
     // The client id belongs to the one that came last.
     if (earlier && earlier.newcomer.connectNumber > connectNumber) return then(takenOver)
+    // Nor does it wait in another user's place.
+    if (earlier?.newcomer.claimant && earlier.newcomer.claimant.user !== newcomer.claimant?.user) return then(foreign)
     if (earlier) this.#waiting.delete(clientId)
     if (!this.#arrivals.expect(clientId, waiting)) this.#try(waiting)
     earlier?.then(takenOver)
@@ -176,9 +180,9 @@ export class Handover implements Part {
     const id = reader.varint()
     switch (type) {
       case FrameType.take:
-        return this.#departures.asked(from, id, reader.text(), reader.u8() === 1)
+        return this.#departures.asked(from, id, reader.text(), reader.u8() === 1, readOwner(reader))
       case FrameType.offer:
-        return this.#merging.offeredBy(from, id, reader.text(), reader.left > 0 && reader.u8() === 1)
+        return this.#merging.offeredBy(from, id, reader.text(), reader.left > 0 && reader.u8() === 1, readOwner(reader))
       case FrameType.invite:
         return this.#invited(from, id, reader.text())
       case FrameType.given:
@@ -231,7 +235,12 @@ export class Handover implements Part {
 
   #refused(from: NodeId, id: number, why: number): void {
     const leaving = this.#departures.of(from, id)
-    if (leaving) return this.#departures.stay(leaving)
+    if (leaving) {
+      this.#departures.stay(leaving)
+      // It was beaten by another user's, which must have nothing of it.
+      if (leaving.isOffer && why === Refusal.foreign) this.#departures.end(leaving.session)
+      return
+    }
     const arriving = this.#arrivals.of(from, id)
     if (arriving) return this.#arrivals.refused(arriving, why)
     const offered = this.#merging.of(from, id)

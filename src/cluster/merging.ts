@@ -2,13 +2,14 @@ import { Reason } from '../mqtt/reason.ts'
 import { Copy, packGrant } from '../routing/delivery.ts'
 import { Session } from '../sessions/session.ts'
 import { Entry } from '../store/port.ts'
-import type { RecordReader } from '../store/writer.ts'
+import type { RecordReader, RecordWriter } from '../store/writer.ts'
 import { beats, Claims } from './claims.ts'
 import type { Departures } from './departures.ts'
 import { readEntry, type TransferredEntry } from './entry-frame.ts'
 import { hasEnded, isLater } from './epochs.ts'
 import { confirmMs, type HandoverTools, nameOf, patienceMs, Refusal } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
+import { isForeign, type Owner, writeOwner } from './owner-field.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
 
@@ -85,7 +86,12 @@ export class Merging {
   #offer(session: Session, node: NodeId): void {
     if (this.#departures.bySession(session) || this.#departures.full || !this.#tools.isLive(node)) return
     const id = this.#tools.nextId(node)
-    if (!this.#tools.send(node, FrameType.offer, id, (writer) => writer.text(session.clientId))) return
+    const write = (writer: RecordWriter) => {
+      writer.text(session.clientId)
+      writer.u8(0)
+      if (this.#tools.parts.broker().owned && session.username !== undefined) writeOwner(writer, session.username)
+    }
+    if (!this.#tools.send(node, FrameType.offer, id, write)) return
     // What is published from now on goes to the newer one; what was written down for this one still comes.
     this.#tools.hide(session)
     this.#tools.sessions.suspend(session)
@@ -105,10 +111,11 @@ export class Merging {
     return this.#offered.get(nameOf(from, id))
   }
 
-  offeredBy(from: NodeId, id: number, clientId: string, isOwn: boolean): void {
+  offeredBy(from: NodeId, id: number, clientId: string, isOwn: boolean, owner: Owner): void {
     const session = this.#tools.sessions.get(clientId)
     if (session === undefined || this.#departures.bySession(session) || this.#beaten.has(session))
       return this.#tools.refuse(from, id, Refusal.notNow)
+    if (isForeign(session, owner)) return this.#tools.refuse(from, id, Refusal.foreign)
     this.#tools.witnesses.begin(session)
     const movedMs = this.#tools.now
     this.#offered.set(nameOf(from, id), { from, id, clientId, isOwn, movedMs, entries: 0, bytes: 0, tells: false })

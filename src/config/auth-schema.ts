@@ -8,6 +8,10 @@ import { object } from './object.ts'
 export const authOrder = ['users', 'mosquitto', 'jwt', 'certificate', 'http'] as const
 export type AuthStep = (typeof authOrder)[number]
 
+/** What becomes of a user who comes with the client id of another user's session. */
+const sameClientIds = ['refuse', 'separate'] as const
+export type SameClientId = (typeof sameClientIds)[number]
+
 const fileName = z.string('must be a file name').min(1, 'must be a file name')
 const text = z.string('must be a text').min(1, 'must not be empty')
 const flag = z.boolean('must be true or false')
@@ -70,6 +74,7 @@ export const authSchema = object(
     certificate: certificate.optional(),
     scram: flag.optional(),
     http: http.optional(),
+    sameClientId: z.enum(sameClientIds, `must be ${sameClientIds.join(' or ')}`).optional(),
   },
   'a map with users, mosquitto, jwt, certificate, scram or http',
 )

@@ -8,7 +8,7 @@ import type { PasswordUser } from '../access/passwords.ts'
 import type { Policy } from '../access/rules.ts'
 import { type FileUser, parseUsers } from '../access/users-file.ts'
 import { publicJwk } from '../platform/public-keys.ts'
-import { authOrder, type AuthStep, type FileAuth, urlFault } from './auth-schema.ts'
+import { authOrder, type AuthStep, type FileAuth, type SameClientId, urlFault } from './auth-schema.ts'
 import type { ParsedFile } from './file.ts'
 import { besideFile, faultText, type ReadFile } from './files.ts'
 import type { Problem } from './problem.ts'
@@ -27,6 +27,7 @@ export interface AuthConfig {
   /** Do those of the users file who have a verifier log in by SCRAM-SHA-256, too? */
   readonly scram: boolean
   readonly http: HttpAuth | undefined
+  readonly sameClientId: SameClientId
 }
 
 export interface HttpAuth extends HttpHookSettings {
@@ -55,7 +56,7 @@ export function authOf({ file, readFile, asksForCertificates }: Given, problems:
   if (!file || !auth) return undefined
   const reading = new Reading(file, readFile, problems)
   const { users, mosquitto, jwt, certificate, scram, http } = auth
-  if (Object.keys(auth).every((key) => key === 'order'))
+  if (Object.keys(auth).every((key) => key === 'order' || key === 'sameClientId'))
     reading.wrong([], 'must say how clients log in, or be left out')
   if (mosquitto && mosquitto.password_file === undefined && mosquitto.acl_file === undefined)
     reading.wrong(['mosquitto'], 'must name a password_file or an acl_file')
@@ -71,6 +72,7 @@ export function authOf({ file, readFile, asksForCertificates }: Given, problems:
     certificate: certificate?.user,
     scram: scram ?? false,
     http: http && httpOf(http, reading),
+    sameClientId: auth.sameClientId ?? 'refuse',
   }
 }
 

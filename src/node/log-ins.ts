@@ -29,6 +29,7 @@ export interface LogIns {
   readonly chain: Chain
   /** Begins a log-in by SCRAM-SHA-256; undefined: nobody has a verifier to be asked. */
   readonly scram: (() => ScramExchange) | undefined
+  readonly separate: boolean
   /** For the old ones, once the new ones are there. */
   close(): void
 }
@@ -51,6 +52,7 @@ export function openLogIns(auth: AuthConfig, host: LogInHost): LogIns {
       host.check,
     ),
     scram: scramUsers && (() => new ScramExchange(scramUsers, digests, nonceOf(random.bytes(18)))),
+    separate: auth.sameClientId === 'separate',
     close: () => client?.close(),
   }
 }

@@ -97,6 +97,7 @@ class World {
         logIns: {
           chain: { authenticate: ({ clientId }) => Promise.resolve({ identity: identities.get(clientId)! }) },
           scram: undefined,
+          separate: false,
         },
         audit: undefined,
       },

@@ -271,7 +271,9 @@ describe('users import', () => {
       `would import 6 users into ${file}\n`,
     )
     expect(() => text()).toThrow()
-    expect((await users(['import', 'test/access/mosquitto-pbkdf2.txt'])).err).toBe(`6 users imported into ${file} (a running broker reads the file at SIGHUP)\n`)
+    expect((await users(['import', 'test/access/mosquitto-pbkdf2.txt'])).err).toBe(
+      `6 users imported into ${file} (a running broker reads the file at SIGHUP)\n`,
+    )
     expect(await opens('u3', 'pä$$wörd 日本')).toBe(true)
   })
 

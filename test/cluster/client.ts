@@ -23,6 +23,7 @@ export interface SessionWish {
   readonly version?: 4 | 5
   /** Acknowledges what comes. Default true. */
   readonly acks?: boolean
+  readonly username?: string
   /** Of QoS 1. */
   readonly will?: { readonly topic: string; readonly payload: string; readonly delaySeconds?: number }
 }
@@ -51,7 +52,7 @@ export class TestClient {
     readonly id: string,
     broker: Broker,
     ways: Ways,
-    { clean = true, expirySeconds = 0, version = 5, acks = true, will }: SessionWish = {},
+    { clean = true, expirySeconds = 0, version = 5, acks = true, will, username }: SessionWish = {},
   ) {
     this.#version = version
     this.acks = acks
@@ -77,6 +78,7 @@ export class TestClient {
       protocolVersion: version,
       clean,
       keepalive: 0,
+      ...(username !== undefined && { username }),
       ...(version === 5 && { properties: { sessionExpiryInterval: expirySeconds } }),
       ...(will && {
         will: {

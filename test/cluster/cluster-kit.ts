@@ -1,3 +1,5 @@
+import type { Chain, LogIn } from '../../src/access/chain.ts'
+import type { Credentials } from '../../src/access/identity.ts'
 import { expect } from 'vitest'
 import { Broker } from '../../src/broker/broker.ts'
 import type { Cluster } from '../../src/broker/cluster-port.ts'
@@ -30,7 +32,17 @@ export interface CityOptions {
   readonly settings?: Partial<ClusterSettings>
   readonly limits?: Partial<Limits>
   readonly wire?: ClusterOptions['wire']
+  /** Clients must log in, and all that do are let in. */
+  readonly logIns?: boolean
 }
+
+/** Answers at once: nothing else here waits for a promise. */
+const everybody = {
+  authenticate: ({ username: user }: Credentials) => ({
+    then: (answer: (logIn: LogIn) => void) =>
+      answer(user === undefined ? { denied: 'nobody', by: undefined } : { identity: { user, source: 'users' } }),
+  }),
+} as unknown as Chain
 
 const latencyMs = 1
 
@@ -302,6 +314,9 @@ export class Machine {
       ...{ store, topics, cluster },
       host: { clock: this.process, random: dice.fork(3), log: this.#log() },
       limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
+      ...(options.logIns && {
+        access: { logIns: { chain: everybody, scram: undefined, separate: false }, audit: undefined },
+      }),
       hooks: {},
       observer: {},
       version: 'test',
