@@ -27,8 +27,8 @@ interface DepartureEffects {
   isBusy(session: Session): boolean
   /** May nodes that cannot be asked now have something for us? */
   missesSome(): boolean
-  /** A session of these subscriptions is elsewhere now. */
-  left(clientId: string, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void
+  /** A session that had these subscriptions is elsewhere now. */
+  left(session: Session, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void
 }
 
 const answerMs = 2000
@@ -159,7 +159,7 @@ export class Departures {
     const subscriptions = new Map(session.subscriptions)
     const floors = this.#tools.witnesses.floors(session)
     this.#tools.sessions.handOver(session, from)
-    this.#effects.left(session.clientId, subscriptions, floors)
+    this.#effects.left(session, subscriptions, floors)
   }
 
   /**

@@ -58,7 +58,7 @@ export class Handover implements Part {
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
       missesSome: () => this.#tools.missing().length > 0,
-      left: (clientId, subscriptions, floors) => this.#stragglers.begin(clientId, subscriptions, floors),
+      left: (session, subscriptions, floors) => this.#stragglers.begin(session, subscriptions, floors),
     })
     this.#merging = new Merging(this.#tools, this.#departures, (clientId) => this.#stragglers.has(clientId))
     this.#stragglers = new Stragglers(this.#tools, this.#departures, (session, from, seq) =>
@@ -238,7 +238,8 @@ export class Handover implements Part {
     if (leaving) {
       this.#departures.stay(leaving)
       // It was beaten by another user's, which must have nothing of it.
-      if (leaving.isOffer && why === Refusal.foreign) this.#departures.end(leaving.session)
+      if (leaving.isOffer && why === Refusal.foreign && !this.#stragglers.drop(leaving.session))
+        this.#departures.end(leaving.session)
       return
     }
     const arriving = this.#arrivals.of(from, id)

@@ -5,6 +5,7 @@ import type { RecoveredSession } from '../store/port.ts'
 import type { Departures } from './departures.ts'
 import { confirmMs, type HandoverTools } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
+import { isForeign, writeOwner } from './owner-field.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
 
@@ -61,6 +62,7 @@ export class Stragglers {
       const { ledger } = this.#tools.sessions
       const session = new Session(recovered.clientId, Infinity, this.#tools.sessions, recovered.subscriptions)
       session.number = recovered.number
+      session.username = recovered.username
       session.restore(recovered, 0)
       ledger.copies += session.pending
       this.#add(recovered.clientId.slice(prefix.length), session, [], new Set(), new Map())
@@ -68,16 +70,18 @@ export class Stragglers {
   }
 
   /**
-   * A session has gone to another node, and not everybody could be asked.
+   * A session has gone to another node, and not everybody could be asked. What comes is its user's, whoever has the id then.
    * @param floors what it had got of some nodes before it was here
    */
-  begin(clientId: string, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void {
+  begin(gone: Session, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void {
+    const { clientId } = gone
     const known = this.#all.get(clientId)
     const missing = [...new Set([...this.#tools.missing(), ...(known?.missing ?? [])])]
     if (known) this.#end(known)
     if (missing.length === 0) return
     const { store } = this.#tools.parts
     const session = new Session(prefix + clientId, Infinity, this.#tools.sessions)
+    session.username = gone.username
     session.number = store.number()
     if (session.number !== 0) store.session(session)
     for (const [filter, grant] of subscriptions) {
@@ -119,6 +123,10 @@ export class Stragglers {
     const straggler = this.#all.get(session.clientId)
     if (!straggler?.listens) return straggler !== undefined
     const from = straggler.session
+    if (this.#tools.parts.broker().owned && isForeign(from, { user: session.username })) {
+      this.#end(straggler)
+      return false
+    }
     const leaving = this.#departures.bySession(from)
     if (leaving) this.#departures.withhold(leaving)
     this.#tools.witnesses.begin(session)
@@ -126,6 +134,14 @@ export class Stragglers {
     const { outbox } = from
     for (let seq = outbox?.head ?? 0; outbox && seq < outbox.next; seq++) this.#take(session, from, seq)
     if (outbox) this.taken(from, outbox.next)
+    return true
+  }
+
+  /** What came for a session is not the newer one's, which is another user's. False: it is none of ours. */
+  drop(session: Session): boolean {
+    const straggler = this.#all.get(session.clientId.slice(prefix.length))
+    if (straggler?.session !== session) return false
+    this.#end(straggler)
     return true
   }
 
@@ -188,6 +204,7 @@ export class Stragglers {
     const isSent = this.#tools.send(node, FrameType.offer, id, (writer) => {
       writer.text(clientId)
       writer.u8(1)
+      if (this.#tools.parts.broker().owned && session.username !== undefined) writeOwner(writer, session.username)
     })
     if (!isSent) return
     const leaving = new Leaving(node, id, session, true, this.#departures.context)
