@@ -164,17 +164,20 @@ export async function startNode(
   try {
     await cluster?.start()
     for (const listener of config.listeners) {
-      const settings = await settingsOf(listener, host)
-      const server = await openListener({
-        ...listener,
-        settings,
-        messageBytes: config.limits.packetBytes + 1024,
-        lobby,
-        log,
-        accept: (stream) => accept(stream, listener),
-      }).catch((fault: unknown) => {
-        throw new ListenError(listener.url, fault)
-      })
+      const server = await settingsOf(listener, host)
+        .then((settings) =>
+          openListener({
+            ...listener,
+            settings,
+            messageBytes: config.limits.packetBytes + 1024,
+            lobby,
+            log,
+            accept: (stream) => accept(stream, listener),
+          }),
+        )
+        .catch((fault: unknown) => {
+          throw new ListenError(listener.url, fault)
+        })
       open.push({ listener, url: addressUrl({ ...listener, port: server.port }), server })
     }
     const { sessions } = broker

@@ -10,6 +10,7 @@ test('defaults', () => {
   expect(defaultLimits).toEqual({
     packetBytes: 2_000_000,
     packetBytesBeforeConnect: 64 * 1024,
+    bytesBeforeConnectTotal: 64 * mebibyte,
     connectSeconds: 10,
     hookSeconds: 5,
     clientIdBytes: 256,
