@@ -76,7 +76,7 @@ async function dialTcp(port: number): Promise<Wire> {
   const socket: Socket = createConnection({ port, host: '127.0.0.1', noDelay: true })
   socket.on('error', () => {})
   socket.resume()
-  const closed = once(socket, 'close')
+  const closed = closeOf(socket)
   await once(socket, 'connect')
   return {
     get open() {
@@ -85,7 +85,9 @@ async function dialTcp(port: number): Promise<Wire> {
     send: (bytes) => void socket.write(bytes),
     pause: (paused) => void (paused ? socket.pause() : socket.resume()),
     async leave() {
-      socket.resetAndDestroy()
+      // What is being ended by both sides cannot be reset any more.
+      if (socket.writableEnded) socket.destroy()
+      else socket.resetAndDestroy()
       await closed
     },
   }
@@ -94,7 +96,7 @@ async function dialTcp(port: number): Promise<Wire> {
 async function dialWebSocket(url: string): Promise<Wire> {
   const socket = new WebSocket(url, 'mqtt')
   socket.on('error', () => {})
-  const closed = once(socket, 'close')
+  const closed = closeOf(socket)
   await once(socket, 'open')
   return {
     get open() {
@@ -109,4 +111,11 @@ async function dialWebSocket(url: string): Promise<Wire> {
       await closed
     },
   }
+}
+
+/** However it ends: a broker may reset what we are about to leave. */
+function closeOf(socket: Socket | WebSocket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.once('close', () => resolve())
+  })
 }
