@@ -12,6 +12,8 @@ export interface Started {
   readonly cluster: StartedInCluster | undefined
   /** Certificate of the first TLS listener, for clients that do not know its authority. */
   readonly certificate: string | undefined
+  /** Clients have to say who they are. */
+  readonly logIns: boolean
   /** The words that start us. */
   readonly invocation: string
 }
@@ -25,9 +27,9 @@ export interface StartedInCluster {
 }
 
 /** What a person sees when a node has started: where it listens, what it keeps, and two lines to paste. */
-export function startScreen({ urls, data, admin, cluster, certificate, invocation }: Started): string {
+export function startScreen({ urls, data, admin, cluster, certificate, logIns, invocation }: Started): string {
   const addresses = urls.map(parseAddress).filter((address) => typeof address !== 'string')
-  const target = brokerFlags(addresses, certificate)
+  const target = brokerFlags(addresses, certificate) + (logIns ? ' -u USER -P PASSWORD' : '')
   const lines = [
     `godwit ${version}`,
     '',
@@ -40,7 +42,10 @@ export function startScreen({ urls, data, admin, cluster, certificate, invocatio
     `  ${invocation} sub ${target} -t 'demo/#' -v`,
     `  ${invocation} pub ${target} -t demo/hello -m hi`,
   ]
-  if (addresses.every(({ host }) => isLoopback(host))) {
+  const isAlone = addresses.every(({ host }) => isLoopback(host))
+  if (isAlone && logIns)
+    lines.push('', 'Only this machine can connect. For others: a tls:// listener on an address that they reach.')
+  else if (isAlone) {
     const port = addresses.find(({ transport }) => transport === 'tcp')?.port ?? 1883
     const flags = `--listen tcp://0.0.0.0:${port} --allow-public`
     // In a cluster, not to be pasted: without the other flags it would start on the same folder as a node alone.

@@ -67,7 +67,9 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const urls = node.listeners.map(({ url }) => url)
   const { admin, cluster } = node
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
-  io.stdout.write(startScreen({ urls, data: node.data, admin, cluster, certificate, invocation: io.invocation }))
+  const { invocation } = io
+  const logIns = config.auth !== undefined
+  io.stdout.write(startScreen({ urls, data: node.data, admin, cluster, certificate, logIns, invocation }))
   await Promise.race([stopped.first, node.failed, node.left])
   const unkept = await node.drain().then(
     () => undefined,

@@ -2,6 +2,7 @@ import { createServer } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { listen } from './brokers.ts'
 import { makeCertificate, type CertificateFiles } from './certificates.ts'
@@ -62,6 +63,19 @@ Only this machine can connect. To let everybody in, without a password:
     const command = await started(['--listen', 'tcp://0.0.0.0:0', '--allow-public'])
     expect(command.out.text).not.toContain('everybody')
     expect(pair(command).sub.join(' ')).toMatch(/^sub -p \d+ -t demo\/# -v$/)
+  })
+
+  test('where clients have to say who they are, its pair has a place for that, and it opens nothing to everybody', async () => {
+    const file = join(folder, 'log-ins.yaml')
+    const passwords = fileURLToPath(new URL('../access/mosquitto-pbkdf2.txt', import.meta.url))
+    writeFileSync(
+      file,
+      `listeners: [{ url: 'tcp://127.0.0.1:0' }]\nauth: { mosquitto: { password_file: ${passwords} } }\n`,
+    )
+    const command = await started(['--config', file])
+    expect(pair(command).pub.join(' ')).toMatch(/^pub -p \d+ -u USER -P PASSWORD -t demo\/hello -m hi$/)
+    expect(command.out.text).not.toContain('everybody')
+    expect(command.out.text).toContain('For others: a tls:// listener')
   })
 
   const secure = (url: string): string => {
