@@ -13,7 +13,7 @@ import {
   type SubscribePacket,
   type UnsubscribePacket,
 } from '../mqtt/packets.ts'
-import { MqttError, Reason, reasonName } from '../mqtt/reason.ts'
+import { MqttError, Reason } from '../mqtt/reason.ts'
 import { parseFilter, type QoS, type Topic, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
 import { clearing } from '../retain/tombstones.ts'
@@ -28,6 +28,7 @@ import type { Places } from '../store/places.ts'
 import type { Durability, Lsn, Recovered, Store } from '../store/port.ts'
 import type { Access } from './access.ts'
 import { Asking } from './asking.ts'
+import { Entering } from './entering.ts'
 import { Entitling, openToAll, type Rulebook } from './entitling.ts'
 import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
 import { Door } from './door.ts'
@@ -95,7 +96,6 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly retained: RetainedStore<Message>
   readonly tree: SubscriptionTree<Session>
   readonly #host: Host
-  readonly #store: Store
   readonly #observer: Observer
   readonly #limits: { -readonly [Name in keyof Limits]: Limits[Name] } & { overflow: Keeping['overflow'] }
   readonly #keeping: { -readonly [Name in keyof Keeping]: Keeping[Name] }
@@ -129,7 +129,6 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     this.#keeping = keeping
     this.#options = options
     this.#host = host
-    this.#store = store
     this.#observer = observer
     this.#limits = limits
     const nowMs = host.clock.now()
@@ -229,8 +228,22 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       options.rulebook ?? openToAll,
       (client) => this.#door.identityOf(client) ?? hostsUser(client, hooks),
     )
+    const entering = new Entering({
+      host,
+      limits,
+      sessions,
+      store,
+      cluster,
+      gate,
+      door: this.#door,
+      entitling: this.#entitling,
+      throttle: this.#throttle,
+      observer,
+      online: () => this.#figures.online(),
+      accepted: (client) => this.#watchdogs.get(client)?.accepted(now()),
+    })
     this.#handshake = new Handshake(hooks, limits, host.random, asking, this.#door, {
-      welcome: (client, packet, assigned, data) => this.#enter(client, packet, assigned, data),
+      welcome: (client, packet, assigned, data) => entering.enter(client, packet, assigned, data),
       authorizeWill: (client, will, then) =>
         this.#publishing.authorizeWill(client, this.#entitling.of(client), will, then),
       renewed: (client) => (client.session!.rights = this.#entitling.of(client)),
@@ -454,132 +467,6 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     for (const filter of session.subscriptions.keys()) this.tree.unsubscribe(session, parseFilter(filter))
     session.unsubscribeAll()
     this.#options.cluster.ended(session)
-  }
-
-  /** Its session may be on another node: it is let in when it is here. */
-  #enter(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
-    const { cluster } = this.#options
-    const sessionId = this.#door.sessionIdOf(client)
-    if (this.#refusesForeign(client, sessionId)) return
-    if (cluster.alone) return this.#welcome(client, packet, assigned, data, 0)
-    const { connectNumber, username } = client
-    const claimant = this.owned ? { user: username } : undefined
-    let state: 'asking' | 'answered' | 'later' = 'asking'
-    cluster.enter({ clientId: sessionId, clean: packet.clean, connectNumber, claimant }, (entrance) => {
-      const proceed = () => {
-        if (client.state === 'closed') return
-        if ('epoch' in entrance) return this.#welcome(client, packet, assigned, data, entrance.epoch)
-        const { refused, why, serverReference } = entrance
-        this.#host.log.warn({ client: client.clientId, remote: client.remote, reason: reasonName(refused) }, why)
-        client.close(refused, why, serverReference)
-      }
-      if (state === 'asking') {
-        state = 'answered'
-        return proceed()
-      }
-      // Nobody above catches what goes wrong in an answer that came later.
-      try {
-        proceed()
-      } catch (fault) {
-        client.fail(fault instanceof Error ? fault : new Error(String(fault)))
-      }
-      client.release()
-    })
-    if ((state as string) === 'answered') return
-    state = 'later'
-    client.hold()
-  }
-
-  /** Another user's session is left alone, whether its client is there or not, and whatever is asked for. */
-  #refusesForeign(client: Client, sessionId: string): boolean {
-    const there = this.sessions.get(sessionId)
-    if (!this.#door.isForeign(client, there)) return false
-    // Its time may be over, and nobody has looked.
-    this.sessions.due(there!, this.#host.clock.now())
-    if (!this.#door.isForeign(client, this.sessions.get(sessionId))) return false
-    const why = 'the session of this client id belongs to another user'
-    this.#door.refused(client, 'connect', '', why)
-    client.fail(new MqttError(Reason.clientIdNotValid, 'MQTT-3.1.3-8', why))
-    return true
-  }
-
-  /** @param epoch of a new session; 0: the next one of its own */
-  #welcome(
-    client: Client,
-    packet: ConnectPacket,
-    assigned: string | undefined,
-    data: Uint8Array | undefined,
-    epoch: number,
-  ): void {
-    const limits = this.#limits
-    // Hooks may let an earlier CONNECT in later: the client id belongs to the one that came last [MQTT-3.1.4-3].
-    const sessionId = this.#door.sessionIdOf(client)
-    if (this.#refusesForeign(client, sessionId)) return
-    const holder = this.sessions.get(sessionId)?.connection
-    if (holder && holder.connectNumber > client.connectNumber)
-      return client.close(Reason.sessionTakenOver, 'another client connected with this client id')
-    const expirySeconds = Math.min(packet.sessionExpirySeconds, limits.sessionExpirySeconds)
-    // What would have to be kept cannot be; a session that is there goes on.
-    if (this.#store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !this.sessions.get(sessionId)))
-      return client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', 'the disk is full'))
-    const { session, present, ended } = this.sessions.open(sessionId, packet.clean, expirySeconds)
-    if (epoch === 0) session.epoch++
-    else if (!present) session.epoch = epoch
-    session.will = packet.will
-    session.username = client.username
-    session.rights = this.#entitling.of(client)
-    client.session = session
-    this.#throttle.begin(client)
-    const keepAlive = this.#keepAlive(packet)
-    client.keepAliveSeconds = keepAlive
-    const properties = {
-      receiveMaximum: limits.receiveMaximum,
-      maximumPacketSize: limits.packetBytes,
-      topicAliasMaximum: limits.topicAliases,
-      ...(assigned !== undefined && { assignedClientIdentifier: assigned }),
-      ...(expirySeconds !== packet.sessionExpirySeconds && { sessionExpiryInterval: expirySeconds }),
-      ...(keepAlive !== packet.keepAliveSeconds && { serverKeepAlive: keepAlive }),
-      ...(packet.wantsResponseInformation && {
-        responseInformation: `response/${encodeURIComponent(client.clientId)}`,
-      }),
-      ...(packet.authenticationMethod !== undefined && { authenticationMethod: packet.authenticationMethod }),
-      ...(data && { authenticationData: Buffer.from(data) }),
-    }
-    this.sessions.online++
-    session.connection = client
-    if (!present) this.#options.cluster.began(session)
-    const recorded = this.sessions.record(session)
-    // On a full disk a session that was there before is taken up at once; the end of another is waited for even so.
-    const lsn = this.#store.full && ended === 0 ? 0 : Math.max(recorded, ended)
-    const welcome = () => {
-      client.accept(present, properties)
-      // Too small a client for CONNACK is gone already.
-      if (client.state !== 'connected') return
-      this.#watchdogs.get(client)?.accepted(this.#host.clock.now())
-      session.attach(client, packet.receiveMaximum)
-    }
-    this.#figures.online()
-    this.#host.log.debug(
-      { client: client.clientId, remote: client.remote, version: client.version, present },
-      'connected',
-    )
-    this.#observer.connected?.({ id: client.clientId, username: client.username, remote: client.remote })
-    if (this.#gate.open(client, lsn)) welcome()
-    else {
-      // What a client sends behind CONNECT without waiting for CONNACK is read after it (MQTT 5.0, 3.1.4).
-      client.hold()
-      this.#gate.hold(client, lsn, () => {
-        welcome()
-        client.release()
-      })
-    }
-  }
-
-  /** v5 clients are told our limit. 3.x clients cannot be told, so theirs holds; TCP finds the dead ones. */
-  #keepAlive(packet: ConnectPacket): number {
-    const asked = packet.keepAliveSeconds
-    if (packet.version !== 5) return asked
-    return asked === 0 ? this.#limits.keepAliveSeconds : Math.min(asked, this.#limits.keepAliveSeconds)
   }
 
   // ── what clients send ──────────────────────────────────────────────────────────────────────────────────────────
