@@ -3,7 +3,7 @@ import { runTown, shapes } from './seeds.ts'
 
 // SIM_SEEDS, SIM_FROM: how many, from which one. SIM_SHAPE: one kind of trouble, by its place in `shapes`; default: each seed
 // has its own. SIM_SEED: that one only, and all that crossed is printed.
-const seeds = Number(process.env.SIM_SEEDS ?? 700)
+const seeds = Number(process.env.SIM_SEEDS ?? 2000)
 const first = Number(process.env.SIM_FROM ?? 0)
 const { SIM_SEED: only, SIM_SHAPE: shape } = process.env
 
