@@ -34,7 +34,7 @@ export type Refusal = 'too-many-connections' | 'no-room' | 'too-late' | 'too-muc
 
 /** What a stranger costs in memory, beside its bytes: measured, with some to spare. */
 export const plainBytes = 4096
-export const tlsBytes = 32_768
+export const tlsBytes = 65_536
 /** Who has had so long gives way to who comes. */
 const patienceMs = 1000
 /** Frames of WebSocket around a packet. */
