@@ -69,13 +69,13 @@ export class Cores {
   /** A broker with nobody but the honest pair. */
   static async start(habits: Habits): Promise<Cores> {
     let pages: Pages | undefined
+    const found = (lending: Pages) => (pages = lending)
     const undo = patch(
       Pages.prototype,
       'take',
       (take) =>
         function (this: Pages, large) {
-          // eslint-disable-next-line @typescript-eslint/no-this-alias
-          pages = this
+          found(this)
           return take.call(this, large)
         },
     )
