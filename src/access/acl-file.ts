@@ -1,6 +1,6 @@
 import { parseFilter } from '../mqtt/topic.ts'
-import { levelsOf } from './coverage.ts'
-import { Act, isAnonymous, patternOf, type Policy, type Statement, type Subject } from './rules.ts'
+import { levelsOf, patternOf } from './placeholders.ts'
+import { Act, type Policy, Stage, type Statement } from './rules.ts'
 
 // Mosquitto's acl_file, with the meaning that it has there (mosquitto.conf(5), and what version 2.0 does):
 //
@@ -54,19 +54,17 @@ export function readAclFile(source: string, text: string, problems: AclProblem[]
       problems.push({ line: at + 1, message: (fault as Error).message })
     }
   }
-  return sound ? { stages: [topics, patterns], always: Act.subscribe | Act.shared } : undefined
+  return sound ? { stages: [new Stage(topics), new Stage(patterns)], always: Act.subscribe | Act.shared } : undefined
 }
 
 function topicLine(rest: string, who: string | undefined, place: Statement['place'], text: string): Statement {
   const { allows, actions, topic } = accessOf(rest)
-  const applies =
-    who === undefined ? isAnonymous : (subject: Subject): boolean => !isAnonymous(subject) && subject.user === who
   return {
     allows,
     actions,
     // What stands in a topic line is no placeholder.
     patterns: [{ text: topic, levels: levelsOf(topic), holes: [] }],
-    applies,
+    who: who === undefined ? { anonymous: true } : { users: [who] },
     text: `${text}, for ${who === undefined ? 'anonymous clients' : `user ${who}`}`,
     place,
   }
@@ -74,12 +72,8 @@ function topicLine(rest: string, who: string | undefined, place: Statement['plac
 
 function patternLine(rest: string, place: Statement['place'], text: string): Statement {
   const { allows, actions, topic } = accessOf(rest)
-  return { allows, actions, patterns: [patternOf(topic)], applies: isHarmless, text, place }
-}
-
-/** A client with a wildcard in its id or name has no patterns at all, be there placeholders in them or not. */
-function isHarmless({ clientId, user = '' }: Subject): boolean {
-  return !`${clientId}${user}`.includes('+') && !`${clientId}${user}`.includes('#')
+  // A client with a wildcard in its id or name has no patterns at all, be there placeholders in them or not.
+  return { allows, actions, patterns: [patternOf(topic)], who: { everybody: true, plain: true }, text, place }
 }
 
 function accessOf(rest: string): { allows: boolean; actions: number; topic: string } {

@@ -1,19 +1,6 @@
-import type { Levels } from './coverage.ts'
-import {
-  Act,
-  type Action,
-  filled,
-  ofPart,
-  ofTopic,
-  ofWhole,
-  type Policy,
-  type RulePlace,
-  says,
-  type Statement,
-  type Subject,
-  type Test,
-  unusable,
-} from './rules.ts'
+import { isUsable, type Subject } from './placeholders.ts'
+import { Asked } from './rule-tree.ts'
+import { Act, type Action, type Policy, type RulePlace, type Statement, unusable } from './rules.ts'
 
 /** Why an action is allowed or not, for a person to read. */
 export interface Explanation {
@@ -31,29 +18,14 @@ export interface Receiving {
   readonly rules: readonly Statement[]
 }
 
-/** May this be done on a topic? Asks the policies as `ClientPermissions.may` does, and tells which rule has decided. */
-export function explainTopic(
-  policies: readonly Policy[],
-  subject: Subject,
-  action: Action,
-  topic: Levels,
-): Explanation {
-  return explain(policies, subject, action, ofTopic(topic))
-}
-
-/** May a filter be subscribed to? As `mayFilter`. */
-export function explainFilter(
-  policies: readonly Policy[],
-  subject: Subject,
-  action: Action,
-  levels: Levels,
-): Explanation {
-  return explain(policies, subject, action, ofWhole(levels))
-}
-
-function explain(policies: readonly Policy[], subject: Subject, action: Action, test: Test): Explanation {
+/**
+ * May this be done on a topic, or may a filter be subscribed to? Asks the policies as `ClientPermissions` does, and tells which
+ * rule has decided.
+ * @param topic or a filter, without `$share/group/`
+ */
+export function explain(policies: readonly Policy[], subject: Subject, action: Action, topic: string): Explanation {
   if (policies.length === 0) return { action, allowed: true, rule: undefined, why: noRules }
-  const said = policies.flatMap((policy) => deciding(policy, subject, Act[action], test) ?? [])
+  const said = policies.flatMap((policy) => deciding(policy, subject, Act[action], new Asked(topic)) ?? [])
   const rule = said.find(({ allows }) => !allows) ?? said[0]
   if (rule)
     return { action, allowed: rule.allows, rule, why: `${rule.allows ? 'allowed' : 'denied'} by ${named(rule)}` }
@@ -62,24 +34,27 @@ function explain(policies: readonly Policy[], subject: Subject, action: Action, 
 }
 
 /** The statement that decides for a policy. */
-function deciding(policy: Policy, subject: Subject, action: number, test: Test): Statement | undefined {
+function deciding(policy: Policy, subject: Subject, action: number, asked: Asked): Statement | undefined {
   if ((policy.always & action) !== 0) return undefined
   for (const stage of policy.stages) {
-    const said = stage.filter((statement) => (statement.actions & action) !== 0 && says(statement, subject, test))
+    const found = new Set(stage.covering(asked, subject))
+    const said = stage.statements.filter((statement) => (statement.actions & action) !== 0 && found.has(statement))
     if (said.length > 0) return said.find(({ allows }) => !allows) ?? said[0]
   }
   return undefined
 }
 
 /** Which messages of a subscription are delivered: each is asked for by its topic. */
-export function explainReceiving(policies: readonly Policy[], subject: Subject, filter: Levels): Receiving {
+export function explainReceiving(policies: readonly Policy[], subject: Subject, filter: string): Receiving {
   if (policies.length === 0) return { delivered: 'all', why: noRules, rules: [] }
-  const whole = explainFilter(policies, subject, 'receive', filter)
+  const whole = explain(policies, subject, 'receive', filter)
   if (whole.rule && !whole.allowed) return { delivered: 'none', why: whole.why, rules: [whole.rule] }
   const asked = policies
-    .flatMap(({ stages }) => stages.flat())
-    .filter(({ actions }) => (actions & Act.receive) !== 0)
-    .filter((statement) => says(statement, subject, ofPart(filter)))
+    .flatMap(({ stages }) => stages)
+    .flatMap((stage) => {
+      const found = new Set(stage.overlapping(new Asked(filter), subject))
+      return stage.statements.filter((statement) => (statement.actions & Act.receive) !== 0 && found.has(statement))
+    })
   const denials = asked.filter(({ allows }) => !allows)
   const grants = asked.filter(({ allows }) => allows)
   if (grants.length === 0) return { delivered: 'none', why: 'no rule allows any of them', rules: [] }
@@ -98,7 +73,7 @@ export function explainUnusable(policies: readonly Policy[], subject: Subject): 
         ...(pattern.text.includes('%u') ? ['user name'] : []),
       ]
       const guilty =
-        used.length === 1 ? used[0]! : filled(pattern, { ...subject, clientId: 'x' }) ? 'client id' : 'user name'
+        used.length === 1 ? used[0]! : isUsable(pattern, { ...subject, clientId: 'x' }) ? 'client id' : 'user name'
       const value = guilty === 'client id' ? subject.clientId : (subject.user ?? '')
       const what = value === '' ? `there is no ${guilty}` : `the ${guilty} ${JSON.stringify(value)} cannot stand`
       return `${placeText(statement.place)}${what} in ${pattern.text}, so that this topic ${statement.allows ? 'allows' : 'denies'} nothing`

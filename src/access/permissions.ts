@@ -1,22 +1,9 @@
 import type { Topic, TopicFilter } from '../mqtt/topic.ts'
-import { levelsOf } from './coverage.ts'
 import { Decisions } from './decisions.ts'
 import type { Identity } from './identity.ts'
-import {
-  Act,
-  compileRules,
-  granted,
-  ofPart,
-  ofTopic,
-  ofWhole,
-  type Pattern,
-  type Policy,
-  says,
-  type Statement,
-  type Subject,
-  unusable,
-  verdict,
-} from './rules.ts'
+import type { Pattern, Subject } from './placeholders.ts'
+import { Asked } from './rule-tree.ts'
+import { Act, compileRules, granted, type Policy, type Statement, unusable, verdict } from './rules.ts'
 
 /** What permissions need to know of somebody who has logged in. */
 export type Holder = Pick<Identity, 'user' | 'groups' | 'permissions'> & Partial<Pick<Identity, 'source'>>
@@ -30,7 +17,7 @@ export interface PermissionEffects {
  * Who may do what. Denied by any policy is denied; else allowed by any is allowed; with no policy at all everything is.
  *
  *   for(identity, client id) ─▶ ClientPermissions.may(actions, topic)
- *                                    └▶ Decisions: known? that, else every statement in turn, and remember
+ *                                    └▶ Decisions: known? that, else what the rules say of it, and remember
  */
 export class Permissions {
   readonly decisions: Decisions
@@ -39,6 +26,9 @@ export class Permissions {
   #generation = 1
   /** Numbers of clients: each reload gives them new ones, and so forgets what was decided. */
   #numbers = 0
+  /** What was decided on last. */
+  #topic: Topic | undefined = undefined
+  #asked: Asked | undefined = undefined
 
   constructor(policies: readonly Policy[], effects: PermissionEffects = {}, decisions = new Decisions()) {
     this.#policies = policies
@@ -73,6 +63,15 @@ export class Permissions {
     const own = identity?.permissions === undefined ? [] : [compileRules(identity.permissions)]
     const brought = identity?.source === 'jwt' || identity?.source === 'http'
     return new ClientPermissions(this, subject, own, brought)
+  }
+
+  /** @internal Cut once for all who are asked of the same message. */
+  asked(topic: Topic): Asked {
+    if (this.#topic !== topic) {
+      this.#topic = topic
+      this.#asked = new Asked(topic.name)
+    }
+    return this.#asked!
   }
 
   /** @internal A number for a client, and a word about rules that are of no use to it. */
@@ -133,36 +132,32 @@ export class ClientPermissions {
     if (this.#generation !== this.#all.generation) this.#renew()
     if (this.#policies.length === 0) return true
     const wanted = Act.subscribe | (shared ? Act.shared : 0)
-    const test = ofWhole(levelsOf(filter))
-    let verdicts = 0
-    for (const policy of this.#policies) verdicts |= verdict(policy, this.#subject, test)
-    return (granted(verdicts) & wanted) === wanted
+    return (this.#granted(new Asked(filter)) & wanted) === wanted
   }
 
   /** Is every message that a filter matches allowed to come, until the next reload? Then nobody needs to ask of each. */
   receivesAll(filter: TopicFilter): boolean {
     if (this.#generation !== this.#all.generation) this.#renew()
     if (this.#policies.length === 0) return true
-    const levels = levelsOf(filter)
-    const whole = ofWhole(levels)
-    const part = ofPart(levels)
+    const asked = new Asked(filter)
     let allowed = false
-    for (const { stages } of this.#policies)
-      for (const statement of stages.flat()) {
-        if ((statement.actions & Act.receive) === 0) continue
-        if (statement.allows) allowed ||= says(statement, this.#subject, whole)
-        else if (says(statement, this.#subject, part)) return false
-      }
+    for (const stage of this.#policies.flatMap(({ stages }) => stages)) {
+      if (stage.overlapping(asked, this.#subject).some(deniesReceiving)) return false
+      allowed ||= stage.covering(asked, this.#subject).some(allowsReceiving)
+    }
     return allowed
   }
 
   #decide(topic: Topic): number {
-    const test = ofTopic(levelsOf(topic.name))
-    let verdicts = 0
-    for (const policy of this.#policies) verdicts |= verdict(policy, this.#subject, test)
-    const bits = granted(verdicts)
+    const bits = this.#granted(this.#all.asked(topic))
     this.#decisions.keep(this.#number, topic, bits)
     return bits
+  }
+
+  #granted(asked: Asked): number {
+    let verdicts = 0
+    for (const policy of this.#policies) verdicts |= verdict(policy, this.#subject, asked)
+    return granted(verdicts)
   }
 
   #renew(): void {
@@ -171,4 +166,12 @@ export class ClientPermissions {
     this.#policies = this.#own.length === 0 ? policies : [...policies, ...this.#own]
     this.#number = this.#all.enrol(this.#subject, this.#policies)
   }
+}
+
+function deniesReceiving({ allows, actions }: Statement): boolean {
+  return !allows && (actions & Act.receive) !== 0
+}
+
+function allowsReceiving({ allows, actions }: Statement): boolean {
+  return allows && (actions & Act.receive) !== 0
 }

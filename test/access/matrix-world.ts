@@ -1,6 +1,5 @@
 import { Decisions } from '../../src/access/decisions.ts'
-import { levelsOf } from '../../src/access/coverage.ts'
-import { explainFilter, explainReceiving, explainTopic } from '../../src/access/explain.ts'
+import { explain, explainReceiving } from '../../src/access/explain.ts'
 import { type ClientPermissions, type Holder, Permissions } from '../../src/access/permissions.ts'
 import { Act, type Action, actions, compileRules, type Rule } from '../../src/access/rules.ts'
 import { parseFilter, TopicTable } from '../../src/mqtt/topic.ts'
@@ -120,14 +119,14 @@ class World {
     const own = who.tokenRules === undefined ? [] : [compileRules(who.tokenRules as readonly Rule[])]
     const policies = [...this.#permissions.policies, ...own]
     const action = random.pick(actions)
-    const { allowed, rule } = explainTopic(policies, who, action, levelsOf(name))
+    const { allowed, rule } = explain(policies, who, action, name)
     const leak = differs(`explain ${action} ${name}`, allowed, oracleAllows(this.#rules, who, action, name))
     if (leak !== undefined || (rule !== undefined && rule.allows !== allowed)) return leak ?? differs(name, true, false)
     const filter = this.#filter(false)
-    const subscribed = explainFilter(policies, who, 'subscribe', levelsOf(filter))
+    const subscribed = explain(policies, who, 'subscribe', filter)
     const wanted = oracleSubscribes(this.#rules, who, filter, false)
     const inside = topicOf(filter, () => random.pick(words.slice(0, 5)))
-    const { delivered } = explainReceiving(policies, who, levelsOf(filter))
+    const { delivered } = explainReceiving(policies, who, filter)
     const comes = inside !== '' && inside[0] !== '$' && oracleAllows(this.#rules, who, 'receive', inside)
     return (
       differs(`explain subscribe ${filter}`, subscribed.allowed, wanted) ??

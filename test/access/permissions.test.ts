@@ -3,6 +3,7 @@ import { Decisions } from '../../src/access/decisions.ts'
 import { Permissions } from '../../src/access/permissions.ts'
 import { Act, type Action, actions, checkTopic, compileRules, everyAction, type Rule } from '../../src/access/rules.ts'
 import { parseFilter, Topic } from '../../src/mqtt/topic.ts'
+import { patch } from '../sim/patch.ts'
 
 const topic = (name: string): Topic => new Topic(name, Buffer.from(name))
 const rule = (effect: Rule['effect'], who: Rule['who'], list: readonly Action[], ...topics: string[]): Rule => ({
@@ -110,6 +111,39 @@ test('a reload is for those who are connected, too', () => {
   expect([client.may(Act.publish, name), client.may(Act.receive, name)]).toEqual([false, true])
   all.reload([])
   expect(client.may(everyAction, name)).toBe(true)
+})
+
+test('rules about others, and about other topics, cost nothing', () => {
+  const rules = (count: number): Rule[] =>
+    Array.from({ length: count }, (_, at) => [
+      rule('allow', { users: [`user-${at}`] }, ['publish'], 'dev/#', '+/x'),
+      rule('deny', { groups: [`group-${at}`], clientIds: [`id-${at}`] }, ['receive'], '#'),
+      rule('deny', everybody, ['publish', 'receive'], `site/+/${at}/#`, `dev/${at}/%u`),
+    ]).flat()
+  const own = [rule('allow', { users: ['ann'] }, ['publish', 'receive', 'subscribe'], 'dev/%c/#')]
+  const work = (count: number): number => {
+    const client = new Permissions([compileRules([...rules(count), ...own])]).for(ann, 'pump')
+    let looks = 0
+    const undo = patch(
+      Map.prototype,
+      'get',
+      (get) =>
+        function (this: Map<unknown, unknown>, key: unknown): unknown {
+          looks++
+          return get.call(this, key)
+        },
+    )
+    try {
+      expect(client.may(Act.publish, topic('dev/pump/temperature'))).toBe(true)
+      expect(client.mayFilter(parseFilter('dev/pump/+').filter, false)).toBe(true)
+      expect(client.receivesAll(parseFilter('dev/pump/+').filter)).toBe(true)
+    } finally {
+      undo()
+    }
+    return looks
+  }
+  expect(work(10_000)).toBe(work(1))
+  expect(work(1)).toBeLessThan(40)
 })
 
 describe('filters', () => {

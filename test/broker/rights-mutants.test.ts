@@ -1,12 +1,8 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
+import { type Mutant, planted } from '../support/planted.ts'
 import type * as World from './rights-world.ts'
 
 // Bugs that we plant in the wiring of permissions, to see that the matrix of a whole broker finds them.
-
-type Mutant = readonly [what: string, file: string, line: string, instead: string]
 
 const mutants: readonly Mutant[] = [
   [
@@ -80,19 +76,8 @@ const mutants: readonly Mutant[] = [
   ],
 ]
 
-const folder = mkdtempSync(join(tmpdir(), 'godwit-rights-'))
-afterAll(() => rmSync(folder, { recursive: true }))
-
-for (const [at, [what, file, line, instead]] of mutants.entries())
-  test(`${what}: found`, { timeout: 60_000 }, async () => {
-    const root = join(folder, `${at}`)
-    for (const part of ['src', ...['access', 'broker', 'fuzz', 'routing', 'support'].map((name) => `test/${name}`)])
-      cpSync(part, join(root, part), { recursive: true })
-    symlinkSync(resolve('node_modules'), join(root, 'node_modules'))
-    const path = join(root, 'src', file)
-    const parts = readFileSync(path, 'utf8').split(line)
-    expect(parts.length, `"${line}" stands once in ${file}`).toBe(2)
-    writeFileSync(path, parts.join(instead))
-    const { play } = (await import(join(root, 'test/broker/rights-world.ts'))) as typeof World
+for (const mutant of mutants)
+  test(`${mutant[0]}: found`, { timeout: 60_000 }, async () => {
+    const { play } = await planted<typeof World>('broker/rights-world.ts', mutant)
     await expect(play(1, 100_000)).rejects.toThrow(/^seed /)
   })

@@ -102,7 +102,7 @@ auth:
   })
   expect(auth!.users!.users.get('anna')).toMatchObject({ groups: ['g'], scram: { iterations: 4096 } })
   expect([...auth!.mosquitto!.keys()]).toEqual(['u1', 'u2', 'u3', 'u4', 'u5', 'u6'])
-  expect(auth!.acl!.stages[0]!.length).toBe(1)
+  expect(auth!.acl!.stages[0]!.statements.length).toBe(1)
   // Mosquitto's own file may stand as Mosquitto has it.
   expect(secrets).toEqual(['etc/users.yaml', 'etc/token'])
 })
@@ -132,7 +132,7 @@ test('an empty file is a file: nobody is in it', () => {
     order: ['users', 'mosquitto'],
     users: { users: new Map() },
     mosquitto: new Map(),
-    acl: { stages: [[], []] },
+    acl: { stages: [{ statements: [] }, { statements: [] }] },
   })
 })
 

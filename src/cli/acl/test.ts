@@ -1,14 +1,7 @@
 import { type AclProblem, readAclFile } from '../../access/acl-file.ts'
-import { levelsOf } from '../../access/coverage.ts'
-import {
-  type Explanation,
-  explainFilter,
-  explainReceiving,
-  explainTopic,
-  explainUnusable,
-  type Receiving,
-} from '../../access/explain.ts'
-import { type Action, type Policy, type Statement, type Subject } from '../../access/rules.ts'
+import { explain, explainReceiving, explainUnusable, type Explanation, type Receiving } from '../../access/explain.ts'
+import type { Subject } from '../../access/placeholders.ts'
+import type { Action, Policy, Statement } from '../../access/rules.ts'
 import { loadConfig } from '../../config/config.ts'
 import { faultText } from '../../config/files.ts'
 import { policiesOf } from '../../config/permissions.ts'
@@ -90,7 +83,7 @@ function mayPublish(policies: readonly Policy[], subject: Subject, { topic }: Qu
     ...(flags.retain ? (['retain'] as const) : []),
     ...(flags.will ? (['will'] as const) : []),
   ]
-  const decisions = asked.map((action) => explainTopic(policies, subject, action, levelsOf(name)))
+  const decisions = asked.map((action) => explain(policies, subject, action, name))
   return { allowed: decisions.every(({ allowed }) => allowed), decisions, receiving: undefined }
 }
 
@@ -98,10 +91,9 @@ function maySubscribe(policies: readonly Policy[], subject: Subject, { topic }: 
   if (flags.retain || flags.will) throw usage('--retain and --will go with pub')
   const { filter, group } = checked(parseFilter, topic)
   const asked: Action[] = ['subscribe', ...(group === undefined ? [] : (['shared'] as const))]
-  const levels = levelsOf(filter)
-  const decisions = asked.map((action) => explainFilter(policies, subject, action, levels))
+  const decisions = asked.map((action) => explain(policies, subject, action, filter))
   const allowed = decisions.every((decision) => decision.allowed)
-  return { allowed, decisions, receiving: allowed ? explainReceiving(policies, subject, levels) : undefined }
+  return { allowed, decisions, receiving: allowed ? explainReceiving(policies, subject, filter) : undefined }
 }
 
 function checked<T>(parse: (text: string) => T, text: string): T {
