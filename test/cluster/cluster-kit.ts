@@ -1,130 +1,87 @@
-import type { Chain, LogIn } from '../../src/access/chain.ts'
-import type { Credentials } from '../../src/access/identity.ts'
 import { expect } from 'vitest'
-import { Broker } from '../../src/broker/broker.ts'
-import type { Cluster } from '../../src/broker/cluster-port.ts'
-import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
-import { alone } from '../../src/cluster/alone.ts'
+import { Broker, type BrokerOptions } from '../../../src/broker/broker.ts'
+import type { Cluster } from '../../../src/broker/cluster-port.ts'
+import { defaultLimits, type Limits } from '../../../src/broker/limits.ts'
+import { alone } from '../../../src/cluster/alone.ts'
 import {
   ClusterNode,
   type ClusterOptions,
   type ClusterSettings,
   defaultClusterSettings,
-} from '../../src/cluster/cluster.ts'
-import type { NodeId } from '../../src/cluster/peers.ts'
-import type { Bytes, Log, Stream, StreamEvents } from '../../src/host.ts'
-import { TopicTable } from '../../src/mqtt/topic.ts'
-import { openDiskStore } from '../../src/store/disk-store.ts'
-import { MemoryStore } from '../../src/store/memory.ts'
-import type { Recovered, Store } from '../../src/store/port.ts'
-import { Dice } from '../sim/dice.ts'
-import { SimDisk } from '../sim/disk.ts'
-import { MemoryIndex } from '../sim/index.ts'
-import { Lane } from '../sim/lane.ts'
-import { Process } from '../sim/process.ts'
-import { Time } from '../sim/time.ts'
-import { type SessionWish, TestClient } from './client.ts'
+} from '../../../src/cluster/cluster.ts'
+import type { NodeId } from '../../../src/cluster/peers.ts'
+import type { Log, Stream, StreamEvents } from '../../../src/host.ts'
+import { TopicTable } from '../../../src/mqtt/topic.ts'
+import { openDiskStore } from '../../../src/store/disk-store.ts'
+import { MemoryStore } from '../../../src/store/memory.ts'
+import type { Recovered, RecoveredSession, Store } from '../../../src/store/port.ts'
+import { Dice } from '../dice.ts'
+import { SimDisk } from '../disk.ts'
+import { MemoryIndex } from '../index.ts'
+import { Lane } from '../lane.ts'
+import type { StoreHabits } from '../machine.ts'
+import { Process } from '../process.ts'
+import { Time } from '../time.ts'
+import { End } from './city-end.ts'
+import { type SessionWish, TestClient } from '../../cluster/client.ts'
 
 // Whole clusters on one thread: everything is real but clock, network and disks.
+
+type Keeping = NonNullable<BrokerOptions['keeping']>
 
 export interface CityOptions {
   readonly stores?: 'disk' | 'memory'
   readonly settings?: Partial<ClusterSettings>
   readonly limits?: Partial<Limits>
+  readonly keeping?: Keeping
   readonly wire?: ClusterOptions['wire']
-  /** Clients must log in, and all that do are let in. */
-  readonly logIns?: boolean
+  /** Of a node, where they are not all of one release. */
+  readonly wireOf?: (node: NodeId) => ClusterOptions['wire']
+  readonly weather?: Weather
+  /** Of publish frames on their way to a node. */
+  readonly creditBytes?: number
+  readonly keeps?: StoreHabits
+  /** How much the wall clocks differ, at most. */
+  readonly skewMs?: number
+  /** Each node is told where all others are, not just where the first one is. */
+  readonly joinsAll?: boolean
+  /** Told of all that a node sends to another. */
+  readonly crosses?: (from: NodeId, to: NodeId, bytes: Uint8Array) => void
+  /** Told of what the nodes log. */
+  readonly logged?: (line: LogLine, machine: Machine) => void
 }
 
-/** Answers at once: nothing else here waits for a promise. */
-const everybody = {
-  authenticate: ({ username: user }: Credentials) => ({
-    then: (answer: (logIn: LogIn) => void) =>
-      answer(user === undefined ? { denied: 'nobody', by: undefined } : { identity: { user, source: 'users' } }),
-  }),
-} as unknown as Chain
-
-const latencyMs = 1
-
-/** One end of a connection between two nodes. What is written while the nodes are apart arrives when they are not. */
-class End implements Stream {
-  other!: End
-  events: StreamEvents | undefined
-  over = false
-  readonly #lane: Lane
-  #waiting: (() => void)[] = []
-
-  constructor(
-    readonly remote: string,
-    readonly owner: Machine,
-    readonly process: Process,
-    readonly city: City,
-  ) {
-    this.#lane = new Lane(city.time)
-  }
-
-  write(bytes: Bytes, written: () => void): void {
-    const copy = Buffer.from(bytes)
-    this.city.time.after(0, () => this.process.enter(written))
-    this.#pass(() => {
-      if (!this.other.over) this.other.events?.data(copy)
-    })
-  }
-
-  pause(): void {}
-
-  end(): void {
-    this.#close()
-  }
-
-  destroy(): void {
-    this.#close()
-  }
-
-  /** The process at this end is gone, or its network. */
-  break(): void {
-    this.over = true
-    this.#pass(() => this.other.closed(new Error('broken')))
-  }
-
-  /** What is under way is lost, and both ends are told. */
-  snap(): void {
-    for (const end of [this, this.other] as End[]) {
-      end.#lane.cut = true
-      end.#waiting = []
-      end.city.time.after(latencyMs, () => end.process.enter(() => end.closed(new Error('broken'))))
-    }
-  }
-
-  closed(fault?: Error): void {
-    if (this.over) return
-    this.over = true
-    this.events?.closed(fault)
-  }
-
-  flow(): void {
-    for (const run of this.#waiting.splice(0)) this.#pass(run)
-  }
-
-  #close(): void {
-    if (this.over) return
-    this.#pass(() => this.other.closed())
-    this.city.time.after(0, () => this.process.enter(() => this.closed()))
-  }
-
-  #pass(run: () => void): void {
-    if (this.city.apart(this.owner.name, this.other.owner.name)) return void this.#waiting.push(run)
-    this.#lane.pass(latencyMs, () => this.other.process.enter(run))
-  }
+interface LogLine {
+  readonly level: string
+  readonly message: string
+  readonly fields: object
 }
+
+/** How long things take: from, to (ms). Now and then one takes 20 times as long. */
+export interface Weather {
+  readonly latencyMs: readonly [least: number, most: number]
+  readonly syncMs: readonly [least: number, most: number]
+  readonly hiccup: number
+}
+
+const calm: Weather = { latencyMs: [1, 1], syncMs: [1, 1], hiccup: 0 }
+const handshakeMs = 5000
 
 /** Some machines, and the network between them. */
 export class City {
   readonly dice: Dice
   readonly time: Time
   readonly machines = new Map<NodeId, Machine>()
-  readonly ends: End[] = []
-  readonly #apart = new Set<string>()
+  /** Of connections that are open. */
+  ends: End[] = []
+  readonly crosses: (from: NodeId, to: NodeId, bytes: Uint8Array) => void
+  readonly #cuts = new Set<string>()
+  readonly #flaps = new Map<string, number>()
+  readonly #weather: Weather
+  readonly #weatherDice: Dice
+  starts = 0
+  /** Nothing passed between some of them for some time. */
+  hasCut = false
 
   constructor(
     names: readonly NodeId[],
@@ -133,15 +90,17 @@ export class City {
   ) {
     this.dice = new Dice(seed)
     this.time = new Time(this.dice.fork(1))
-    for (const name of names) this.add(name)
+    this.#weather = options.weather ?? calm
+    this.#weatherDice = this.dice.fork(4)
+    this.crosses = options.crosses ?? (() => {})
+    for (const name of names) this.add(name, options.joinsAll ? names.filter((other) => other !== name) : undefined)
     this.until(() => names.every((name) => [...this.node(name).live()].length === names.length - 1), 10_000)
     this.run(100)
   }
 
   /** One more node, which knows one that is there. */
-  add(name: NodeId): Machine {
-    const [seed] = [...this.machines.keys()]
-    const machine = new Machine(name, this, seed === undefined ? [] : [seed])
+  add(name: NodeId, join: readonly NodeId[] = [...this.machines.keys()].slice(0, 1)): Machine {
+    const machine = new Machine(name, this, join)
     this.machines.set(name, machine)
     machine.start()
     return machine
@@ -188,17 +147,46 @@ export class City {
     }
   }
 
+  latencyMs(): number {
+    return this.#lasts(this.#weather.latencyMs)
+  }
+
+  syncMs(): number {
+    return this.#lasts(this.#weather.syncMs)
+  }
+
+  #lasts([least, most]: readonly [number, number]): number {
+    const dice = this.#weatherDice
+    return dice.between(least, most) * (dice.chance(this.#weather.hiccup) ? 20 : 1)
+  }
+
+  /** Does what `from` sends come to `to`? */
+  passes(from: NodeId, to: NodeId): boolean {
+    return !this.#cuts.has(`${from} ${to}`)
+  }
+
   apart(a: NodeId, b: NodeId): boolean {
-    return this.#apart.has([a, b].sort().join(' '))
+    return !this.passes(a, b) || !this.passes(b, a)
+  }
+
+  /** Nothing that `from` sends comes to `to`. */
+  cut(from: NodeId, to: NodeId): void {
+    this.hasCut = true
+    this.#cuts.add(`${from} ${to}`)
+    this.flapped(from, to)
   }
 
   /** Nothing passes between the two sides. */
   part(left: readonly NodeId[], right: readonly NodeId[]): void {
-    for (const a of left) for (const b of right) this.#apart.add([a, b].sort().join(' '))
+    for (const a of left)
+      for (const b of right) {
+        this.cut(a, b)
+        this.cut(b, a)
+      }
   }
 
   heal(): void {
-    this.#apart.clear()
+    this.#cuts.clear()
     for (const end of this.ends) end.flow()
   }
 
@@ -207,13 +195,27 @@ export class City {
     for (const end of this.ends) if (end.owner.name === a && end.other.owner.name === b && !end.over) end.snap()
   }
 
-  fall(name: NodeId, how: 'kill' | 'power' = 'kill'): void {
+  /** How often a connection between the two has come to its end, or has stood still. */
+  flaps(a: NodeId, b: NodeId): number {
+    return this.#flaps.get([a, b].sort().join(' ')) ?? 0
+  }
+
+  flapped(a: NodeId, b: NodeId): void {
+    this.#flaps.set([a, b].sort().join(' '), this.flaps(a, b) + 1)
+    this.ends = this.ends.filter((end) => !end.over || !end.other.over)
+  }
+
+  /** @param quietly nobody is told that the machine is gone until it is back */
+  fall(name: NodeId, how: 'kill' | 'power' = 'kill', quietly = false): void {
     this.machine(name).fall(how)
-    for (const end of this.ends) if (end.owner.name === name && !end.over) end.break()
+    for (const end of this.ends) if (end.owner.name === name && !end.over && !quietly) end.break()
   }
 
   rise(name: NodeId): void {
-    this.machine(name).start()
+    const machine = this.machine(name)
+    for (const end of this.ends)
+      if (end.owner.name === name && !end.over && end.process !== machine.process) end.break()
+    machine.start()
   }
 
   run(ms: number): void {
@@ -258,10 +260,13 @@ export class Machine {
   store!: Store
   isUp = false
   ready = false
-  readonly log: { readonly level: string; readonly message: string; readonly fields: object }[] = []
+  readonly log: LogLine[] = []
   readonly address: string
+  /** What the store had when it started. */
+  recovered: readonly RecoveredSession[] = []
   #disk: SimDisk
   #index: MemoryIndex
+  readonly #skewMs: number
 
   constructor(
     readonly name: NodeId,
@@ -269,7 +274,9 @@ export class Machine {
     readonly join: readonly NodeId[],
   ) {
     this.address = `${name}:7001`
-    this.process = new Process(city.time, 0)
+    this.#skewMs =
+      city.options.skewMs === undefined ? 0 : city.dice.fork(name.charCodeAt(0)).between(0, city.options.skewMs)
+    this.process = new Process(city.time, 0, this.#skewMs)
     this.#disk = new SimDisk(city.dice.fork(name.charCodeAt(0)), this.#later())
     this.#index = new MemoryIndex(this.#later())
   }
@@ -280,7 +287,10 @@ export class Machine {
     const { store, ...opened } = options.stores === 'memory' ? memory() : this.#open(topics)
     const recovered = { ...opened.recovered, sessions: [...opened.recovered.sessions] }
     this.store = store
-    const host = { clock: this.process, random: dice.fork(3), log: this.#log() }
+    this.recovered = recovered.sessions
+    const random = dice.fork(1000 + this.city.starts++)
+    const host = { clock: this.process, random, log: this.#log() }
+    const wire = options.wireOf?.(this.name) ?? options.wire
     this.cluster = new ClusterNode({
       node: this.name,
       clusterId: 'city',
@@ -290,7 +300,8 @@ export class Machine {
       net: { dial: (address, opened, failed) => this.#dial(address, opened, failed) },
       settings: { ...defaultClusterSettings, ...options.settings },
       clientAddress: `${this.name}.example:1883`,
-      ...(options.wire && { wire: options.wire }),
+      ...(wire && { wire }),
+      ...(options.creditBytes !== undefined && { limits: { creditBytes: options.creditBytes } }),
     })
     this.broker = this.#broker(this.cluster, store, topics)
     this.broker.restore(recovered)
@@ -312,11 +323,9 @@ export class Machine {
     const { options, dice } = this.city
     return new Broker({
       ...{ store, topics, cluster },
-      host: { clock: this.process, random: dice.fork(3), log: this.#log() },
+      host: { clock: this.process, random: dice.fork(2000 + this.city.starts), log: this.#log() },
       limits: { ...defaultLimits, sysSeconds: 0, ...options.limits },
-      ...(options.logIns && {
-        access: { logIns: { chain: everybody, scram: undefined, separate: false }, audit: undefined },
-      }),
+      ...(options.keeping && { keeping: options.keeping }),
       hooks: {},
       observer: {},
       version: 'test',
@@ -328,16 +337,11 @@ export class Machine {
     const { time, dice } = this.city
     this.isUp = false
     this.process.kill()
-    this.process = new Process(time, time.now() - 5)
+    // Its monotonic clock begins anew.
+    this.process = new Process(time, time.now() - 5, this.#skewMs)
     const later = this.#later()
     this.#disk = how === 'power' ? this.#disk.crash(dice, later) : this.#disk.kill(dice, later)
     this.#index = this.#index.crash(dice, later)
-  }
-
-  /** Its folder is empty, as a new machine's is. */
-  replaceDisk(): void {
-    this.#disk = new SimDisk(this.city.dice.fork(this.name.charCodeAt(0)), this.#later())
-    this.#index = new MemoryIndex(this.#later())
   }
 
   #dial(
@@ -347,33 +351,42 @@ export class Machine {
   ): void {
     const { city, process } = this
     const to = [...city.machines.values()].find((machine) => machine.address === address)
-    city.time.after(latencyMs * 2, () => {
-      if (to === undefined || city.apart(this.name, to.name)) {
-        const fault = Object.assign(new Error('nobody answers'), { code: 'ETIMEDOUT' })
-        return void city.time.after(1000, () => process.enter(() => failed(fault)))
-      }
-      if (!to.isUp) {
-        const fault = Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })
-        return process.enter(() => failed(fault))
-      }
-      const [near, far] = [new End(to.name, this, process, city), new End(this.name, to, to.process, city)]
-      near.other = far
-      far.other = near
-      city.ends.push(near, far)
-      far.process.enter(() => (far.events = to.cluster.accept(far, this.name)))
-      near.process.enter(() => (near.events = opened(near, to.name)))
+    const fail = (code: string) =>
+      process.enter(() => failed(Object.assign(new Error('nobody is there, or answers'), { code })))
+    city.time.after(city.latencyMs() * 2, () => {
+      if (to === undefined || city.apart(this.name, to.name)) return city.time.after(1000, () => fail('ETIMEDOUT'))
+      if (!to.isUp) return fail('ECONNREFUSED')
+      let isOver = false
+      const giveUp = city.time.after(handshakeMs, () => {
+        isOver = true
+        fail('ETIMEDOUT')
+      })
+      // Both must do something for it: one whose process stands still does not.
+      to.process.enter(() => {
+        giveUp()
+        if (isOver || this.process !== process) return
+        const [near, far] = [new End(to.name, this, process, city), new End(this.name, to, to.process, city)]
+        near.other = far
+        far.other = near
+        city.ends.push(near, far)
+        far.events = to.cluster.accept(far, this.name)
+        near.process.enter(() => (near.events = opened(near, to.name)))
+      })
     })
   }
 
   #log(): Log {
-    const at = (level: string) => (fields: object, message: string) => void this.log.push({ level, message, fields })
+    const at = (level: string) => (fields: object, message: string) => {
+      const line = { level, message, fields }
+      this.log.push(line)
+      this.city.options.logged?.(line, this)
+    }
     return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
   }
 
   #later(): (run: () => void) => void {
-    const { time } = this.city
-    const { process } = this
-    return (run) => void time.after(1, () => process.enter(run))
+    const { city, process } = this
+    return (run) => void city.time.after(city.syncMs(), () => process.enter(run))
   }
 
   #open(topics: TopicTable): { store: Store; recovered: Recovered } {
@@ -387,6 +400,7 @@ export class Machine {
       reserveBytes: 0,
       segmentBytes: 256 * 1024,
       checkpointBytes: 64 * 1024,
+      ...this.city.options.keeps,
     })
   }
 }
