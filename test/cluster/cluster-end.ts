@@ -1,7 +1,8 @@
-import type { Bytes, Stream, StreamEvents } from '../../../src/host.ts'
-import { Lane } from '../lane.ts'
-import type { Process } from '../process.ts'
-import type { City, Machine } from './city.ts'
+import type { Bytes, Stream, StreamEvents } from '../../src/host.ts'
+import { Lane } from '../sim/lane.ts'
+import type { Process } from '../sim/process.ts'
+import type { City } from './cluster-kit.ts'
+import type { Machine } from './cluster-machine.ts'
 
 /** What a socket takes before the other end has read any of it. */
 const socketBytes = 256 * 1024

@@ -207,8 +207,7 @@ describe('sessions of one client that begin apart', () => {
   test('a clean start ends the session of a node that is away, and its will fires', () => {
     const city = new City(['a', 'b', 'c'])
     const will = { topic: 'will', payload: 'gone', delaySeconds: 1000 }
-    const watcher = city.client('b', 'watcher')
-    city.subscribe(watcher, 'will')
+    const watcher = city.keeper('b', 'watcher', 'will')
     const first = city.client('a', 's', { ...lasting, will })
     city.subscribe(first, 't')
     first.drop()
