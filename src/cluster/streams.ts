@@ -5,6 +5,7 @@ import { Outbox, Pushed } from '../sessions/outbox.ts'
 import type { Outlet, OutboxContext, Terms } from '../sessions/outlet.ts'
 import { type Durability, Entry, type Lsn, type QueueView, type RecoveredSession } from '../store/port.ts'
 import { OwnSession } from './archive.ts'
+import { InFlight } from './in-flight.ts'
 import { classOf, durabilityOf, type Place, type Share } from './publish-frame.ts'
 
 export const packetIds = 65_535
@@ -83,9 +84,8 @@ export class OutStream extends OwnSession implements Outlet {
    * So the receiver may forget it.
    */
   past = 0
-  /** Bytes sent on this link and not acknowledged. */
-  inFlightBytes = 0
-  #sizes: Uint32Array | undefined = undefined
+  /** Sent on this link and not acknowledged. */
+  readonly #inFlight = new InFlight()
   readonly #link: StreamLink
   readonly #context: OutboxContext
   readonly #again: () => void
@@ -140,6 +140,10 @@ export class OutStream extends OwnSession implements Outlet {
     this.#context.ledger.copies += this.outbox.pending
   }
 
+  get inFlightBytes(): number {
+    return this.#inFlight.bytes
+  }
+
   get messages(): number {
     return this.outbox.next - this.outbox.head
   }
@@ -181,9 +185,8 @@ export class OutStream extends OwnSession implements Outlet {
 
   /** A new link: everything unacknowledged goes again, in order. */
   resume(): void {
-    this.inFlightBytes = 0
+    this.#inFlight.clear()
     this.#lastSent = -1
-    this.#sizes?.fill(0)
     this.outbox.resume(packetIds, this)
   }
 
@@ -201,12 +204,7 @@ export class OutStream extends OwnSession implements Outlet {
 
   /** The receiver has everything up to `seq` for good. */
   acknowledged(seq: number): void {
-    const sizes = this.#sizes
-    for (let at = this.outbox.head; sizes && at <= seq; at++) {
-      const slot = at % sizes.length
-      this.inFlightBytes -= sizes[slot]!
-      sizes[slot] = 0
-    }
+    this.#inFlight.arrived(seq)
     this.outbox.arrived(seq)
     this.settle()
     this.#advance()
@@ -321,7 +319,7 @@ export class OutStream extends OwnSession implements Outlet {
   // What the outbox asks.
 
   get congested(): boolean {
-    return this.inFlightBytes >= windowBytes || this.#isFarAhead || this.#link.congested
+    return this.#inFlight.bytes >= windowBytes || this.#isFarAhead || this.#link.congested
   }
 
   send(
@@ -339,9 +337,7 @@ export class OutStream extends OwnSession implements Outlet {
     const share = this.#terms ?? StreamTerms.of(subscriptionIds, shared)
     this.#lastSent = seq
     this.#link.write(message, qos, dup, { stream: this.index, seq, past: this.past, kept }, share)
-    const sizes = (this.#sizes ??= new Uint32Array(packetIds))
-    sizes[seq % packetIds] = message.bytes
-    this.inFlightBytes += message.bytes
+    this.#inFlight.sent(seq, message.bytes)
     return true
   }
 
