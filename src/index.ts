@@ -33,7 +33,7 @@ export interface BrokerOptions extends Hooks {
   /** A configuration file (YAML); `listen`, `limits` and `allowPublic` win over it. */
   readonly config?: string
   readonly limits?: Partial<Limits>
-  /** Let other machines connect although there is no `authenticate` or `exchange`. */
+  /** Let other machines connect although there is no `authenticate`. */
   readonly allowPublic?: boolean
   /** Where the broker says what happens; `pino()` fits. Default: nowhere. */
   readonly log?: Log
@@ -94,7 +94,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<GodwitB
       config: file,
       data,
       durability: data === undefined && file === undefined ? 'memory' : undefined,
-      allowPublic: options.allowPublic ?? (options.authenticate || options.exchange ? true : undefined),
+      allowPublic: options.allowPublic ?? (options.authenticate ? true : undefined),
     },
     env: {},
     readFile: readText,

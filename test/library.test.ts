@@ -154,6 +154,9 @@ test('what a client sent before it left counts, its DISCONNECT too, however late
 test('wrong options are named', async () => {
   await expect(createBroker({ listen: 'http://x' })).rejects.toThrow(ConfigError)
   await expect(createBroker({ listen: 'tcp://0.0.0.0:0' })).rejects.toThrow('allow')
+  // Whoever names no method is let in unasked.
+  const exchange = () => ({ done: true })
+  await expect(createBroker({ listen: 'tcp://0.0.0.0:0', exchange })).rejects.toThrow('allow')
   await expect(createBroker({ config: 'no-such-file.yaml' })).rejects.toThrow('no-such-file.yaml')
 })
 

@@ -49,10 +49,14 @@ type Answer<T> = T | Promise<T>
  * to choose the reason code that an MQTT 5 client is told.
  */
 export interface Hooks {
+  /** Asked of every client but those of an exchange. With it a session belongs to the user name that it was begun with. */
   authenticate?(client: ClientInfo, password: Uint8Array | undefined): Answer<void | boolean>
   authorizePublish?(client: ClientInfo, request: PublishRequest): Answer<void | boolean>
   authorizeSubscribe?(client: ClientInfo, request: SubscribeRequest): Answer<void | boolean>
-  /** Enhanced authentication; without it every authentication method is refused with 0x8C. */
+  /**
+   * Enhanced authentication; without it every authentication method is refused with 0x8C. Who names no method is for `authenticate`, and let in where
+   * there is none.
+   */
   exchange?(client: ClientInfo, step: ExchangeStep): Answer<ExchangeAnswer>
 }
 

@@ -222,6 +222,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       access: options.access ?? { logIns: undefined, audit: undefined },
       wheel: this.#wheel,
       clock: host.clock,
+      hostAsks: hooks.authenticate !== undefined,
       prolong: (client, ms) => this.#watchdogs.get(client)?.prolong(ms),
     })
     this.#entitling = new Entitling(
@@ -528,8 +529,10 @@ function isOwn({ clientId }: { readonly clientId: string }): boolean {
 }
 
 /** Whom a host program has let in by a user name. */
-function hostsUser({ username }: Client, hooks: Hooks): Holder | undefined {
-  return username !== undefined && (hooks.authenticate || hooks.exchange) ? { user: username } : undefined
+function hostsUser({ username, authenticationMethod }: Client, hooks: Hooks): Holder | undefined {
+  // Whoever names no method takes part in no exchange.
+  const asked = hooks.authenticate !== undefined || authenticationMethod !== undefined
+  return username !== undefined && asked ? { user: username } : undefined
 }
 
 function pubrel(client: Client, packetId: number, reason: number): void {

@@ -20,6 +20,8 @@ export interface DoorParts {
   readonly access: Access
   readonly wheel: TimingWheel
   readonly clock: Clock
+  /** A host program is asked who each client is. */
+  readonly hostAsks: boolean
   /** It is we who let this client wait: its time for CONNECT does not run. */
   prolong(client: Client, ms: number): void
 }
@@ -59,6 +61,11 @@ export class Door {
   /** Must clients log in? */
   get closed(): boolean {
     return this.#parts.access.logIns !== undefined
+  }
+
+  /** Has somebody found each name to be its client's? Then sessions belong to users. */
+  get proves(): boolean {
+    return this.closed || this.#parts.hostAsks
   }
 
   /** Must it prove who it is? Where a listener takes anonymous clients, only if it says anything of that. */
@@ -102,7 +109,7 @@ export class Door {
 
   /** Does a session belong to another user? One that nobody had to log in for is whoever's comes. */
   isForeign(client: Client, session: Session | undefined): boolean {
-    return this.closed && session?.username !== undefined && session.username !== client.username
+    return this.proves && session?.username !== undefined && session.username !== client.username
   }
 
   /** Undefined: nobody here can log in by SCRAM. */

@@ -51,7 +51,7 @@ export class Entering {
     if (this.#refusesForeign(client, sessionId)) return
     if (cluster.alone) return this.#welcome(client, packet, assigned, data, 0)
     const { connectNumber, username } = client
-    const claimant = door.closed ? { user: username } : undefined
+    const claimant = door.proves ? { user: username } : undefined
     let state: 'asking' | 'answered' | 'later' = 'asking'
     cluster.enter({ clientId: sessionId, clean: packet.clean, connectNumber, claimant }, (entrance) => {
       const proceed = () => {

@@ -14,7 +14,7 @@ export function rulebookOf(config: Config, hooks: Hooks): Rulebook {
       if (known) return { user, ...(known.groups && { groups: known.groups }) }
       if (auth?.mosquitto?.has(user)) return { user }
       // Of a token or an answer of the hook nothing is left but the name; and a name that nobody had to prove is none.
-      if (auth ? auth.jwt || auth.http : policies.length > 0 && !hooks.authenticate && !hooks.exchange) return undefined
+      if (auth ? auth.jwt || auth.http : policies.length > 0 && !hooks.authenticate) return undefined
       return { user }
     },
   }

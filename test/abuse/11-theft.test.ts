@@ -68,6 +68,35 @@ describe.each([4, 5] as const)('abuse 11: another user with the same client id, 
   })
 })
 
+test('abuse 11: one who has not logged in has nobody’s session, and may have its own', async () => {
+  const broker = await startBroker({
+    hasher: new CountingHasher(),
+    config: { auth: files.auth('auth: { users: users.yaml }') },
+    allowAnonymous: true,
+  })
+  const owner = await anna(broker)
+  const stranger = await RawClient.open(broker)
+  stranger.send(connectPacket(5, { clientId: 's', clean: true }))
+  expect((await stranger.expect('connack')).reasonCode).toBe(Reason.clientIdNotValid)
+  await owner.expectQuiet()
+  await RawClient.connect(broker, 5, { clientId: 'other' })
+})
+
+test('abuse 11: nor where it is a host program that lets clients in', async () => {
+  const authenticate = ({ username }: { username: string | undefined }, password: Uint8Array | undefined) =>
+    String(password) === String(shown(username as 'anna' | 'eve').password)
+  const broker = await startBroker({ hooks: { authenticate } })
+  const owner = await anna(broker)
+  for (const clean of [true, false]) {
+    const thief = await RawClient.open(broker)
+    thief.send(connectPacket(5, { clientId: 's', clean, ...shown('eve') }))
+    expect((await thief.expect('connack')).reasonCode).toBe(Reason.clientIdNotValid)
+  }
+  await owner.expectQuiet()
+  await owner.drop()
+  await anna(broker)
+})
+
 test('abuse 11: where users are kept apart, each has a session of that id', async () => {
   const broker = await start(', sameClientId: separate')
   const owner = await anna(broker)

@@ -329,6 +329,8 @@ test('rules by user are for names that somebody has proved', async () => {
   for (const [hooks, topic] of [
     [{ authenticate: () => true }, 'ann/x'],
     [{}, 'open'],
+    // It names no method, so that nobody has asked it anything.
+    [{ exchange: () => ({ done: true, username: 'ann' }) }, 'open'],
   ] as const) {
     const broker = await start(rules, { hooks })
     const client = await join(broker, 'c', 5, { username: 'ann' })
