@@ -105,11 +105,7 @@ export class Lobby {
       return void this.refuse(guest, 'too-many-connections', `${this.#options.most} are open, as many as there may be`)
     this.#waiting.add(guest)
     this.#bytes += bytes
-    const { connectSeconds } = this.limits
-    guest.timer = setTimeout(
-      () => this.refuse(guest, 'too-late', `no CONNECT within ${connectSeconds} s`),
-      connectSeconds * 1000,
-    )
+    this.#wait(guest, this.limits.connectSeconds * 1000)
     return this.#hasRoom(guest) ? guest : undefined
   }
 
@@ -164,6 +160,18 @@ export class Lobby {
     for (const { socket, timer } of this.#waiting) if (timer) socket.destroy()
   }
 
+  #wait(guest: Guest, ms: number): void {
+    const { connectSeconds } = this.limits
+    const dueMs = this.#options.clock.now() + ms
+    guest.timer = setTimeout(() => {
+      const lateMs = this.#options.clock.now() - dueMs
+      if (lateMs < patienceMs) return this.refuse(guest, 'too-late', `no CONNECT within ${connectSeconds} s`)
+      // The process stood still, and what the guest said meanwhile lies unread.
+      guest.openedMs += lateMs + patienceMs
+      this.#wait(guest, patienceMs)
+    }, ms)
+  }
+
   #leave(guest: Guest): void {
     guest.handOver()
     if (this.#waiting.delete(guest)) this.#bytes -= guest.bytes
@@ -185,8 +193,8 @@ export class Lobby {
 /** Somebody who has not sent CONNECT yet. */
 export class Guest {
   readonly socket: Socket
-  /** When it came, by the host's clock. */
-  readonly openedMs: number
+  /** When it came, by the host's clock, less the time that the process stood still. */
+  openedMs: number
   /** Whose bytes these are: the socket's address, or what a proxy has told. */
   source: Source
   told = false

@@ -42,9 +42,17 @@ interface Said {
 export async function greeted(
   broker: TestBroker,
   transport: Transport,
+  said: Said = {},
+): Promise<(() => void) | undefined> {
+  return introduced(await dialed(broker, transport), transport, said)
+}
+
+/** The same, on a connection that is open. */
+export async function introduced(
+  plain: Socket,
+  transport: Transport,
   { first, headers = {} }: Said = {},
 ): Promise<(() => void) | undefined> {
-  const plain = await dialed(broker, transport)
   if (first !== undefined) plain.write(first)
   const isSecure = transport === 'tls' || transport === 'wss'
   const socket = isSecure ? connectTls({ socket: plain, rejectUnauthorized: false }).on('error', () => {}) : plain
