@@ -452,6 +452,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   }
 
   closed(from: Client, fault: Error | undefined): void {
+    this.#watchdogs.get(from)?.over()
     this.#watchdogs.delete(from)
     this.#handshake.forget(from)
     this.#throttle.end(from)

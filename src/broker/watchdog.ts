@@ -8,7 +8,7 @@ import type { Limits } from './limits.ts'
 export class Watchdog implements Timed {
   dueMs = Infinity
   tick = -1
-  readonly #connection: Connection<Session>
+  #connection: Connection<Session> | undefined
   readonly #wheel: TimingWheel
   readonly #limits: Limits
   #openedMs: number
@@ -22,17 +22,22 @@ export class Watchdog implements Timed {
     this.#limits = limits
     this.#openedMs = openedMs
     this.#progressMs = connection.lastSeenMs
-    this.#next(connection.lastSeenMs)
+    this.#next(connection, connection.lastSeenMs)
+  }
+
+  /** The connection has ended: the wheel finds this one later, and must not hold the other until then. */
+  over(): void {
+    this.#connection = undefined
   }
 
   due(nowMs: number): void {
     const connection = this.#connection
-    if (connection.state === 'closed') return
+    if (connection === undefined || connection.state === 'closed') return
     if (connection.state !== 'connected') {
       if (nowMs >= this.#openedMs + this.#limits.connectSeconds * 1000)
         return connection.fail(new MqttError(Reason.protocolError, 'MQTT-3.1.4', 'no CONNECT was accepted in time'))
     } else {
-      if (nowMs >= this.#keepAliveEndMs)
+      if (nowMs >= keepAliveEndMs(connection))
         return connection.fail(
           new MqttError(Reason.keepAliveTimeout, 'MQTT-3.1.2-22', 'nothing came within 1.5 times keep alive'),
         )
@@ -47,7 +52,7 @@ export class Watchdog implements Timed {
         return connection.abandon()
       }
     }
-    this.#next(nowMs)
+    this.#next(connection, nowMs)
   }
 
   /** It is we who make it wait for CONNACK, so long. */
@@ -57,18 +62,17 @@ export class Watchdog implements Timed {
 
   /** CONNECT was accepted: keep alive counts from now. */
   accepted(nowMs: number): void {
-    this.#next(nowMs)
+    if (this.#connection) this.#next(this.#connection, nowMs)
   }
 
-  get #keepAliveEndMs(): number {
-    const { keepAliveSeconds, lastSeenMs } = this.#connection
-    return keepAliveSeconds === 0 ? Infinity : lastSeenMs + keepAliveSeconds * 1500
-  }
-
-  #next(nowMs: number): void {
+  #next(connection: Connection<Session>, nowMs: number): void {
     const connectEndMs = this.#openedMs + this.#limits.connectSeconds * 1000
     const stallCheckMs = nowMs + (this.#limits.stallSeconds * 1000) / 2
-    const connected = this.#connection.state === 'connected'
-    this.#wheel.schedule(this, connected ? Math.min(this.#keepAliveEndMs, stallCheckMs) : connectEndMs)
+    const connected = connection.state === 'connected'
+    this.#wheel.schedule(this, connected ? Math.min(keepAliveEndMs(connection), stallCheckMs) : connectEndMs)
   }
+}
+
+function keepAliveEndMs({ keepAliveSeconds, lastSeenMs }: Connection<Session>): number {
+  return keepAliveSeconds === 0 ? Infinity : lastSeenMs + keepAliveSeconds * 1500
 }

@@ -1,11 +1,17 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { Hooks } from '../../src/access/hooks.ts'
 import { join, settle } from '../standard/kit.ts'
 import { block, bytes, connect, only5, packet, u16, u32, type Version, versions } from '../standard/wire.ts'
 import { startBroker, type TestBroker } from '../support/broker.ts'
+import { HandBroker } from '../support/hand.ts'
 import { SeededRandom } from '../support/random.ts'
 import { RawClient } from '../support/raw.ts'
 import { honest, Peer } from './kit.ts'
+
+setFlagsFromString('--expose_gc')
+const collect = runInNewContext('gc') as () => void
 
 describe('abuse 21: takeover races', () => {
   // Clients that are let in at once, in the order in which they came, or later and in any order.
@@ -65,6 +71,17 @@ describe('abuse 21: takeover races', () => {
       await last.expectQuiet()
       expect(broker.log.filter(({ level }) => level === 'error')).toEqual([])
     })
+
+  test('nothing holds a connection that is over', async () => {
+    const hand = new HandBroker()
+    const come = (clientId: string) => new WeakRef(hand.client(clientId, { keepalive: 60, clean: false }).connection)
+    const over = Array.from({ length: 100 }, () => come('one'))
+    const there = come('one')
+    await turn()
+    collect()
+    expect(over.filter((connection) => connection.deref() !== undefined)).toHaveLength(0)
+    expect(there.deref()?.state).toBe('connected')
+  })
 
   for (const version of versions)
     test(`version ${version}: over sockets, whoever came last is there, and is alone`, async () => {
