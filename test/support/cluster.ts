@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ClusterStatus } from '../../src/admin/control.ts'
+import type { ClusterStatus, Verified } from '../../src/admin/control.ts'
 import { readToken, tokenFileOf } from '../../src/platform/admin-files.ts'
 import { initCluster } from '../../src/platform/cluster-directory.ts'
 import { freePort, main, Program, screen, temporary } from './program.ts'
@@ -17,7 +17,7 @@ const pollMs = 50
 /** A link between two that a third one hears both of is given up after some 20 s only. */
 const mostTries = 1000
 /** A session that is away keeps all of the load: dropping what is over its limit would be no loss of the cluster's. */
-const env = { GODWIT_LIMITS_QUEUE_MESSAGES: '1000000' }
+const roomy = { GODWIT_LIMITS_QUEUE_MESSAGES: '1000000' }
 
 /** Real nodes of one cluster, each a process of its own. They end with the test. */
 export class Cluster {
@@ -32,6 +32,7 @@ export class Cluster {
     names: readonly string[],
     placeOf: (name: string) => Place = () => here,
     flags: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
   ): Promise<Cluster> {
     const folder = temporary()
     const identity = join(folder, 'identity')
@@ -40,7 +41,7 @@ export class Cluster {
     for (const name of names) {
       const place = placeOf(name)
       const [link, client] = [await freePort(), await freePort()]
-      nodes.push(new Node(name, place, { link, client }, join(folder, name), identity, flags))
+      nodes.push(new Node(name, place, { link, client }, join(folder, name), identity, flags, { ...roomy, ...env }))
     }
     for (const node of nodes) node.seeds = nodes.filter((other) => other !== node).map(({ linkAddress }) => linkAddress)
     const cluster = new Cluster(nodes)
@@ -65,6 +66,31 @@ export class Cluster {
           ),
       )
   }
+
+  /** Done when all nodes have the same tables. */
+  async agreed(): Promise<void> {
+    for (const node of this.nodes)
+      await poll(
+        () => node.verified(),
+        ({ silent, differences }) => silent.length === 0 && differences.length === 0,
+        `${node.name} did not agree with the others`,
+      )
+  }
+
+  /** Done when what all nodes say of themselves is as `done` wants it. */
+  async until(what: string, done: (statuses: readonly ClusterStatus[]) => boolean): Promise<void> {
+    await poll(() => Promise.all(this.nodes.map((node) => node.status())), done, `they did not become ${what}`)
+  }
+}
+
+/** Asks again and again until the answer is as `done` wants it; the test's own time limit ends the wait. */
+async function poll<T>(ask: () => Promise<T>, done: (answer: T) => boolean, otherwise: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    const answer = await ask()
+    if (done(answer)) return
+    if (tries === mostTries) throw new Error(`${otherwise}: ${JSON.stringify(answer)}`)
+    await new Promise((resolve) => setTimeout(resolve, pollMs))
+  }
 }
 
 export class Node {
@@ -80,6 +106,7 @@ export class Node {
     data: string,
     readonly identity: string,
     readonly flags: readonly string[],
+    readonly env: Record<string, string>,
   ) {
     this.data = data
   }
@@ -137,26 +164,30 @@ export class Node {
   }
 
   /** The cluster as this node sees it. */
-  async status(): Promise<ClusterStatus> {
-    const url = readFileSync(join(this.data, 'admin'), 'utf8').trim()
-    const authorization = `Bearer ${readToken(tokenFileOf(this.data))}`
-    const answer = await fetch(`${url}/v1/cluster`, { headers: { authorization } })
-    if (!answer.ok) throw new Error(`${this.name} has no status to tell: ${await answer.text()}`)
-    return (await answer.json()) as ClusterStatus
+  status(): Promise<ClusterStatus> {
+    return this.#ask('/v1/cluster')
   }
 
-  /** Done when the node's status is as `done` wants it; the test's own time limit ends the wait. */
+  /** Its tables, compared with those of the others. */
+  async verified(): Promise<Verified> {
+    return (await this.#ask<{ verified: Verified }>('/v1/cluster/routes?verify')).verified
+  }
+
+  /** Done when the node's status is as `done` wants it. */
   async until(what: string, done: (status: ClusterStatus) => boolean): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      const status = await this.status()
-      if (done(status)) return
-      if (tries === mostTries) throw new Error(`${this.name} did not become ${what}: ${JSON.stringify(status.nodes)}`)
-      await new Promise((resolve) => setTimeout(resolve, pollMs))
-    }
+    await poll(() => this.status(), done, `${this.name} did not become ${what}`)
+  }
+
+  async #ask<T>(path: string): Promise<T> {
+    const url = readFileSync(join(this.data, 'admin'), 'utf8').trim()
+    const authorization = `Bearer ${readToken(tokenFileOf(this.data))}`
+    const answer = await fetch(`${url}${path}`, { headers: { authorization } })
+    if (!answer.ok) throw new Error(`${this.name} does not tell ${path}: ${await answer.text()}`)
+    return (await answer.json()) as T
   }
 
   #run(words: readonly string[]): Program {
     const [program, ...args] = [...this.place.inside, process.execPath, main, ...words]
-    return new Program(program!, args, { env })
+    return new Program(program!, args, { env: this.env })
   }
 }

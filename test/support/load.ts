@@ -148,6 +148,11 @@ export class Load {
     return load
   }
 
+  /** How many clients it has, each with a session. */
+  get clients(): number {
+    return this.#publishers.length + this.#subscribers.length
+  }
+
   /** Done when so many more have been acknowledged. */
   async more(count: number): Promise<void> {
     const goal = this.#acknowledged + count
