@@ -1,8 +1,11 @@
 // Figures that are tests, run at the size that is asked for: a seed that fails is printed there, and replays.
 import { runToEnd } from '../processes.mjs'
 
-/** A test file, with its size in the environment. `short` and `full`: how many. */
-function proof(row, name, file, unit, { variable, short, full, env = {} }) {
+/**
+ * A test file, with its size in the environment. `short` and `full`: how many.
+ * @param told what it says of how long it took, on stderr
+ */
+function proof(row, name, file, unit, { variable, short, full, env = {}, told }) {
   return {
     row,
     name,
@@ -15,7 +18,14 @@ function proof(row, name, file, unit, { variable, short, full, env = {} }) {
       if (code !== 0) process.stderr.write(stdout + stderr)
       const figure = code === 0 ? 0 : (/(\d+) failed/.exec(stdout)?.[1] ?? code)
       const of = size === undefined ? unit : `of ${size.toLocaleString('en')} ${unit}`
-      return { figure, unit: `broken, ${of}`, limit: 0, ok: code === 0, command: [...words, ...command].join(' ') }
+      const also = (told && told.exec(stderr + stdout)?.[0]) ?? ''
+      return {
+        figure,
+        unit: ['broken', of, ...(also === '' ? [] : [also])].join(', '),
+        limit: 0,
+        ok: code === 0,
+        command: [...words, ...command].join(' '),
+      }
     },
   }
 }
@@ -65,6 +75,50 @@ export default [
     short: 300_000,
     full: 10_000_000,
   }),
+  proof('24', 'retained messages for one who subscribes to #', 'test/abuse/24-retained.test.ts', 'messages', {
+    variable: 'ABUSE_RETAINED',
+    short: 50_000,
+    full: 500_000,
+  }),
+  proof(
+    'clock',
+    'SIGSTOP, a wall clock that jumps a day: who is sent away, what expires',
+    'test/process/clock.test.ts',
+    's',
+    {
+      variable: 'FREEZE_SECONDS',
+      short: 3,
+      full: 60,
+    },
+  ),
+  proof('descriptors', 'no descriptors left', 'test/listeners/descriptors.test.ts', 'tests', {}),
+  proof('fuzz', 'mutated sequences against whole brokers', 'test/fuzz/cores.test.ts', 'frames', {
+    variable: 'FUZZ_FRAMES',
+    short: 200_000,
+    full: 10_000_000,
+    told: /RSS .*/,
+  }),
+  proof('fuzz sockets', 'mutated sequences over TCP and WebSocket', 'test/fuzz/live.test.ts', 'frames', {
+    variable: 'FUZZ_LIVE_FRAMES',
+    short: 20_000,
+    full: 500_000,
+  }),
+  proof('cluster', 'simulated clusters: partitions, crashes, loss', 'test/sim/cluster/cluster.test.ts', 'seeds', {
+    variable: 'SIM_SEEDS',
+    short: 100,
+    full: 10_000,
+  }),
+  {
+    // As root.
+    ...proof('partition', 'partitions of three real nodes', 'test/net/partitions.test.ts', 'partitions', {
+      variable: 'PARTITIONS',
+      short: 2,
+      full: 100,
+      env: { NET: '1' },
+      told: /healed after.*/,
+    }),
+    heavy: true,
+  },
   ...[
     ['slow disk', 'a sync of 500 ms: PINGRESP waits for none', 'slow-disk', false],
     ['full disk', 'refused, and taken again when there is room', 'full-disk', false],
