@@ -1,14 +1,11 @@
 // What asking permission costs a publish, with 100 rules: what is known, and what must be decided.
 //   npm run -s build && node --expose-gc bench/access.mjs
-//   node bench/access.mjs --brokers      whole brokers, without rules and with 100
+//   node bench/access.mjs --brokers      whole brokers, without rules and with 100: see access.brokers.mjs
 // Run it alone. The bare loop is what the others cost without the question.
-import { writeFileSync } from 'node:fs'
-import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { Permissions } from '../dist/access/permissions.js'
 import { Act, compileRules } from '../dist/access/rules.js'
 import { parseFilter, Topic } from '../dist/mqtt/topic.js'
-import { freePorts, removeFolder, runToEnd, startServer, temporaryFolder } from './processes.mjs'
+import { compareBrokers } from './access.brokers.mjs'
 
 const kinds = [
   (at) => ({ effect: 'allow', who: { users: [`user-${at}`] }, actions: ['publish'], topics: [`site/${at}/#`] }),
@@ -87,7 +84,7 @@ const bare = ({ clients, topics }) => {
   }
 }
 
-if (process.argv.includes('--brokers')) await brokers(Number(process.argv[process.argv.indexOf('--brokers') + 1]) || 5)
+if (process.argv.includes('--brokers')) await compareBrokers(rules)
 else questions()
 
 function questions() {
@@ -135,63 +132,4 @@ function questions() {
       return allowed
     })
   }
-}
-
-// Whole brokers, without rules and with 100, one after the other in each round: messages a second, medians of the rounds.
-//   --brokers [rounds]; more brokers to measure without rules: --beside PATH of their dist/main.js
-async function brokers(rounds) {
-  const main = fileURLToPath(new URL('../dist/main.js', import.meta.url))
-  const beside = process.argv.indexOf('--beside')
-  const folder = temporaryFolder()
-  const file = path.join(folder, 'rules.yaml')
-  const open = { effect: 'allow', who: { everybody: true } }
-  const everything = { ...open, actions: ['publish', 'subscribe', 'receive'], topics: ['bench/#'] }
-  writeFileSync(file, JSON.stringify({ permissions: [...rules.slice(0, 99), everything] }))
-  const kinds = [
-    ['no rules', main, []],
-    ['100 rules', main, ['--config', file]],
-    ...(beside < 0 ? [] : [['beside', path.resolve(process.argv[beside + 1]), []]]),
-  ]
-  const loads = [
-    ['QoS 0, 1 to 1', ['-q', '0', '-n', '1', '-C', '1200000', '--warmup', '400000']],
-    ['QoS 1, 10 to 10', ['-q', '1', '-n', '10', '-C', '400000', '--warmup', '150000']],
-  ]
-  for (const [load, flags] of loads) {
-    const found = new Map(kinds.map(([kind]) => [kind, []]))
-    for (let round = 0; round < rounds; round++)
-      for (const [kind, program, more] of round % 2 === 0 ? kinds : kinds.toReversed()) {
-        const [port] = await freePorts(1)
-        const url = `tcp://127.0.0.1:${port}`
-        const start = [process.execPath, program, 'start', '--durability', 'memory', '--listen', url, ...more]
-        const server = await startServer(0, start, port, folder)
-        const bench = [
-          process.execPath,
-          main,
-          'bench',
-          'pub',
-          '-p',
-          `${port}`,
-          ...flags,
-          '--json',
-          '--quiet',
-          '--prefix',
-          'bench',
-        ]
-        const { code, stdout, stderr } = await runToEnd(1, bench, 30)
-        await server.stop()
-        if (code !== 0) throw new Error(`${kind}: ${stderr || stdout}`)
-        found.get(kind).push(JSON.parse(stdout).outPerSecond)
-      }
-    const none = median(found.get('no rules'))
-    for (const [kind, figures] of found) {
-      const middle = median(figures)
-      const share = ((middle / none - 1) * 100).toFixed(1)
-      console.log(`${load}, ${kind}: ${Math.round(middle)}/s, ${share}% (${figures.map(Math.round).join(' ')})`)
-    }
-  }
-  removeFolder(folder)
-}
-
-function median(figures) {
-  return figures.toSorted((a, b) => a - b)[figures.length >> 1]
 }

@@ -1,6 +1,6 @@
 // Child processes on a core of their own, temporary folders and ports; all of it is gone when the harness ends.
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -124,6 +124,17 @@ export function memoryOf(pid) {
 /** Bytes that a process has made the disk write so far, in whole pages. */
 export function writtenBytes(pid) {
   return Number(/^write_bytes: (\d+)/m.exec(fileOf(pid, 'io') ?? '')?.[1])
+}
+
+/** Nanoseconds that the threads of a process have had of the processor so far; NaN where there is no /proc. */
+export function processorNs(pid) {
+  try {
+    return readdirSync(`/proc/${pid}/task`).reduce((sum, task) => {
+      return sum + Number(fileOf(pid, `task/${task}/schedstat`)?.split(' ')[0])
+    }, 0)
+  } catch {
+    return NaN
+  }
 }
 
 function fileOf(pid, name) {

@@ -3,7 +3,7 @@ import { Decisions } from './decisions.ts'
 import type { Identity } from './identity.ts'
 import type { Pattern, Subject } from './placeholders.ts'
 import { Asked } from './rule-tree.ts'
-import { Act, compileRules, granted, type Policy, type Statement, unusable, verdict } from './rules.ts'
+import { Act, compileRules, everyAction, granted, type Policy, type Statement, unusable, verdict } from './rules.ts'
 
 /** What permissions need to know of somebody who has logged in. */
 export type Holder = Pick<Identity, 'user' | 'groups' | 'permissions'> & Partial<Pick<Identity, 'source'>>
@@ -93,6 +93,9 @@ export class ClientPermissions {
   #policies: readonly Policy[] = []
   #generation = 0
   #number = 0
+  /** What it was asked of last, which is mostly what it is asked of next. By number: a name may have 64 KiB. */
+  #lastKey = -1
+  #lastBits = 0
 
   /** Made by `Permissions.for`. */
   constructor(
@@ -117,10 +120,8 @@ export class ClientPermissions {
   /** Are all of these actions (bits of `Act`) allowed on a topic? Asked of every message: what is known costs one look. */
   may(actions: number, topic: Topic): boolean {
     if (this.#generation !== this.#all.generation) this.#renew()
-    if (this.#policies.length === 0) return true
-    const known = this.#decisions.find(this.#number, topic)
-    const bits = known >= 0 ? known : this.#decide(topic)
-    return (bits & actions) === actions
+    if (topic.permissionKey !== this.#lastKey) this.#look(topic)
+    return (this.#lastBits & actions) === actions
   }
 
   receives(topic: Topic): boolean {
@@ -148,8 +149,14 @@ export class ClientPermissions {
     return allowed
   }
 
+  #look(topic: Topic): void {
+    const known = this.#decisions.find(this.#number, topic)
+    this.#lastBits = known >= 0 ? known : this.#decide(topic)
+    this.#lastKey = topic.permissionKey
+  }
+
   #decide(topic: Topic): number {
-    const bits = this.#granted(this.#all.asked(topic))
+    const bits = this.#policies.length === 0 ? everyAction : this.#granted(this.#all.asked(topic))
     this.#decisions.keep(this.#number, topic, bits)
     return bits
   }
@@ -165,6 +172,7 @@ export class ClientPermissions {
     const { policies } = this.#all
     this.#policies = this.#own.length === 0 ? policies : [...policies, ...this.#own]
     this.#number = this.#all.enrol(this.#subject, this.#policies)
+    this.#lastKey = -1
   }
 }
 

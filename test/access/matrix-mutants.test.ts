@@ -73,6 +73,13 @@ const mutants: readonly Mutant[] = [
     '    this.#generation++',
     '    this.#generation += 0',
   ],
+  ['what was asked last is known after a reload', 'access/permissions.ts', '    this.#lastKey = -1\n', ''],
+  [
+    'whatever is asked, it was asked last',
+    'access/permissions.ts',
+    'topic.permissionKey !== this.#lastKey',
+    'this.#lastKey < 0',
+  ],
   [
     'what was decided is kept under the same number',
     'access/permissions.ts',
@@ -84,14 +91,14 @@ const mutants: readonly Mutant[] = [
   [
     'retain is not asked',
     'access/permissions.ts',
-    '(bits & actions) === actions',
-    '(bits & actions & ~Act.retain) === (actions & ~Act.retain)',
+    '(this.#lastBits & actions) === actions',
+    '(this.#lastBits & actions & ~Act.retain) === (actions & ~Act.retain)',
   ],
   [
     'one of several actions is enough',
     'access/permissions.ts',
-    '(bits & actions) === actions',
-    '(bits & actions) !== 0',
+    '(this.#lastBits & actions) === actions',
+    '(this.#lastBits & actions) !== 0',
   ],
   ['shared is not asked', 'access/permissions.ts', ' | (shared ? Act.shared : 0)', ' | (shared ? 0 : 0)'],
   [
