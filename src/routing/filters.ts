@@ -1,10 +1,8 @@
 import type { HashKey, Path } from './path.ts'
-import { firstOwnField, LevelTrie, parentField, root } from './trie.ts'
+import { firstOwnField, LevelTrie, root } from './trie.ts'
 
-// A node's own fields: how many children, the "+" among them, and the lists of its two filters.
-const children = firstOwnField
-const plusChild = firstOwnField + 1
-const firstList = firstOwnField + 2
+// A node's own fields: the lists of its two filters.
+const firstList = firstOwnField
 const here = 0
 const below = 1
 
@@ -26,7 +24,7 @@ export class Filters {
   #to: number[] = []
 
   constructor(key: HashKey) {
-    this.#trie = new LevelTrie(4, key)
+    this.#trie = new LevelTrie(2, key)
   }
 
   get levels(): LevelTrie['levels'] {
@@ -47,7 +45,7 @@ export class Filters {
     let node = startOf(path, depth)
     for (let at = Math.min(path.known, depth); at < depth; at++) {
       const level = this.#trie.levels.find(path, at)
-      node = this.#trie.find(node, level)
+      node = this.#child(node, level, path.isPlus(at))
       if (node === 0) return 0
       reached(path, at, level, node)
     }
@@ -60,7 +58,7 @@ export class Filters {
     let node = startOf(path, depth)
     for (let at = Math.min(path.known, depth); at < depth; at++) {
       const level = this.#trie.levels.intern(path, at)
-      node = this.#child(node, level, path.isPlus(at)) || this.#add(node, level, path.isPlus(at))
+      node = this.#child(node, level, path.isPlus(at)) || this.#trie.add(node, level, path.isPlus(at))
       reached(path, at, level, node)
     }
     return node * 2 + (path.open ? below : here)
@@ -88,14 +86,8 @@ export class Filters {
 
   /** Removes the nodes that only this filter, which has no subscription left, has needed. */
   prune(filter: number): void {
-    const { nodes } = this.#trie
     let node = filter >>> 1
-    while (node !== root && this.#idle(node)) {
-      const parent = nodes.get(node, parentField)
-      if (nodes.get(parent, plusChild) === node) nodes.set(parent, plusChild, 0)
-      nodes.add(parent, children, -1)
-      node = this.#trie.remove(node)
-    }
+    while (node !== root && this.#idle(node)) node = this.#trie.remove(node)
   }
 
   /** Puts the heads of all filters that match the topic into `found`, and gives their count. */
@@ -116,9 +108,7 @@ export class Filters {
         const wild = !system || at > 0
         const open = nodes.get(node, firstList + below)
         if (wild && open !== 0) found[count++] = open
-        // A leaf is in the cache by now; its row in the table of edges, which cannot exist, is not.
-        if (nodes.get(node, children) === 0) continue
-        const plus = nodes.get(node, plusChild)
+        const plus = this.#trie.plus(node)
         if (wild && plus !== 0) to[reached++] = plus
         const child = this.#trie.find(node, level)
         if (child !== 0) to[reached++] = child
@@ -137,26 +127,14 @@ export class Filters {
     return count
   }
 
-  /** A new node, and one that is asked for its "+", is in the cache by now; its row in the table of edges is not. */
   #child(parent: number, level: number, isPlus: boolean): number {
-    const { nodes } = this.#trie
-    if (isPlus) return nodes.get(parent, plusChild)
-    return nodes.get(parent, children) === 0 ? 0 : this.#trie.find(parent, level)
-  }
-
-  #add(parent: number, level: number, isPlus: boolean): number {
-    const node = this.#trie.add(parent, level)
-    this.#trie.nodes.add(parent, children, 1)
-    if (isPlus) this.#trie.nodes.set(parent, plusChild, node)
-    return node
+    return isPlus ? this.#trie.plus(parent) : this.#trie.find(parent, level)
   }
 
   #idle(node: number): boolean {
     const { nodes } = this.#trie
     return (
-      nodes.get(node, children) === 0 &&
-      nodes.get(node, firstList + here) === 0 &&
-      nodes.get(node, firstList + below) === 0
+      this.#trie.isLeaf(node) && nodes.get(node, firstList + here) === 0 && nodes.get(node, firstList + below) === 0
     )
   }
 }

@@ -2,17 +2,18 @@ import { Chains, hashed, next } from './chains.ts'
 import { type Path, wordAt } from './path.ts'
 import { Records } from './records.ts'
 
-// A level:   next · hash · uses · length in bytes · first cell
+// A level:   next · hash · uses · length in bytes · its first 12 bytes · first cell of the others
 const uses = 2
 const length = 3
 const text = 4
+const words = 3
+const rest = text + words
 // A cell:    next cell · 12 bytes of text
-const cellWords = 3
 
 /** Levels by number, each kept once: of a million filters, a few thousand levels differ. Numbers start at 1. */
 export class Levels {
-  readonly #levels = new Records(5)
-  readonly #cells = new Records(1 + cellWords)
+  readonly #levels = new Records(rest + 1)
+  readonly #cells = new Records(1 + words)
   readonly #chains = new Chains(this.#levels)
 
   get size(): number {
@@ -46,7 +47,7 @@ export class Levels {
   release(id: number): void {
     if (this.#levels.add(id, uses, -1) > 0) return
     this.#chains.remove(id)
-    for (let cell = this.#levels.get(id, text); cell !== 0;) {
+    for (let cell = this.#levels.get(id, rest); cell !== 0;) {
       const after = this.#cells.get(cell, next)
       this.#cells.free(cell)
       cell = after
@@ -59,29 +60,29 @@ export class Levels {
     return this.#levels.get(id, uses)
   }
 
-  /** Its first byte; -1 when it is empty. */
-  firstByte(id: number): number {
-    return this.#levels.get(id, length) === 0 ? -1 : this.#cells.get(this.#levels.get(id, text), 1) & 0xff
-  }
-
   #equals(id: number, bytes: Uint8Array, start: number, end: number): boolean {
-    if (this.#levels.get(id, length) !== end - start) return false
-    let cell = this.#levels.get(id, text)
-    for (let at = start; at < end; cell = this.#cells.get(cell, next))
-      for (let word = 1; word <= cellWords && at < end; word++, at += 4)
+    const levels = this.#levels
+    if (levels.get(id, length) !== end - start) return false
+    let at = start
+    for (let field = text; field < rest && at < end; field++, at += 4)
+      if (levels.get(id, field) !== wordAt(bytes, at, end)) return false
+    for (let cell = levels.get(id, rest); at < end; cell = this.#cells.get(cell, next))
+      for (let word = 1; word <= words && at < end; word++, at += 4)
         if (this.#cells.get(cell, word) !== wordAt(bytes, at, end)) return false
     return true
   }
 
   #store(hash: number, bytes: Uint8Array, start: number, end: number): number {
-    const id = this.#levels.allocate()
-    this.#levels.set(id, length, end - start)
-    let last = 0
-    for (let at = start; at < end;) {
+    const levels = this.#levels
+    const id = levels.allocate()
+    levels.set(id, length, end - start)
+    let at = start
+    for (let field = text; field < rest; field++, at += 4) levels.set(id, field, wordAt(bytes, at, end))
+    for (let last = 0; at < end;) {
       const cell = this.#cells.allocate()
-      if (last === 0) this.#levels.set(id, text, cell)
+      if (last === 0) levels.set(id, rest, cell)
       else this.#cells.set(last, next, cell)
-      for (let word = 1; word <= cellWords; word++, at += 4) this.#cells.set(cell, word, wordAt(bytes, at, end))
+      for (let word = 1; word <= words; word++, at += 4) this.#cells.set(cell, word, wordAt(bytes, at, end))
       last = cell
     }
     this.#chains.insert(id, hash)

@@ -1,7 +1,7 @@
 import { Chains, next, pairHash } from './chains.ts'
 import { Records } from './records.ts'
 
-// An entry:   next · hash · list · who · grant · before · after
+// An entry:   next · hash · list, 0: not in the table · who · grant · before · after
 const listField = 2
 const whoField = 3
 const grantField = 4
@@ -10,7 +10,8 @@ const after = 6
 
 /**
  * The subscriptions of each filter: a doubly linked list, and one hash table (list, who) → entry for all of them, so that
- * the ten-thousandth subscriber of a filter is found, added and removed as fast as the first.
+ * the ten-thousandth subscriber of a filter is found, added and removed as fast as the first. Who came first is not in the
+ * table, as he is found at the head: most lists are that one entry.
  *
  *   head ─ group ⇄ subscriber ⇄ subscriber ⇄ group        `who`: a seat (0 or more), or a group (below 0)
  *    ╰──── before ─────────────────────────────╯          the head's `before` is the tail
@@ -28,8 +29,11 @@ export class Lists {
     return this.#entries.bytes + this.#chains.bytes
   }
 
-  find(list: number, who: number): number {
+  /** The entry of `who` in the list that starts at `head`; 0 when there is none. */
+  find(head: number, list: number, who: number): number {
     const entries = this.#entries
+    if (head === 0 || entries.get(head, whoField) === who) return head
+    if (entries.get(head, after) === 0) return 0
     for (let id = this.#chains.first(pairHash(this.#secret, list, who)); id !== 0; id = entries.get(id, next))
       if (entries.get(id, listField) === list && entries.get(id, whoField) === who) return id
     return 0
@@ -56,14 +60,14 @@ export class Lists {
   add(head: number, list: number, who: number, grant: number): number {
     const entries = this.#entries
     const entry = entries.allocate()
-    entries.set(entry, listField, list)
     entries.set(entry, whoField, who)
     entries.set(entry, grantField, grant)
-    this.#chains.insert(entry, pairHash(this.#secret, list, who))
     if (head === 0) {
       entries.set(entry, before, entry)
       return entry
     }
+    entries.set(entry, listField, list)
+    this.#chains.insert(entry, pairHash(this.#secret, list, who))
     const tail = entries.get(head, before)
     entries.set(entry, before, tail)
     entries.set(head, before, entry)
@@ -80,7 +84,7 @@ export class Lists {
     const newHead = entry === head ? following : head
     if (following !== 0) entries.set(following, before, previous)
     else if (newHead !== 0) entries.set(newHead, before, previous)
-    this.#chains.remove(entry)
+    if (entries.get(entry, listField) !== 0) this.#chains.remove(entry)
     entries.free(entry)
     return newHead
   }

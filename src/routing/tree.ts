@@ -102,7 +102,7 @@ export class SubscriptionTree<S extends Member> {
     if (group === undefined) return undefined
     const number = this.#filters.find(this.#path.readText(filter))
     const name = number === 0 ? 0 : this.#filters.levels.find(this.#groupPath.readText(group), 0)
-    const entry = name === 0 ? 0 : this.#lists.find(number, -name)
+    const entry = name === 0 ? 0 : this.#entry(number, -name)
     return entry === 0 ? undefined : this.#groups[this.#lists.grant(entry)]
   }
 
@@ -155,8 +155,7 @@ export class SubscriptionTree<S extends Member> {
 
   #add(number: number, subscriber: S, grant: number): boolean {
     const known = this.#seats.of(subscriber)
-    const isFirst = this.#filters.head(number) === 0
-    const entry = known === undefined || isFirst ? 0 : this.#lists.find(number, known.number)
+    const entry = known === undefined ? 0 : this.#entry(number, known.number)
     if (entry !== 0) {
       // A client that comes back subscribes anew to what it has: nothing has changed, and no route is stale.
       if (this.#lists.grant(entry) !== grant) {
@@ -171,7 +170,7 @@ export class SubscriptionTree<S extends Member> {
 
   #remove(number: number, subscriber: S): boolean {
     const seat = this.#seats.of(subscriber)
-    const entry = seat === undefined ? 0 : this.#lists.find(number, seat.number)
+    const entry = seat === undefined ? 0 : this.#entry(number, seat.number)
     if (seat === undefined || entry === 0) return false
     this.#drop(number, entry)
     this.#seats.leave(seat)
@@ -181,7 +180,7 @@ export class SubscriptionTree<S extends Member> {
   #join(number: number, filter: ParsedFilter['filter'], group: string, subscriber: S, grant: Grant): boolean {
     const { levels } = this.#filters
     const name = levels.find(this.#groupPath.readText(group), 0)
-    const entry = name === 0 ? 0 : this.#lists.find(number, -name)
+    const entry = name === 0 ? 0 : this.#entry(number, -name)
     // Routes hold the group itself, so its members come and go without touching them.
     if (entry !== 0) return !this.#groups[this.#lists.grant(entry)]!.join(subscriber, grant)
     const shared = new SharedGroup<S>(group, filter)
@@ -197,7 +196,7 @@ export class SubscriptionTree<S extends Member> {
   #leave(number: number, group: string, subscriber: S): boolean {
     const { levels } = this.#filters
     const name = levels.find(this.#groupPath.readText(group), 0)
-    const entry = name === 0 ? 0 : this.#lists.find(number, -name)
+    const entry = name === 0 ? 0 : this.#entry(number, -name)
     if (entry === 0) return false
     const place = this.#lists.grant(entry)
     const shared = this.#groups[place]!
@@ -208,6 +207,11 @@ export class SubscriptionTree<S extends Member> {
     this.#drop(number, entry)
     levels.release(name)
     return true
+  }
+
+  /** The entry of a seat or group in the list of filter `number`; 0 when there is none. */
+  #entry(number: number, who: number): number {
+    return this.#lists.find(this.#filters.head(number), number, who)
   }
 
   /** Adds an entry to the list of the filter in `#path`. */

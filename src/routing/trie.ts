@@ -3,21 +3,27 @@ import { Levels } from './levels.ts'
 import type { HashKey } from './path.ts'
 import { Records } from './records.ts'
 
-// A node:   next · hash · parent · level · the owner's fields
-export const parentField = 2
+// A node:   next · hash · parent · level · children · the child "+" · the owner's fields
+const parentField = 2
 const levelField = 3
-export const firstOwnField = 4
+const childrenField = 4
+const plusField = 5
+export const firstOwnField = 6
 export const root = 1
 
 /**
- * A tree of levels. An edge is a row of one hash table, (parent, level) → node, so a node with a million children
- * costs what a million nodes with one child cost: 32 bytes a node and 4 for its bucket.
+ * A tree of levels. A child is found without a table where it is the "+", or the only one that is not: so it is with most nodes, as
+ * most have one child or none. Of others an edge is a row of one hash table, (parent, level) → node, so a node with a million
+ * children costs what a million nodes with one child cost: 32 bytes a node, and 4 for its bucket.
+ *
+ *   children    0: none     -n: node n alone, which is not in the table     n: so many, all in the table
  */
 export class LevelTrie {
   readonly nodes: Records
   readonly levels = new Levels()
   readonly #edges: Chains
   readonly #secret: number
+  #size = 0
 
   /** `ownFields`: how many 32-bit fields the owner wants in each node. */
   constructor(ownFields: number, key: HashKey) {
@@ -29,44 +35,74 @@ export class LevelTrie {
 
   /** Nodes beside the root. */
   get size(): number {
-    return this.#edges.size
+    return this.#size
   }
 
   get bytes(): number {
     return this.nodes.bytes + this.levels.bytes + this.#edges.bytes
   }
 
-  /** The child of `parent` that stands for level number `level`; 0 when there is none. */
+  /** The child "+" of `parent`; 0 when there is none. */
+  plus(parent: number): number {
+    return this.nodes.get(parent, plusField)
+  }
+
+  /** The child of `parent`, not "+", that stands for level number `level`; 0 when there is none. */
   find(parent: number, level: number): number {
-    if (level === 0) return 0
-    const hash = pairHash(this.#secret, parent, level)
-    const nodes = this.nodes
-    for (let id = this.#edges.first(hash); id !== 0; id = nodes.get(id, next))
+    const { nodes } = this
+    const children = nodes.get(parent, childrenField)
+    if (children === 0 || level === 0) return 0
+    if (children < 0) return nodes.get(-children, levelField) === level ? -children : 0
+    for (let id = this.#edges.first(pairHash(this.#secret, parent, level)); id !== 0; id = nodes.get(id, next))
       if (nodes.get(id, levelField) === level && nodes.get(id, parentField) === parent) return id
     return 0
   }
 
-  /** Adds that child, which must not be there yet. */
-  add(parent: number, level: number): number {
-    const node = this.nodes.allocate()
-    this.nodes.set(node, parentField, parent)
-    this.nodes.set(node, levelField, level)
+  /** Adds that child, or the "+", which must not be there yet. */
+  add(parent: number, level: number, isPlus: boolean): number {
+    const { nodes } = this
+    const node = nodes.allocate()
+    nodes.set(node, parentField, parent)
+    nodes.set(node, levelField, level)
     this.levels.hold(level)
-    this.#edges.insert(node, pairHash(this.#secret, parent, level))
+    this.#size++
+    if (isPlus) nodes.set(parent, plusField, node)
+    else this.#adopt(parent, node)
     return node
   }
 
-  /** Removes a node, which must have no children, and gives its parent. */
+  /** Has it neither children nor "+"? */
+  isLeaf(node: number): boolean {
+    return this.nodes.get(node, childrenField) === 0 && this.nodes.get(node, plusField) === 0
+  }
+
+  /** Removes a node, which must be a leaf, and gives its parent. */
   remove(node: number): number {
-    const parent = this.nodes.get(node, parentField)
-    this.levels.release(this.nodes.get(node, levelField))
-    this.#edges.remove(node)
-    this.nodes.free(node)
+    const { nodes } = this
+    const parent = nodes.get(node, parentField)
+    const children = nodes.get(parent, childrenField)
+    if (nodes.get(parent, plusField) === node) nodes.set(parent, plusField, 0)
+    else if (children < 0) nodes.set(parent, childrenField, 0)
+    else {
+      this.#edges.remove(node)
+      nodes.set(parent, childrenField, children - 1)
+    }
+    this.levels.release(nodes.get(node, levelField))
+    nodes.free(node)
+    this.#size--
     return parent
   }
 
-  /** First byte of the node's level; -1 when it is empty. */
-  firstByte(node: number): number {
-    return this.levels.firstByte(this.nodes.get(node, levelField))
+  #adopt(parent: number, node: number): void {
+    const { nodes } = this
+    const children = nodes.get(parent, childrenField)
+    if (children === 0) return nodes.set(parent, childrenField, -node)
+    if (children < 0) this.#enter(parent, -children)
+    this.#enter(parent, node)
+    nodes.set(parent, childrenField, Math.max(children, 1) + 1)
+  }
+
+  #enter(parent: number, node: number): void {
+    this.#edges.insert(node, pairHash(this.#secret, parent, this.nodes.get(node, levelField)))
   }
 }
