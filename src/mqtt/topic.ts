@@ -44,12 +44,16 @@ export const maxLevels = 100
  * @throws MqttError 0x8F, naming the clause, when the filter breaks MQTT 5.0 section 4.7 or 4.8.2.
  */
 export function parseFilter(text: string): ParsedFilter {
-  if (!text.startsWith('$share/') && text !== '$share') return { filter: checkFilter(text) }
+  if (!isShared(text)) return { filter: checkFilter(text) }
   const groupEnd = text.indexOf('/', 7)
   const group = text.slice(7, groupEnd < 0 ? undefined : groupEnd)
   if (groupEnd < 0 || group === '' || group.includes('+') || group.includes('#'))
     throw invalid('MQTT-4.8.2-2', `"${text}" is not $share/<group>/<filter>`)
   return { filter: checkFilter(text.slice(groupEnd + 1)), group }
+}
+
+function isShared(text: string): boolean {
+  return text.charCodeAt(0) === dollar && (text.startsWith('$share/') || text === '$share')
 }
 
 /**
@@ -72,18 +76,31 @@ function topicFault(text: string): [clause: string, what: string] | undefined {
 
 function checkFilter(text: string): TopicFilter {
   if (text === '') throw invalid('MQTT-4.7.3-1', 'a topic filter must be at least one character long')
-  if (text.includes('\0')) throw invalid('MQTT-4.7.3-2', 'a topic filter must not contain U+0000')
-  if (levelsOf(text) > maxLevels) throw invalid('MQTT-4.7.3', `a topic filter may have ${maxLevels} levels at most`)
+  let levels = 1
   for (let at = 0; at < text.length; at++) {
-    const char = text[at]
-    if (char !== '#' && char !== '+') continue
-    const alone = (at === 0 || text[at - 1] === '/') && (at === text.length - 1 || text[at + 1] === '/')
-    if (char === '+' && !alone) throw invalid('MQTT-4.7.1-2', `"+" must fill a whole level in "${text}"`)
-    if (char === '#' && !(alone && at === text.length - 1))
-      throw invalid('MQTT-4.7.1-1', `"#" must be the whole last level in "${text}"`)
+    const code = text.charCodeAt(at)
+    if (code > slash) continue
+    if (code === slash) levels++
+    else if (code === 0) throw invalid('MQTT-4.7.3-2', 'a topic filter must not contain U+0000')
+    else if (code === plus || code === hash) checkWildcard(text, at)
   }
+  if (levels > maxLevels) throw invalid('MQTT-4.7.3', `a topic filter may have ${maxLevels} levels at most`)
   return text as TopicFilter
 }
+
+function checkWildcard(text: string, at: number): void {
+  const alone = (at === 0 || text[at - 1] === '/') && (at === text.length - 1 || text[at + 1] === '/')
+  if (text[at] === '+') {
+    if (!alone) throw invalid('MQTT-4.7.1-2', `"+" must fill a whole level in "${text}"`)
+  } else if (!alone || at < text.length - 1)
+    throw invalid('MQTT-4.7.1-1', `"#" must be the whole last level in "${text}"`)
+}
+
+// The wildcards stand before the slash in ASCII, and what names are made of behind it.
+const hash = 0x23
+const dollar = 0x24
+const plus = 0x2b
+const slash = 0x2f
 
 function levelsOf(text: string): number {
   let levels = 1
