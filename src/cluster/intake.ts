@@ -1,7 +1,7 @@
 import { RecordReader } from '../store/writer.ts'
 import { readIncarnation, writeEntry } from './entry.ts'
 import { Chunk, type Feeds } from './feeds.ts'
-import type { Arrival, OwnerState, Owners, SetHash } from './owners.ts'
+import type { Arrival, Confirmation, OwnerState, Owners, SetHash } from './owners.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { positions } from './tables.ts'
 import type { Turn } from './turn.ts'
@@ -30,13 +30,8 @@ export class GossipCounts {
   strangers = 0
 }
 
-/** A confirmation that leaves at the end of the turn. */
-interface Confirmation {
-  readonly to: NodeId
-  readonly state: OwnerState
-  frames: number
-}
-
+/** Frames of one owner that are confirmed together while more of them wait: each time is a write. */
+const confirmedTogether = 16
 const askAgainMs = 1000
 const mostForgotten = 10_000
 
@@ -104,7 +99,7 @@ export class Intake {
       this.counts.overruns++
       return this.#confirm(from, state)
     }
-    const bytes = reader.buffer.slice(start, reader.end)
+    const bytes = reader.buffer.subarray(start, reader.end)
     this.#waitingBytes += bytes.length
     this.#busy.add(state)
     ;(state.waiting ??= []).push({ from, type, bytes })
@@ -123,21 +118,29 @@ export class Intake {
     return this.#busy.size > 0
   }
 
-  /** Sends the confirmations of this turn. */
+  /** Sends the confirmations of this turn, and of those before it. */
   flush(): void {
     const confirmations = this.#confirmations
     if (confirmations.length === 0) return
     this.#confirmations = []
-    for (const { to, state, frames } of confirmations) {
-      const writer = this.#peers.begin(to, FrameType.applied)
-      if (writer === undefined) continue
-      const stop = state.leaving || (state.arrival !== undefined && state.arrival.from !== to)
-      writer.varint(state.name)
-      writer.varint(stop ? 0 : state.incarnation)
-      writer.varint(stop ? 0 : state.version)
-      writer.varint(frames)
-      this.#peers.end()
+    for (const confirmation of confirmations) {
+      const { state, frames } = confirmation
+      if (state.waiting !== undefined && frames < confirmedTogether) this.#confirmations.push(confirmation)
+      else this.#tell(confirmation)
     }
+  }
+
+  #tell(confirmation: Confirmation): void {
+    const { to, state, frames } = confirmation
+    if (state.confirmation === confirmation) state.confirmation = undefined
+    const writer = this.#peers.begin(to, FrameType.applied)
+    if (writer === undefined) return
+    const stop = state.leaving || (state.arrival !== undefined && state.arrival.from !== to)
+    writer.varint(state.name)
+    writer.varint(stop ? 0 : state.incarnation)
+    writer.varint(stop ? 0 : state.version)
+    writer.varint(frames)
+    this.#peers.end()
   }
 
   /** Asks `to` for what follows on what we have of `state`: again only after a while. */
@@ -179,7 +182,12 @@ export class Intake {
       state.waiting = left.length > 0 ? left : undefined
     }
     for (const state of this.#busy) if (!this.#occupied(state)) this.#busy.delete(state)
-    this.#confirmations = this.#confirmations.filter(({ to }) => to !== node)
+    const confirmations = this.#confirmations
+    this.#confirmations = confirmations.filter(({ to }) => to !== node)
+    for (const { to, state } of confirmations)
+      if (to === node && state.confirmation?.to === to) state.confirmation = undefined
+    // What others are told may have waited for what has gone.
+    if (this.#confirmations.length > 0) this.#turn.begin()
   }
 
   /** What this node told is removed, and not taken from others again unless it starts anew. */
@@ -420,9 +428,8 @@ export class Intake {
 
   #confirm(to: NodeId, state: OwnerState, frames = 1): void {
     this.#turn.begin()
-    const last = this.#confirmations.at(-1)
-    if (last?.state === state && last.to === to) last.frames += frames
-    else this.#confirmations.push({ to, state, frames })
+    if (state.confirmation?.to === to) state.confirmation.frames += frames
+    else this.#confirmations.push((state.confirmation = { to, state, frames }))
   }
 
   #put(state: OwnerState, key: string, value: number): void {

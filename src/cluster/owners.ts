@@ -52,6 +52,13 @@ export interface Waiting {
   readonly bytes: Uint8Array
 }
 
+/** What a node is told of frames of one owner that were handled. */
+export interface Confirmation {
+  readonly to: NodeId
+  readonly state: OwnerState
+  frames: number
+}
+
 /**
  * One owner's state, at the owner or as a replica.
  *
@@ -71,6 +78,8 @@ export class OwnerState implements OwnerView {
   readonly recent: Recent
   arrival: Arrival | undefined = undefined
   waiting: Waiting[] | undefined = undefined
+  /** The last one that has not left. */
+  confirmation: Confirmation | undefined = undefined
   /** When, and whom, we asked last for what is missing here. */
   askedMs = -Infinity
   asked: NodeId | undefined = undefined

@@ -46,7 +46,7 @@ const models: readonly (readonly [what: string, rule: RegExp, plant: () => () =>
   ],
   [
     'the log of changes is not begun anew with a snapshot',
-    /the owner had|was not|tables differ|argument must be of type string|not confirmed|not what its hash/,
+    /the owner had|was not|tables differ|reading 'length'|not confirmed|not what its hash/,
     () =>
       patch(
         Recent.prototype,
