@@ -64,7 +64,7 @@ async function join(cluster, { row, quick }) {
   await same(nodes, filters, 60_000)
   // What they have just taken in is to be at rest.
   await new Promise((resolve) => setTimeout(resolve, quick ? 0 : 3000))
-  await Promise.all(nodes.map((node) => node.watched()))
+  const before = await Promise.all(nodes.map((node) => node.watched()))
   const joiner = await cluster.add('c')
   const begun = performance.now()
   const linkedMs = linked(nodes[0], 'c')
@@ -77,8 +77,9 @@ async function join(cluster, { row, quick }) {
   row('of that since it has a link', Math.round(equalMs - (await linkedMs)), 'ms')
   row('it takes clients after', Math.round(startedMs), 'ms')
   const joinedMs = performance.timeOrigin + (await linkedMs)
-  for (const node of [...nodes, joiner]) {
-    const { stalls, longestGcMs } = await node.watched()
+  for (const [at, node] of [...nodes, joiner].entries()) {
+    const { stalls, longestGcMs, cpuMs } = await node.watched()
+    row(`node ${node.name}: processor time`, Math.round(cpuMs - (before[at]?.cpuMs ?? 0)), 'ms')
     // A process that begins loads its code first: that is before it has joined anything.
     const longestMs = longest(node === joiner ? stalls.filter(({ endMs }) => endMs > joinedMs) : stalls)
     const what = `node ${node.name}: longest stall, of that GC ${round(longestGcMs)} ms at most`
