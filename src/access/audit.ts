@@ -2,7 +2,7 @@ import type { Source } from './identity.ts'
 
 // Who has logged in, who was refused what, who has changed something: a line of JSON each.
 //
-//   {"time":"2026-11-21T08:00:00.000Z","event":"log-in","result":"denied","client":"c1","user":"anna",…}
+//   {"time":"2026-11-21T08:00:00.000Z","event":"log-in-denied","client":"c1","user":"anna",…}
 
 /** Who it is about. */
 export interface Party {

@@ -68,6 +68,25 @@ describe.each([4, 5] as const)('abuse 11: another user with the same client id, 
   })
 })
 
+test('abuse 11: two users come with one client id before either is let in: the first one has it', async () => {
+  const hooks = new Map<string | undefined, () => void>()
+  const authenticate = ({ username }: { username: string | undefined }) =>
+    new Promise<void>((resolve) => void hooks.set(username, resolve))
+  const broker = await startBroker({ hooks: { authenticate } })
+  const open = async (name: 'anna' | 'eve') => {
+    const client = await RawClient.open(broker)
+    client.send(connectPacket(5, { clientId: 's', ...lasting, ...shown(name) }))
+    await expect.poll(() => hooks.has(name)).toBe(true)
+    return client
+  }
+  const [owner, thief] = [await open('anna'), await open('eve')]
+  hooks.get('anna')!()
+  expect((await owner.expect('connack')).reasonCode).toBe(0)
+  hooks.get('eve')!()
+  expect((await thief.expect('connack')).reasonCode).toBe(Reason.clientIdNotValid)
+  await owner.expectQuiet()
+})
+
 test('abuse 11: one who has not logged in has nobody’s session, and may have its own', async () => {
   const broker = await startBroker({
     hasher: new CountingHasher(),

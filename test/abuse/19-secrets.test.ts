@@ -63,6 +63,7 @@ listeners:
   - url: tcp://127.0.0.1:0
   - { url: 'tls://127.0.0.1:0', tls: { cert: cert.pem, key: key.pem } }
 admin: { listen: '127.0.0.1:0' }
+audit: { file: audit.log }
 cluster: { directory: cluster, node: a, listen: '127.0.0.1:${clusterPort}' }
 auth:
   users: users.yaml
@@ -164,7 +165,7 @@ auth:
     said.push(program.out.text, program.err.text)
     expect(program.err.text).toContain('"level":"debug"')
 
-    const kept = [...filesOf(data), ...filesOf(cluster)]
+    const kept = [...filesOf(data), ...filesOf(cluster), join(files.folder, 'audit.log')]
     for (const file of kept)
       if (!keepers.some((name) => file.endsWith(name))) said.push(readFileSync(file).toString('latin1'))
     const leaks = (texts: readonly string[]): string[] =>
@@ -174,6 +175,8 @@ auth:
     // The search finds what is there.
     expect(leaks([readFileSync(join(data, 'admin-token'), 'utf8')])).toEqual(['the admin token'])
     expect(leaks(said)).toEqual([])
+    // Each of ten log-ins, good or not, and SCRAM's.
+    expect(readFileSync(kept.at(-1)!, 'utf8').match(/"event":"log-in/g)!.length).toBeGreaterThanOrEqual(10)
     expect(kept.length).toBeGreaterThan(5)
     expect(kept.filter((file) => (statSync(file).mode & 0o077) !== 0)).toEqual([])
   }, 60_000)

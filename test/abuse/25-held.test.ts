@@ -43,6 +43,8 @@ describe('abuse 25: slow and held sockets', () => {
         return length === 0 ? client : client.bytes(whole.subarray(0, length))
       }),
     )
+    // All of them have been accepted, the two who are honest as well.
+    await expect.poll(() => broker.node.broker.connections).toBe(2 + slow.length)
     // A byte now and then does not prolong it.
     hasten(5)
     slow[1]!.bytes(whole.subarray(1, 2))

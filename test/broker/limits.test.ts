@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { defaultConnectionRates } from '../../src/access/connection-rates.ts'
 import { defaultLimits } from '../../src/broker/limits.ts'
 import { limitsWithin } from '../../src/config/memory.ts'
 import { maxLevels } from '../../src/mqtt/topic.ts'
@@ -33,6 +34,7 @@ test('defaults', () => {
     sysSeconds: 10,
   })
   expect(maxLevels).toBe(100)
+  expect(defaultConnectionRates).toEqual({ atOnce: 100, perSecond: 20, neighbours: 65_536 })
   expect(limitsWithin(512 * mebibyte, defaultLimits)).toEqual({
     queueBytesTotal: 128 * mebibyte,
     retainedBytes: 128 * mebibyte,

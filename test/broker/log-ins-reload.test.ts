@@ -1,11 +1,16 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { beforeEach, describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Reason } from '../../src/mqtt/reason.ts'
 import { parseUsers } from '../../src/access/users-file.ts'
 import { CountingHasher } from '../access/kit.ts'
-import { AuthFiles, ScramClient, scramAnswer, token, tokenKey } from '../support/auth.ts'
+import { Client } from '../clients/kit.ts'
+import { authPacket, AuthFiles, ScramClient, scramAnswer, token, tokenKey } from '../support/auth.ts'
 import { startBroker, type TestBroker, type TestBrokerOptions } from '../support/broker.ts'
+import { listenerTls, makeCertificates } from '../support/certificates.ts'
 import { connectPacket, RawClient } from '../support/raw.ts'
 
 // The configuration is read again, while clients are there.
@@ -98,6 +103,19 @@ test('SCRAM: another verifier, or none', async () => {
   await next.expectDisconnect(Reason.notAuthorized)
 })
 
+test('SCRAM: users who are read again while it answers', async () => {
+  const broker = await start()
+  const scram = new ScramClient('sam', 'right')
+  const properties = { authenticationMethod: 'SCRAM-SHA-256', authenticationData: scram.first }
+  const client = (await RawClient.open(broker, 5)).send(connectPacket(5, { properties }))
+  const challenge = await client.expect('auth')
+  change((users) => delete users['sam'])
+  await reload(broker)
+  const { authenticationData } = challenge.properties as { authenticationData: Buffer }
+  client.send(authPacket(0x18, scram.final(authenticationData)))
+  expect((await client.expect('connack')).reasonCode).toBe(Reason.serverBusy)
+})
+
 test('a weak hash that the broker has replaced is no other password', async () => {
   const [weak = ''] = readFileSync('test/access/mosquitto-sha512.txt', 'utf8').split('\n')
   change((users) => (users['old'] = { password: weak.slice(3) }))
@@ -118,6 +136,63 @@ test('a key of tokens that is gone', async () => {
   await client.expectQuiet()
   await reload(broker, text.replace('audience: a', 'audience: b'))
   await client.expectDisconnect(Reason.notAuthorized)
+})
+
+test('another key of tokens in the place of theirs', async () => {
+  const broker = await start()
+  const client = await enter(broker, 'whoever', await token({ exp: Math.floor(Date.now() / 1000) + 3600 }))
+  files.write('key.pem', generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }) as string)
+  await reload(broker)
+  await client.expectDisconnect(Reason.notAuthorized)
+})
+
+test('whom a hook has let in: another hook has not', async () => {
+  const service = createServer((_request, response) => response.end('{"result":"allow","user":"hooked"}'))
+  await new Promise<void>((done) => service.listen(0, '127.0.0.1', done))
+  onTestFinished(() => void service.close().closeAllConnections())
+  const { port } = service.address() as AddressInfo
+  const hook = (path: string, more = '') => `auth: { http: { url: 'http://127.0.0.1:${port}/${path}'${more} } }`
+  const broker = await start({ config: { auth: files.auth(hook('one')) } })
+  const client = await enter(broker, 'anybody')
+  await reload(broker, hook('one', ', cacheSeconds: 1'))
+  await client.expectQuiet()
+  await reload(broker, hook('two'))
+  await client.expectDisconnect(Reason.notAuthorized)
+})
+
+test('groups are those of now', async () => {
+  const { permissions } = files.config(
+    'permissions: [{ effect: allow, who: { groups: [ops] }, actions: [publish], topics: [a] }]',
+  )
+  const broker = await start({ config: { auth: files.auth(text), permissions } })
+  const client = await enter(broker, 'anna')
+  for (const [groups, code] of [
+    [['ops'], Reason.noMatchingSubscribers],
+    [[], Reason.notAuthorized],
+  ] as const) {
+    change((users) => (users['anna'] = { ...users['anna'], groups }))
+    await broker.reload(undefined, { auth: files.auth(text), permissions })
+    client.publish('a', 'x', { qos: 1, messageId: 1 })
+    expect((await client.expect('puback')).reasonCode).toBe(code)
+  }
+})
+
+test('another name in certificates', async () => {
+  const certificates = await makeCertificates()
+  const tls = listenerTls(certificates, true)
+  files.write('ca.pem', certificates.cert)
+  files.write('server.key', certificates.key)
+  const by = (name: string) => `
+listeners: [{ url: 'tls://127.0.0.1', tls: { cert: ca.pem, key: server.key, ca: ca.pem, requestCert: true } }]
+auth: { certificate: { user: ${name} } }
+`
+  const broker = await start({ tls, config: { auth: files.auth(by('cn')) } })
+  const { clientCert: cert, clientKey: key } = certificates
+  const client = await Client.join(broker, 5, { transport: 'tls', ca: certificates.cert, cert, key })
+  await reload(broker, by('cn'))
+  expect(await client.settled()).toEqual([])
+  await reload(broker, by('dns'))
+  await client.gone()
 })
 
 test('a step that is there no more', async () => {

@@ -9,6 +9,7 @@ import { hasten } from '../standard/kit.ts'
 import { authPacket, AuthFiles, ScramClient, scramAnswer, token, tokenKey } from '../support/auth.ts'
 import { startBroker, type TestBroker, type TestBrokerOptions } from '../support/broker.ts'
 import { type Certificates, listenerTls, makeCertificates } from '../support/certificates.ts'
+import { HandBroker } from '../support/hand.ts'
 import { connectPacket, RawClient } from '../support/raw.ts'
 
 // Who comes in, through real connections.
@@ -144,6 +145,13 @@ test.each(['tls', 'wss'] as const)('a client certificate over %s', async (transp
   const { clientCert: cert, clientKey: key } = certificates
   const client = await Client.join(broker, 5, { transport, ca: certificates.cert, cert, key, clientId: 'c' })
   expect(client.connack.reasonCode).toBe(0)
+  expect(broker.node.broker.sessions.get('c')?.username).toBe('device')
+})
+
+test('a certificate is not nothing: its client is who it says, also where anonymous ones are taken', async () => {
+  const broker = await start({ tls: listenerTls(certificates, true), allowAnonymous: true })
+  const { clientCert: cert, clientKey: key } = certificates
+  await Client.join(broker, 5, { transport: 'tls', ca: certificates.cert, cert, key, clientId: 'c' })
   expect(broker.node.broker.sessions.get('c')?.username).toBe('device')
 })
 
@@ -291,6 +299,19 @@ describe('after failures', () => {
     const last = (await RawClient.open(broker, 5)).send(connect('right'))
     expect((await last.expect('connack')).reasonCode).toBe(0)
     expect(hasher.take().length).toBe(1)
+  })
+
+  test('ten thousand wait at a time; one more is told to come later', async () => {
+    const authenticate = () => Promise.resolve({ denied: 'wrong password', by: 'users' as const })
+    const logIns = { chain: { authenticate }, scram: undefined, separate: false }
+    const hand = new HandBroker({ access: { logIns, audit: undefined } })
+    const attempt = () => hand.open().send(connect('wrong'))
+    const failed = attempt()
+    await expect.poll(() => failed.closed).toBe(true)
+    const waiting = Array.from({ length: 10_000 }, attempt)
+    expect(attempt().taken()).toMatchObject([{ cmd: 'connack', reasonCode: Reason.serverBusy }])
+    waiting[0]!.leave()
+    expect(attempt().taken()).toEqual([])
   })
 
   test('SCRAM waits, too', async () => {

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { Rates } from '../../src/broker/rates.ts'
 import { Reason } from '../../src/mqtt/reason.ts'
+import { join } from '../standard/kit.ts'
+import { startBroker } from '../support/broker.ts'
 import { HandBroker } from '../support/hand.ts'
 
 const slow: Rates = { client: { messages: { perSecond: 10, burst: 10 } }, user: {}, over: 'slow' }
@@ -149,6 +151,15 @@ test('other rates hold for those too who are here, and begin without debts', () 
   client.send(...frames(100))
   expect(broker.ledger.published).toBe(120)
   expect(client.connection.allowance).toBeUndefined()
+})
+
+test('so do those of a configuration that is read again', async () => {
+  const broker = await startBroker()
+  const client = await join(broker, 'fast')
+  await broker.reload(undefined, { rates: { ...refuse, client: { messages: { perSecond: 1, burst: 1 } } } })
+  for (const packet of frames(2, 1)) client.send(packet)
+  for (const reasonCode of [Reason.noMatchingSubscribers, Reason.quotaExceeded])
+    expect((await client.expect('puback')).reasonCode).toBe(reasonCode)
 })
 
 test('without rates nothing is asked of a message', () => {

@@ -124,6 +124,13 @@ test('nobody says CONNECT: gone in time, at whichever step they stand', async ()
   for (const transport of transports) (await greeted(broker, transport))!()
 })
 
+test('a reload: other limits hold for who comes next', async () => {
+  const broker = await startBroker()
+  ;(await greeted(broker, 'tcp'))!()
+  await broker.reload(undefined, { limits: { ...broker.config.limits, bytesBeforeConnectTotal: 1 } })
+  expect(await greeted(broker, 'tcp')).toBeUndefined()
+})
+
 test('abuse 1: a declared size above the limit closes at once, and a first byte that is no CONNECT', async () => {
   const ours = await makeCertificates()
   const broker = await startBroker({ tls: listenerTls(ours) })

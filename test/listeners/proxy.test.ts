@@ -100,6 +100,21 @@ describe('abuse 18: PROXY and X-Forwarded-For', () => {
     expect(new Set(refusals(broker))).toEqual(new Set(['too-many-at-once']))
   })
 
+  test('a reload: other peers are listed, other rates hold, from the next connection on', async () => {
+    const { broker, remotes } = await start(['127.0.0.1'])
+    const first = line('192.0.2.1')
+    ;(await greeted(broker, 'tcp', { first }))!()
+    await broker.reload(undefined, { connectionRates: { atOnce: 1, perSecond: 1000, neighbours: 100 } })
+    const one = await greeted(broker, 'tcp', { first })
+    expect(await greeted(broker, 'tcp', { first })).toBeUndefined()
+    one!()
+    const listeners = broker.config.listeners.map((listener) => ({ ...listener, proxy: ['10.0.0.1'] }))
+    await broker.reload(undefined, { listeners })
+    expect(await greeted(broker, 'tcp', { first })).toBeUndefined()
+    ;(await greeted(broker, 'tcp'))!()
+    expect(remotes.map((remote) => remote.replace(/:.*/, ''))).toEqual(['192.0.2.1', '192.0.2.1', '127.0.0.1'])
+  })
+
   test('half a header is no reason to wait for ever', async () => {
     const { broker } = await start(['127.0.0.1'], { limits: { connectSeconds: 1 } })
     const sockets = await Promise.all(transports.map((transport) => dialed(broker, transport)))

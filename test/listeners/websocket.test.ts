@@ -67,6 +67,10 @@ describe('abuse 26: WebSocket', () => {
     expect(response.statusCode).toBe(403)
     socket.terminate()
     expect(broker.node.broker.connections).toBeLessThanOrEqual(2)
+    const origins = ['https://evil.example']
+    await broker.reload(undefined, { listeners: broker.config.listeners.map((one) => ({ ...one, origins })) })
+    ;(await greeted(broker, 'ws', { headers: { origin: 'https://evil.example' } }))!()
+    expect(await greeted(broker, 'ws', { headers: { origin: 'https://app.example' } })).toBeUndefined()
   })
 
   for (const [name, count, size] of [

@@ -31,6 +31,8 @@ export interface TestBroker {
   /** URLs of the TLS listeners; empty when the test gave no `tls`. */
   readonly tls: string
   readonly wss: string
+  /** By which it was started. */
+  readonly config: Config
   /** Everything that was logged. */
   readonly log: readonly LogLine[]
   /** Reads the configuration again: the same one, with other certificates, or other parts. */
@@ -124,10 +126,11 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     ...options.config,
     ...parts,
   })
+  const first = config(options.tls)
   const hasher: OpenHasher = options.hasher
     ? { hash: (work) => options.hasher!.hash(work), close: () => Promise.resolve() }
     : new PasswordPool({ script: pathToFileURL(join(root, 'dist/platform/password-worker.js')) })
-  const node = await startNode(config(options.tls), log, options.hooks, options.observer, hasher)
+  const node = await startNode(first, log, options.hooks, options.observer, hasher)
   running.add(node)
   const [tcp = '', ws = '', tls = '', wss = ''] = node.listeners.map(({ url }) => url)
   return {
@@ -136,6 +139,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     ws,
     tls,
     wss,
+    config: first,
     log: lines,
     reload: (next, parts) => node.reload(config(next ?? options.tls, parts)),
   }
