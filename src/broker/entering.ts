@@ -12,6 +12,7 @@ import type { AckGate } from './gate.ts'
 import type { Limits } from './limits.ts'
 import type { Observer } from './observer.ts'
 import type { Throttle } from './rates.ts'
+import { Takeovers } from './takeovers.ts'
 
 type Client = Connection<Session>
 
@@ -39,9 +40,11 @@ export interface EnteringParts {
  */
 export class Entering {
   readonly #parts: EnteringParts
+  readonly #takeovers: Takeovers
 
   constructor(parts: EnteringParts) {
     this.#parts = parts
+    this.#takeovers = new Takeovers(parts.host.clock, parts.host.log)
   }
 
   /** Its session may be on another node: it is let in when it is here. */
@@ -111,6 +114,7 @@ export class Entering {
     // What would have to be kept cannot be; a session that is there goes on.
     if (store.full && (expirySeconds > 0 || packet.will) && (packet.clean || !sessions.get(sessionId)))
       return client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', 'the disk is full'))
+    if (holder) this.#takeovers.happened(holder, client)
     const { session, present, ended } = sessions.open(sessionId, packet.clean, expirySeconds)
     if (epoch === 0) session.epoch++
     else if (!present) session.epoch = epoch

@@ -72,6 +72,7 @@ export class Figures {
       clientsTotal: sessions.size,
       clientsMaximum: this.#mostOnline,
       clientsExpired: sessions.expired,
+      clientsTakenOver: sessions.takenOver,
       messagesReceived: traffic.packetsIn,
       messagesSent: traffic.packetsOut,
       publishReceived: ledger.published,

@@ -9,6 +9,7 @@ export interface SysFigures {
   readonly clientsTotal: number
   readonly clientsMaximum: number
   readonly clientsExpired: number
+  readonly clientsTakenOver: number
   readonly messagesReceived: number
   readonly messagesSent: number
   readonly publishReceived: number
@@ -56,6 +57,7 @@ const rows: readonly Row[] = [
   ['subscriptions/count', (f) => f.subscriptions],
   ['heap/current', (f) => f.heapBytes],
   // Our own.
+  ['clients/taken over', (f) => f.clientsTakenOver],
   ['publish/slowed', (f) => f.publishSlowed],
   ['publish/messages/over rate', (f) => f.publishOverRate],
   ['memory/step', (f) => f.memoryStep],

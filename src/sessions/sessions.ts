@@ -57,6 +57,8 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   online = 0
   /** Sessions that ended because their time was over. */
   expired = 0
+  /** Connections that were closed because another client came with their client id. */
+  takenOver = 0
 
   constructor(
     ledger: Ledger,
@@ -171,7 +173,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
    * `ended`: where the end of the one that a clean start has ended stands.
    */
   open(clientId: string, clean: boolean, expirySeconds: number): { session: Session; present: boolean; ended: Lsn } {
-    this.#byId.get(clientId)?.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    this.#displace(clientId)
     const left = this.#byId.get(clientId)
     if (left) this.due(left, this.now())
     const known = this.#byId.get(clientId)
@@ -189,12 +191,19 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     return { session, present: false, ended }
   }
 
+  #displace(clientId: string): void {
+    const holder = this.#byId.get(clientId)?.connection
+    if (!holder) return
+    this.takenOver++
+    holder.close(Reason.sessionTakenOver, 'another client connected with this client id')
+  }
+
   /**
    * Another node takes a session: its connection is closed, and what was due is done, as in `open`. While it is on its way
    * it neither ends nor sends its will. Undefined when nothing is left that could go on elsewhere.
    */
   surrender(clientId: string, clean: boolean): Session | undefined {
-    this.#byId.get(clientId)?.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
+    this.#displace(clientId)
     const left = this.#byId.get(clientId)
     if (left) this.due(left, this.now())
     const known = this.#byId.get(clientId)
