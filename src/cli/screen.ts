@@ -14,6 +14,8 @@ export interface Started {
   readonly certificate: string | undefined
   /** Clients have to say who they are. */
   readonly logIns: boolean
+  /** Not everything is allowed, and nobody here knows what is. */
+  readonly rules: boolean
   /** The words that start us. */
   readonly invocation: string
 }
@@ -27,7 +29,7 @@ export interface StartedInCluster {
 }
 
 /** What a person sees when a node has started: where it listens, what it keeps, and two lines to paste. */
-export function startScreen({ urls, data, admin, cluster, certificate, logIns, invocation }: Started): string {
+export function startScreen({ urls, data, admin, cluster, certificate, logIns, rules, invocation }: Started): string {
   const addresses = urls.map(parseAddress).filter((address) => typeof address !== 'string')
   const target = brokerFlags(addresses, certificate) + (logIns ? ' -u USER -P PASSWORD' : '')
   const lines = [
@@ -39,8 +41,8 @@ export function startScreen({ urls, data, admin, cluster, certificate, logIns, i
     ...(cluster ? [`  cluster: node ${cluster.node} at ${cluster.address}`] : []),
     '',
     'Try it, in two other terminals:',
-    `  ${invocation} sub ${target} -t 'demo/#' -v`,
-    `  ${invocation} pub ${target} -t demo/hello -m hi`,
+    `  ${invocation} sub ${target} -t ${rules ? 'TOPIC' : "'demo/#'"} -v`,
+    `  ${invocation} pub ${target} -t ${rules ? 'TOPIC' : 'demo/hello'} -m hi`,
   ]
   const isAlone = addresses.every(({ host }) => isLoopback(host))
   if (isAlone && logIns)

@@ -69,7 +69,8 @@ async function start(flags: Flags, io: Io): Promise<void> {
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
   const { invocation } = io
   const logIns = config.auth !== undefined
-  io.stdout.write(startScreen({ urls, data: node.data, admin, cluster, certificate, logIns, invocation }))
+  const rules = config.permissions !== undefined || config.auth?.acl !== undefined
+  io.stdout.write(startScreen({ urls, data: node.data, admin, cluster, certificate, logIns, rules, invocation }))
   await Promise.race([stopped.first, node.failed, node.left])
   const unkept = await node.drain().then(
     () => undefined,
@@ -149,7 +150,8 @@ function listenFault(fault: unknown, config: Config, invocation: string): unknow
       `cannot listen on ${url}: another program has this port; choose another with ${flag} HOST:PORT`,
     )
   const why = code === 'EADDRINUSE' ? portTaken(url, config, invocation) : (known ?? (cause as Error).message)
-  return new CliError(Exit.failure, `cannot listen on ${url}: ${why}`)
+  const isFile = (cause as Error).name === 'TlsFileError'
+  return new CliError(isFile ? Exit.data : Exit.failure, `cannot listen on ${url}: ${why}`)
 }
 
 function portTaken(url: string, { listeners, allowPublic }: Config, invocation: string): string {

@@ -8,6 +8,7 @@ import { type Proxies, readIntroduction } from './proxies.ts'
 import { Repeats } from './repeats.ts'
 import { SocketStream } from './socket.ts'
 import { below, type TlsContexts } from './tls.ts'
+import { tlsWords } from './tls-words.ts'
 import { upgradeServer } from './upgrade.ts'
 import { WebSocketStream } from './websocket.ts'
 
@@ -195,7 +196,7 @@ class Door {
   #tlsFailed(err: Error, socket: TLSSocket): void {
     const guest = this.#guestOf(socket)
     // Of a certificate that is not taken the error says only that there is no connection any more.
-    const why = String((socket.authorizationError as Error | string | null) ?? err.message)
+    const why = String((socket.authorizationError as Error | string | null) ?? tlsWords(err))
     if (guest && !guest.refused) this.#options.lobby.say(guest, 'a TLS handshake failed', why)
     socket.destroy()
   }

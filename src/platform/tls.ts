@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls'
 import { revocationLists } from './certificates.ts'
+import { tlsWords } from './tls-words.ts'
 
 /** A file of the TLS settings: the path for messages, the text as it was when the configuration was loaded. */
 export interface PemFile {
@@ -121,7 +122,7 @@ function used<T>({ file, pem }: PemFile, use: (pem: string) => T): T {
   try {
     return use(pem)
   } catch (fault) {
-    throw new TlsFileError(`${file} cannot be used: ${(fault as Error).message}`, { cause: fault })
+    throw new TlsFileError(`${file} cannot be used: ${tlsWords(fault as Error)}`, { cause: fault })
   }
 }
 

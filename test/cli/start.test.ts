@@ -174,7 +174,7 @@ describe('what cannot start', () => {
     writeFileSync(cert, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')
     writeFileSync(file, `listeners:\n  - url: tls://127.0.0.1:0\n    tls: { cert: ${cert}, key: ${certificate.key} }\n`)
     const { code, err } = await godwit(['start', '--config', file])
-    expect(code).toBe(1)
+    expect(code).toBe(3)
     expect(err).toMatch(/^error: cannot listen on tls:\/\/127\.0\.0\.1:0: .+\n$/)
   })
 

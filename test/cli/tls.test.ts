@@ -50,7 +50,9 @@ test('a certificate for another host, and --insecure', async () => {
 test('a certificate of our own', async () => {
   const { port } = await startTls({ ...ours.pem, ca: ours.pem.cert, requestCert: true, rejectUnauthorized: true })
   const args = ['pub', '-p', String(port), '--cafile', ours.cert, ...message]
-  expect((await godwit(args)).code).toBe(1)
+  const url = `mqtts://127.0.0.1:${port}`
+  const why = 'it asks for a certificate: --cert FILE --key FILE'
+  expect(await godwit(args)).toEqual({ code: 1, out: '', err: `error: cannot connect to ${url}: ${why}\n` })
   expect(await godwit([...args, '--cert', ours.clientCert, '--key', ours.clientKey])).toEqual(ok)
 })
 

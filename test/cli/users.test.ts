@@ -235,7 +235,7 @@ describe('users ls', () => {
     expect(out.split('\n').slice(0, 3)).toEqual([
       'USER\tPASSWORD\tSCRAM\tTENANT\tGROUPS',
       'anna\targon2id\ttrue\tt\tg h',
-      'u1\t6\tfalse\t-\t-',
+      'u1\tsha512\tfalse\t-\t-',
     ])
     const shown = (await users(['ls', '--no-headers'], { terminal: true })).out
     expect(shown).toMatch(/^anna +argon2id +yes +t +g h *\n/)

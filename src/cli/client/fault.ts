@@ -1,4 +1,5 @@
 import { reasonName } from '../../mqtt/reason.ts'
+import { tlsWords } from '../../platform/tls-words.ts'
 import { CliError, Exit } from '../io.ts'
 import { inert } from '../terminal.ts'
 import { endpointUrl, type Endpoint } from './endpoint.ts'
@@ -20,6 +21,10 @@ const causes = new Map([
   ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'its certificate comes from an unknown authority: trust that with --cafile'],
   ['CERT_HAS_EXPIRED', 'its certificate has expired'],
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'its certificate is for another host name'],
+  ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'it asks for a certificate: --cert FILE --key FILE'],
+  ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'it does not know the authority of our certificate (--cert)'],
+  ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED', 'our certificate (--cert) has expired'],
+  ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_REVOKED', 'our certificate (--cert) has been revoked'],
 ])
 
 // CONNACK return codes of MQTT 3.1 and 3.1.1 (table 3.1), and SUBACK's only failure (3.9.3).
@@ -55,7 +60,7 @@ export function causeOf(fault: Error | undefined): string {
   // The complaints of mqtt-packet about bytes that are none of its packets.
   if (/^(Invalid|Cannot parse|Malformed|Not supported|Packet|Unknown property)/.test(fault.message))
     return `this is no MQTT: ${inert(fault.message)}`
-  return inert(fault.message)
+  return inert(tlsWords(fault))
 }
 
 /** The reason code of a refusal: mqtt.js gives it as the error's code. */

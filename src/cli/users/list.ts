@@ -21,8 +21,15 @@ function rowOf([name, { password, scram, tenant, groups = [] }]: readonly [strin
   return { name, password: kindOf(password), scram: scram !== undefined, tenant: tenant ?? null, groups }
 }
 
+/** What `$6$` and `$7$` of Mosquitto are. */
+const mosquittoKinds = new Map([
+  ['6', 'sha512'],
+  ['7', 'pbkdf2-sha512'],
+])
+
 function kindOf(password: PasswordHash | undefined): string | null {
-  return password?.text.split('$')[1] ?? null
+  const kind = password?.text.split('$')[1]
+  return kind === undefined ? null : (mosquittoKinds.get(kind) ?? kind)
 }
 
 const columns: readonly Column<Row>[] = [
