@@ -42,7 +42,12 @@ export interface BrokerOptions extends Hooks {
 /** What a broker tells, by the name of the event. */
 export interface BrokerEvents {
   /** A client was welcomed. */
-  connected: { readonly id: string; readonly username: string | undefined; readonly remote: string }
+  connected: {
+    readonly id: string
+    readonly username: string | undefined
+    readonly tenant: string | undefined
+    readonly remote: string
+  }
   disconnected: { readonly id: string; readonly reason: string }
   subscribed: { readonly id: string; readonly filter: string; readonly qos: QoS }
   unsubscribed: { readonly id: string; readonly filter: string }

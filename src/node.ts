@@ -100,6 +100,7 @@ export async function startNode(
     limits: config.limits,
     keeping: keepingOf(config),
     rates: config.rates,
+    tenants: config.tenants,
     memory: config.memory && { ...config.memory, gauge: nodeMemory() },
     store,
     topics,
@@ -245,8 +246,9 @@ export async function startNode(
         log.warn({ data: next.data, store: next.store }, 'the store has changed; that takes effect at the next start')
       if (JSON.stringify([next.cluster, next.admin]) !== JSON.stringify([config.cluster, config.admin]))
         log.warn({}, 'the cluster or the admin listener has changed; that takes effect at the next start')
+      // First: whoever belongs to a tenant that is gone must go, too.
+      broker.relimit(next.limits, keepingOf(next), next.rates, next.memory?.limitBytes, next.tenants)
       const sendAway = broker.review(door.reload(next))
-      broker.relimit(next.limits, keepingOf(next), next.rates, next.memory?.limitBytes)
       broker.permit(rulebookOf(next, hooks))
       sendAway()
     },

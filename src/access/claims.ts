@@ -1,3 +1,4 @@
+import { isTenantName, tenantNameRule } from '../mqtt/tenant-name.ts'
 import { type Identity, isName, type Source } from './identity.ts'
 import { type Action, actions, checkTopic, type Rule } from './rules.ts'
 
@@ -20,7 +21,7 @@ const mostRules = 200
 export function identityOf(said: Said, source: Source, place: string): Identity | string {
   const { user, tenant, groups, permissions, expiresAt } = said
   if (!isName(user)) return 'the user is no name'
-  if (tenant !== undefined && !isName(tenant)) return 'the tenant is no name'
+  if (tenant !== undefined && !isTenantName(tenant)) return `the tenant is no name: ${tenantNameRule}`
   if (groups !== undefined && !isList(groups, mostGroups, isName)) return 'the groups are no list of names'
   if (expiresAt !== undefined && !(typeof expiresAt === 'number' && Number.isFinite(expiresAt)))
     return 'the end is no time in seconds'

@@ -5,6 +5,8 @@ import type { QoS } from '../mqtt/topic.ts'
 export interface ClientInfo {
   readonly id: string
   readonly username: string | undefined
+  /** Its id is its own only there, and topics come with the root of their tenant: `$tenant/NAME/…`. Undefined: it has none. */
+  readonly tenant: string | undefined
   /** Address and port. */
   readonly remote: string
   readonly version: 3 | 4 | 5

@@ -13,6 +13,12 @@ export interface MessageRateLimits {
   readonly user: SendingRates
 }
 
+/** A tenant, and what all its clients may send together. */
+export interface TenantRates {
+  readonly name: string
+  readonly rates: SendingRates
+}
+
 /** The buckets of a client or user. They outlive its connection: whoever comes back has not paid its debt by that. */
 interface Account {
   readonly key: string
@@ -30,7 +36,7 @@ interface Bucket {
 const swept = 2
 
 /**
- * Messages and bytes a second, by client and by user.
+ * Messages and bytes a second, by client, by user and by tenant.
  *
  *   held by connections ⇄ left ─▶ forgotten: once its buckets are full and so nothing is lost, or, when too many were left,
  *                                            the one that was left first, counted
@@ -54,12 +60,17 @@ export class MessageRates {
   }
 
   /** @returns undefined when nothing is limited for this client; else release it when the connection ends */
-  open(user: string | undefined, clientId: string, nowMs: number): MessageRate | undefined {
+  open(user: string | undefined, clientId: string, nowMs: number, tenant?: TenantRates): MessageRate | undefined {
     const { client, user: ofUser } = this.#limits
     const accounts: Account[] = []
-    // A user name cannot hold a NUL, so no two of these are the same.
-    if (client.messages || client.bytes) accounts.push(this.#hold(`c${user ?? ''}\0${clientId}`, client, nowMs))
-    if (user && (ofUser.messages || ofUser.bytes)) accounts.push(this.#hold(`u${user}`, ofUser, nowMs))
+    const hold = (key: string, rates: SendingRates) => {
+      if (rates.messages || rates.bytes) accounts.push(this.#hold(key, rates, nowMs))
+    }
+    // No name can hold a NUL, so no two of these are the same.
+    const whose = tenant?.name ?? ''
+    hold(`c${whose}\0${user ?? ''}\0${clientId}`, client)
+    if (user) hold(`u${whose}\0${user}`, ofUser)
+    if (tenant) hold(`t${whose}`, tenant.rates)
     this.#forgetSome(nowMs)
     return accounts.length === 0 ? undefined : new MessageRate(accounts, this.#release)
   }

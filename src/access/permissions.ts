@@ -1,3 +1,4 @@
+import { shownFilter } from '../mqtt/root.ts'
 import type { Topic, TopicFilter } from '../mqtt/topic.ts'
 import { Decisions } from './decisions.ts'
 import type { Identity } from './identity.ts'
@@ -69,7 +70,7 @@ export class Permissions {
   asked(topic: Topic): Asked {
     if (this.#topic !== topic) {
       this.#topic = topic
-      this.#asked = new Asked(topic.name)
+      this.#asked = new Asked(topic.shown)
     }
     return this.#asked!
   }
@@ -133,14 +134,14 @@ export class ClientPermissions {
     if (this.#generation !== this.#all.generation) this.#renew()
     if (this.#policies.length === 0) return true
     const wanted = Act.subscribe | (shared ? Act.shared : 0)
-    return (this.#granted(new Asked(filter)) & wanted) === wanted
+    return (this.#granted(new Asked(shownFilter(filter))) & wanted) === wanted
   }
 
   /** Is every message that a filter matches allowed to come, until the next reload? Then nobody needs to ask of each. */
   receivesAll(filter: TopicFilter): boolean {
     if (this.#generation !== this.#all.generation) this.#renew()
     if (this.#policies.length === 0) return true
-    const asked = new Asked(filter)
+    const asked = new Asked(shownFilter(filter))
     let allowed = false
     for (const stage of this.#policies.flatMap(({ stages }) => stages)) {
       if (stage.overlapping(asked, this.#subject).some(deniesReceiving)) return false

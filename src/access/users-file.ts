@@ -1,4 +1,5 @@
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument, Scalar, type YAMLMap } from 'yaml'
+import { isTenantName, tenantNameRule } from '../mqtt/tenant-name.ts'
 import { isName } from './identity.ts'
 import type { LineFault } from './mosquitto-passwords.ts'
 import { parseHash, type PasswordHash } from './password-hash.ts'
@@ -140,8 +141,8 @@ function readUser(document: Document, map: YAMLMap, fault: Fault): FileUser | un
       if (typeof read === 'string') wrong(node ?? key, `.${name}: ${read}`)
       else Object.assign(found, { [name]: read })
     } else if (name === 'tenant') {
-      if (isName(value)) found.tenant = value
-      else wrong(node ?? key, '.tenant: must be a name')
+      if (isTenantName(value)) found.tenant = value
+      else wrong(node ?? key, `.tenant: must be ${tenantNameRule}`)
     } else if (name === 'groups') {
       if (Array.isArray(value) && value.every(isName)) found.groups = value
       else wrong(node ?? key, '.groups: must be a list of names')

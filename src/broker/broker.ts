@@ -43,6 +43,7 @@ import { DurabilityRules } from './durability.ts'
 import { type Keeping, Publishing } from './publishing.ts'
 import { noRates, type Rates, Throttle } from './rates.ts'
 import { Subscribing } from './subscribing.ts'
+import { noTenants, type TenantBook, Tenants } from './tenants.ts'
 import { SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
 
@@ -55,6 +56,8 @@ export interface BrokerOptions {
   readonly keeping?: Keeping
   /** Default: clients may send as much as they like. */
   readonly rates?: Rates | undefined
+  /** Default: nobody who belongs to a tenant may come in. */
+  readonly tenants?: TenantBook
   readonly store: Store
   /** Shared with the store, so that a topic is one object. Default: its own. */
   readonly topics?: TopicTable
@@ -95,6 +98,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   readonly sessions: Sessions
   readonly retained: RetainedStore<Message>
   readonly tree: SubscriptionTree<Session>
+  readonly tenants: Tenants
   readonly #host: Host
   readonly #observer: Observer
   readonly #limits: { -readonly [Name in keyof Limits]: Limits[Name] } & { overflow: Keeping['overflow'] }
@@ -152,6 +156,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       }),
     })
     const now = () => host.clock.now()
+    const tenants = (this.tenants = new Tenants(options.tenants ?? noTenants))
     const memory = new MemoryGuard(options.memory?.limitBytes ?? Infinity, {
       gauge: options.memory?.gauge,
       turn: this.#context.turn,
@@ -183,6 +188,8 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
         persistence: (session) => cluster.persistence(session),
         arrived: (session) => (session.rights = this.#entitling.byName(session)),
+        join: (key) => tenants.join(key),
+        leave: (tenant) => tenants.leave(tenant),
       },
       options.places,
     )
@@ -209,6 +216,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       retained,
       tree,
       memory,
+      tenants,
       traffic,
       clients,
       version,
@@ -217,12 +225,19 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     })
     const asking = new Asking(this.#wheel, now, limits)
     const gate = new AckGate(store, keeping.durability)
-    this.#throttle = new Throttle(options.rates ?? noRates, { wheel: this.#wheel, ledger, log: host.log, now })
+    this.#throttle = new Throttle(options.rates ?? noRates, {
+      wheel: this.#wheel,
+      ledger,
+      log: host.log,
+      tenants,
+      now,
+    })
     this.#door = new Door({
       access: options.access ?? { logIns: undefined, audit: undefined },
       wheel: this.#wheel,
       clock: host.clock,
       hostAsks: hooks.authenticate !== undefined,
+      tenants,
       prolong: (client, ms) => this.#watchdogs.get(client)?.prolong(ms),
     })
     this.#entitling = new Entitling(
@@ -240,6 +255,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       entitling: this.#entitling,
       throttle: this.#throttle,
       observer,
+      tenants,
       online: () => this.#figures.online(),
       accepted: (client) => this.#watchdogs.get(client)?.accepted(now()),
     })
@@ -340,8 +356,18 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     return connection
   }
 
-  /** Publishes a message of the host program's own: no permission is asked. @throws MqttError 0x90 for a bad topic. */
+  /**
+   * Publishes a message of the host program's own: no permission is asked.
+   * @throws MqttError 0x90 for a bad topic, and for one of a tenant that none of its clients can know
+   */
   inject(own: OwnMessage): void {
+    const { hidden, shown } = this.#context.topics.named(own.topic)
+    if (hidden > 0 && (shown === '' || shown.startsWith('$')))
+      throw new MqttError(
+        Reason.topicNameInvalid,
+        'MQTT-4.7.2-1',
+        'a tenant has no topics that begin with "$", or empty ones',
+      )
     this.#inject(own, undefined)
   }
 
@@ -367,13 +393,19 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   }
 
   /** Takes other limits: at once where nobody was promised otherwise, for new connections where CONNACK told them. */
-  relimit(limits: Limits, keeping: Keeping = this.#keeping, rates: Rates = noRates, memoryBytes = Infinity): void {
+  relimit(
+    limits: Limits,
+    keeping: Keeping = this.#keeping,
+    rates: Rates = noRates,
+    memoryBytes = Infinity,
+    tenants: TenantBook = noTenants,
+  ): void {
     Object.assign(this.#keeping, keeping)
     Object.assign(this.#limits, limits, { overflow: keeping.overflow })
     this.#context.limits = limits
     this.#memory.relimit(memoryBytes)
     const clients = [...this.#watchdogs.keys()].filter(({ session }) => session !== undefined)
-    this.#throttle.reload(rates, clients)
+    this.#throttle.reload(rates, this.tenants.reload(tenants), clients)
   }
 
   /** From now on this is allowed, and nothing that was decided before. */

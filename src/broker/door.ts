@@ -8,10 +8,11 @@ import type { Bytes, Clock } from '../host.ts'
 import type { Connection } from '../mqtt/connection.ts'
 import type { ConnectPacket } from '../mqtt/packets.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
-import { scopedId } from '../sessions/client-key.ts'
+import { ownId, sessionKey } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Timed, TimingWheel } from '../sessions/wheel.ts'
 import type { Access, LogInSources } from './access.ts'
+import type { Tenants } from './tenants.ts'
 
 type Client = Connection<Session>
 type Denied = Denial & { readonly by: Source | undefined }
@@ -22,6 +23,7 @@ export interface DoorParts {
   readonly clock: Clock
   /** A host program is asked who each client is. */
   readonly hostAsks: boolean
+  readonly tenants: Tenants
   /** It is we who let this client wait: its time for CONNECT does not run. */
   prolong(client: Client, ms: number): void
 }
@@ -101,10 +103,9 @@ export class Door {
     })
   }
 
-  /** The id of its session: a user's own, where they are kept apart. */
-  sessionIdOf({ clientId, username }: Client): string {
-    const separate = this.#parts.access.logIns?.separate === true && username !== undefined
-    return separate ? scopedId(`u/${username}`, clientId) : clientId
+  /** The id of its session: its tenant's own, and a user's own where they are kept apart. */
+  sessionIdOf({ clientId, username, root }: Client): string {
+    return sessionKey(root?.tenant, this.#parts.access.logIns?.separate ? username : undefined, clientId)
   }
 
   /** Does a session belong to another user? One that nobody had to log in for is whoever's comes. */
@@ -133,22 +134,24 @@ export class Door {
     const answer = message ? scram.exchange.final(message) : { denied: 'SCRAM: nothing came' }
     if ('denied' in answer) return this.#deny(client, user, { ...answer, by: 'scram' })
     const known = this.identityOf(client)
-    if (client.state === 'connected' && known?.user !== answer.identity.user)
+    const same = known?.user === answer.identity.user && known.tenant === answer.identity.tenant
+    if (client.state === 'connected' && !same)
       return this.#deny(client, user, { denied: 'SCRAM: it has logged in as somebody else', by: 'scram' })
     this.#judge(client, user, answer, () => then(answer.data))
   }
 
   /** Somebody is not allowed to do something. @param action publish, will, subscribe, receive … */
   refused(client: Client, action: string, topic: string, why: string): void {
-    this.#parts.access.audit?.refused(`${action}\0${client.clientId}`, () => {
+    this.#parts.access.audit?.refused(`${action}\0${client.root?.tenant}\0${client.clientId}`, () => {
       return { event: 'refused', party: partyOf(client, this.identityOf(client)), action, topic, why }
     })
   }
 
   /** The same of a will, whose client is gone. */
-  refusedWill({ clientId, username }: Session, topic: string, why: string): void {
+  refusedWill({ clientId, username, tenant }: Session, topic: string, why: string): void {
     this.#parts.access.audit?.refused(`will\0${clientId}`, () => {
-      return { event: 'refused', party: { clientId, user: username }, action: 'will', topic, why }
+      const party = { clientId: ownId(clientId), user: username, tenant: tenant?.name }
+      return { event: 'refused', party, action: 'will', topic, why }
     })
   }
 
@@ -161,7 +164,7 @@ export class Door {
       const guest = this.#guests.get(client)
       if (guest) {
         const identity = judge(guest.identity)
-        if (identity) guest.identity = identity
+        if (identity && this.#strange(identity) === undefined) guest.identity = identity
         else leaving.push(client)
         // A name that it gave then, nobody has proved.
       } else if (begins && client.state !== 'opened' && !(client.allowAnonymous && client.username === undefined))
@@ -181,6 +184,8 @@ export class Door {
   #judge(client: Client, username: string | undefined, logIn: LogIn, then: () => void): void {
     if ('denied' in logIn) return this.#deny(client, username, logIn)
     const { identity } = logIn
+    const strange = this.#strange(identity)
+    if (strange !== undefined) return this.#deny(client, username, { denied: strange, by: identity.source })
     this.#backoff.succeeded(addressOf(client), username ?? '')
     this.#parts.access.audit?.write({ event: 'log-in', party: partyOf(client, identity), by: identity.source })
     if (client.state === 'closed') return
@@ -204,9 +209,15 @@ export class Door {
     client.fail(new MqttError(reason, 'MQTT-3.1.4-2', why, busy ? 'try again later' : 'not authorized'))
   }
 
+  /** Why nobody of its tenant may come in. */
+  #strange({ tenant }: Identity): string | undefined {
+    return tenant === undefined ? undefined : this.#parts.tenants.refusal(tenant)
+  }
+
   #admit(client: Client, identity: Identity): void {
     this.forget(client)
     client.username = identity.user
+    if (identity.tenant !== undefined) client.root = this.#parts.tenants.get(identity.tenant).root
     const guest = new Guest(client, identity)
     this.#guests.set(client, guest)
     if (identity.expiresAt === undefined) return

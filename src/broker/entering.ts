@@ -13,6 +13,7 @@ import type { Limits } from './limits.ts'
 import type { Observer } from './observer.ts'
 import type { Throttle } from './rates.ts'
 import { Takeovers } from './takeovers.ts'
+import type { Tenants } from './tenants.ts'
 
 type Client = Connection<Session>
 
@@ -27,6 +28,7 @@ export interface EnteringParts {
   readonly entitling: Entitling
   readonly throttle: Throttle
   readonly observer: Observer
+  readonly tenants: Tenants
   /** One more client is online. */
   online(): void
   /** A client has its CONNACK. */
@@ -51,7 +53,7 @@ export class Entering {
   enter(client: Client, packet: ConnectPacket, assigned: string | undefined, data: Uint8Array | undefined): void {
     const { cluster, door, host } = this.#parts
     const sessionId = door.sessionIdOf(client)
-    if (this.#refusesForeign(client, sessionId)) return
+    if (this.#refuses(client, sessionId)) return
     if (cluster.alone) return this.#welcome(client, packet, assigned, data, 0)
     const { connectNumber, username } = client
     const claimant = door.proves ? { user: username } : undefined
@@ -81,6 +83,30 @@ export class Entering {
     client.hold()
   }
 
+  #refuses(client: Client, sessionId: string): boolean {
+    return this.#refusesForeign(client, sessionId) || this.#refusesMore(client, sessionId)
+  }
+
+  /** A tenant has what it may have: who takes over a connection, or comes back to a session, needs no more. */
+  #refusesMore(client: Client, sessionId: string): boolean {
+    if (client.root === undefined) return false
+    const { sessions, tenants, door } = this.#parts
+    const tenant = tenants.get(client.root.tenant)
+    const there = sessions.get(sessionId)
+    const { connections, sessions: most } = tenant.limits
+    const why =
+      tenant.connections >= connections && there?.connection === undefined
+        ? `its tenant may have ${connections} connections`
+        : tenant.sessions >= most && there === undefined
+          ? `its tenant may have ${most} sessions`
+          : undefined
+    if (why === undefined) return false
+    tenant.refused++
+    door.refused(client, 'connect', '', why)
+    client.fail(new MqttError(Reason.quotaExceeded, 'MQTT-3.2.2', why))
+    return true
+  }
+
   /** Another user's session is left alone, whether its client is there or not, and whatever is asked for. */
   #refusesForeign(client: Client, sessionId: string): boolean {
     const { sessions, door, host } = this.#parts
@@ -106,7 +132,7 @@ export class Entering {
     const { host, limits, sessions, store, cluster, gate, observer } = this.#parts
     // Hooks may let an earlier CONNECT in later: the client id belongs to the one that came last [MQTT-3.1.4-3].
     const sessionId = this.#parts.door.sessionIdOf(client)
-    if (this.#refusesForeign(client, sessionId)) return
+    if (this.#refuses(client, sessionId)) return
     const holder = sessions.get(sessionId)?.connection
     if (holder && holder.connectNumber > client.connectNumber)
       return client.close(Reason.sessionTakenOver, 'another client connected with this client id')
@@ -138,8 +164,7 @@ export class Entering {
       ...(packet.authenticationMethod !== undefined && { authenticationMethod: packet.authenticationMethod }),
       ...(data && { authenticationData: Buffer.from(data) }),
     }
-    sessions.online++
-    session.connection = client
+    sessions.begin(session, client)
     if (!present) cluster.began(session)
     const recorded = sessions.record(session)
     // On a full disk a session that was there before is taken up at once; the end of another is waited for even so.
@@ -153,7 +178,8 @@ export class Entering {
     }
     this.#parts.online()
     host.log.debug({ client: client.clientId, remote: client.remote, version: client.version, present }, 'connected')
-    observer.connected?.({ id: client.clientId, username: client.username, remote: client.remote })
+    const { clientId: id, username, remote, root } = client
+    observer.connected?.({ id, username, tenant: root?.tenant, remote })
     if (gate.open(client, lsn)) welcome()
     else {
       // What a client sends behind CONNECT without waiting for CONNACK is read after it (MQTT 5.0, 3.1.4).

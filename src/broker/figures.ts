@@ -1,6 +1,6 @@
 import type { Connection } from '../mqtt/connection.ts'
 import type { Message } from '../mqtt/message.ts'
-import type { Traffic } from '../mqtt/output.ts'
+import { Traffic } from '../mqtt/output.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import type { SubscriptionTree } from '../routing/tree.ts'
 import type { Ledger } from '../sessions/ledger.ts'
@@ -8,6 +8,7 @@ import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Held, MemoryGuard } from './memory.ts'
 import type { SysFigures } from './sys.ts'
+import type { Tenants } from './tenants.ts'
 
 export interface FigureParts {
   readonly sessions: Sessions
@@ -15,6 +16,8 @@ export interface FigureParts {
   readonly retained: RetainedStore<Message>
   readonly tree: SubscriptionTree<Session>
   readonly memory: MemoryGuard
+  readonly tenants: Tenants
+  /** Of all who belong to none. */
   readonly traffic: Traffic
   readonly clients: () => Iterable<Connection<Session>>
   readonly version: string
@@ -62,7 +65,10 @@ export class Figures {
   }
 
   read(nowMs: number): SysFigures {
-    const { sessions, ledger, retained, tree, memory, traffic, version, heapBytes } = this.#parts
+    const { sessions, ledger, retained, tree, memory, version, heapBytes } = this.#parts
+    const traffic = new Traffic()
+    traffic.add(this.#parts.traffic)
+    this.#parts.tenants.addTraffic(traffic)
     const { lostTotal } = ledger
     return {
       version,

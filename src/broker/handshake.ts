@@ -148,9 +148,11 @@ export class Handshake {
     const assigned = packet.clientId === '' ? `auto-${Buffer.from(this.#random.bytes(12)).toString('hex')}` : undefined
     if (assigned !== undefined) client.clientId = assigned
     if (!packet.will) return this.#effects.welcome(client, packet, assigned, data)
-    this.#effects.authorizeWill(client, packet.will, (denied) => {
+    const { root } = client
+    const will = root ? { ...packet.will, topic: root.topic(packet.will.topic) } : packet.will
+    this.#effects.authorizeWill(client, will, (denied) => {
       if (denied) client.fail(denied)
-      else this.#effects.welcome(client, packet, assigned, data)
+      else this.#effects.welcome(client, { ...packet, will }, assigned, data)
     })
   }
 
@@ -169,5 +171,6 @@ export class Handshake {
 }
 
 export function infoOf(client: Client): ClientInfo {
-  return { id: client.clientId, username: client.username, remote: client.remote, version: client.version }
+  const { clientId: id, username, remote, version } = client
+  return { id, username, tenant: client.root?.tenant, remote, version }
 }

@@ -4,6 +4,8 @@ import type { Connection } from '../mqtt/connection.ts'
 import { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { MqttError, publishReasons, Reason, refusalIn } from '../mqtt/reason.ts'
+import type { Root } from '../mqtt/root.ts'
+import { isOfTenants } from '../mqtt/tenant-name.ts'
 import { parseFilter, type Topic, type TopicTable } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import type { Delivery, Match } from '../routing/delivery.ts'
@@ -95,7 +97,7 @@ export class Publishing {
     const within = from.allowance === undefined || from.allowance.admits(message)
     if (before !== undefined) return this.#parts.gate.promise(from, before, pubrecAgain, packetId)
     if (!within) return this.#turnAway(from, message, packetId, tooFast, Reason.messageRateTooHigh)
-    if (message.topic.bytes[0] === dollar && isReserved(message.topic.name))
+    if (message.topic.bytes[0] === dollar && isReserved(message.topic, from.root))
       return this.#deny(from, message, packetId, reserved)
     const { rights } = from.session!
     if (rights !== undefined && !rights.may(message.retain ? retaining : Act.publish, message.topic))
@@ -172,11 +174,12 @@ export class Publishing {
   ): void {
     const { hooks, asking, topics, door } = this.#parts
     const refuse = (denied: MqttError): void => {
-      door.refused(from, 'will', will.topic, denied.message)
+      door.refused(from, 'will', topic.shown, denied.message)
       then(denied)
     }
-    if (isReserved(will.topic)) return refuse(reserved)
-    if (!mayLeave(rights, topics.named(will.topic), will)) return refuse(notAllowed.will)
+    const topic = topics.named(will.topic)
+    if (isReserved(topic, from.root)) return refuse(reserved)
+    if (!mayLeave(rights, topic, will)) return refuse(notAllowed.will)
     if (!hooks.authorizePublish) return then(undefined)
     asking.about(
       from,
@@ -206,11 +209,13 @@ export class Publishing {
     const refuse = (denied: MqttError): void => {
       ledger.published++
       ledger.refuse(denied.reason, session.clientId, message)
-      door.refusedWill(session, will.topic, denied.message)
+      if (session.tenant) session.tenant.refused++
+      door.refusedWill(session, topic.shown, denied.message)
     }
     if (!mayLeave(session.rights, topic, will)) return refuse(notAllowed.will)
     if (!hooks.authorizePublish) return this.inject(message)
-    const who = { id: ownId(session.clientId), username: session.username, remote: '', version: 5 as const }
+    const { username, tenant } = session
+    const who = { id: ownId(session.clientId), username, tenant: tenant?.name, remote: '', version: 5 as const }
     asking.aside(
       () => hooks.authorizePublish!(who, requestOf(will)),
       (verdict) => {
@@ -346,7 +351,10 @@ export class Publishing {
     if (this.#clustered && !cluster.retains(message)) return false
     // An empty payload clears, and is never kept itself [MQTT-3.3.1-6, -7].
     if (message.payloadLength === 0) return retained.clear(message.topic, message.stamp)
-    if (retained.set(message.keep())) return true
+    // Of what other nodes forward, and of the host program's own, there is no publisher: theirs was asked there, or nobody is.
+    const tenant = (message.publisher as Session | undefined)?.tenant
+    if (retained.set(message.keep(), tenant?.limits.retained)) return true
+    if (tenant) tenant.refused++
     message.stamp = undefined
     ledger.notRetained++
     ledger.listener?.('retained-full', publisher?.clientId ?? '', message)
@@ -397,6 +405,7 @@ export class Publishing {
     const { ledger } = this.#parts
     ledger.published++
     ledger.refuse(reason, from.clientId, message)
+    countRefused(from)
     if (message.qos === 0) return
     if (from.version !== 5) return from.fail(new MqttError(reason, 'MQTT-4.3.2', why))
     this.#refuse(from, message.qos, packetId, Reason.quotaExceeded, why)
@@ -412,7 +421,8 @@ export class Publishing {
     const { ledger, door } = this.#parts
     ledger.published++
     ledger.refuse(denied.reason, from.clientId, message)
-    door.refused(from, 'publish', message.topic.name, denied.message)
+    countRefused(from)
+    door.refused(from, 'publish', message.topic.shown, denied.message)
     // 3.x has no way to say no: it is acknowledged all the same [MQTT-3.3.5-2 of 3.1.1].
     const reason = refusalIn(publishReasons, denied.reason)
     if (message.qos > 0) this.#refuse(from, message.qos, packetId, reason, denied.message)
@@ -443,7 +453,7 @@ function mayLeave(rights: Rights | undefined, topic: Topic, { retain }: WillPack
 }
 
 const diskFull = 'the disk is full'
-const tooFast = 'more messages or bytes a second than this client or its user may send'
+const tooFast = 'more messages or bytes a second than this client, its user or its tenant may send'
 const nowhere: Forwarded = { nodes: 0, recorded: false, wait: undefined }
 
 type Send = (client: Client, packetId: number, reason: number) => void
@@ -473,9 +483,18 @@ function requestOf(will: WillPacket): PublishRequest {
 }
 
 const dollar = 0x24
-const reserved = new MqttError(Reason.notAuthorized, 'MQTT-4.7.2', 'topics under $SYS and $share belong to the broker')
+const reserved = new MqttError(Reason.notAuthorized, 'MQTT-4.7.2', 'such topics belong to the broker')
 
-/** Topics that only the broker itself publishes. */
-function isReserved(topic: string): boolean {
-  return topic === '$SYS' || topic.startsWith('$SYS/') || topic === '$share' || topic.startsWith('$share/')
+/** Topics that a client may not publish: those of the broker and of tenants; whoever belongs to one has none with "$" at all. */
+function isReserved({ name, wire }: Topic, root: Root | undefined): boolean {
+  if (root !== undefined) return wire[0] === dollar
+  return isBelow(name, '$SYS') || isBelow(name, '$share') || isOfTenants(name)
+}
+
+function isBelow(topic: string, level: string): boolean {
+  return topic === level || topic.startsWith(`${level}/`)
+}
+
+function countRefused({ session }: Client): void {
+  if (session?.tenant) session.tenant.refused++
 }

@@ -5,6 +5,7 @@ import type { Message } from '../mqtt/message.ts'
 import type { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Timed, TimingWheel } from '../sessions/wheel.ts'
+import type { Tenants } from './tenants.ts'
 
 type Client = Connection<Session>
 
@@ -20,6 +21,7 @@ interface Parts {
   readonly wheel: TimingWheel
   readonly ledger: Ledger
   readonly log: Log
+  readonly tenants: Tenants
   readonly now: () => number
 }
 
@@ -37,7 +39,10 @@ export class Throttle {
 
   /** A client has been let in. */
   begin(client: Client): void {
-    const rate = this.#accounts.open(client.username, client.clientId, this.#parts.now())
+    const { username, clientId, root } = client
+    const { tenants, now } = this.#parts
+    const tenant = root && { name: root.tenant, rates: tenants.rates(root.tenant) }
+    const rate = this.#accounts.open(username, clientId, now(), tenant)
     client.allowance = rate && new Account(client, rate, this.#rates.over, this.#parts)
   }
 
@@ -45,9 +50,9 @@ export class Throttle {
     allowance?.end()
   }
 
-  /** Takes other rates, for those too who are here: everybody begins without debts. */
-  reload(rates: Rates, clients: Iterable<Client>): void {
-    if (JSON.stringify(rates) === JSON.stringify(this.#rates)) return
+  /** Takes other rates, for those too who are here: everybody begins without debts. @param ofTenants theirs have changed */
+  reload(rates: Rates, ofTenants: boolean, clients: Iterable<Client>): void {
+    if (!ofTenants && JSON.stringify(rates) === JSON.stringify(this.#rates)) return
     this.#rates = rates
     this.#accounts = new MessageRates(rates)
     for (const client of clients) {

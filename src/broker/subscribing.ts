@@ -3,6 +3,8 @@ import type { Connection } from '../mqtt/connection.ts'
 import type { Message } from '../mqtt/message.ts'
 import type { SubscribeEntry, SubscribePacket, UnsubscribePacket } from '../mqtt/packets.ts'
 import { MqttError, Reason, refusalIn, subscribeReasons } from '../mqtt/reason.ts'
+import type { Root } from '../mqtt/root.ts'
+import { isOfTenants } from '../mqtt/tenant-name.ts'
 import { parseFilter, type ParsedFilter } from '../mqtt/topic.ts'
 import type { RetainedStore } from '../retain/retained.ts'
 import { Copy, type Grant, packGrant } from '../routing/delivery.ts'
@@ -43,7 +45,10 @@ const searchStride = 1000
 
 /** One filter of a SUBSCRIBE on its way to its reason code. */
 interface Wish {
+  /** As the client wrote it. */
   readonly entry: SubscribeEntry
+  /** As the session has it: with the root of its tenant. */
+  readonly filter: string
   readonly parsed: ParsedFilter | undefined
   denied: MqttError | undefined
 }
@@ -57,11 +62,11 @@ export class Subscribing {
   }
 
   subscribe(from: Client, packet: SubscribePacket): void {
-    const wishes = packet.entries.map(wishOf)
+    const wishes = packet.entries.map((entry) => wishOf(entry, from.root))
     const { rights } = from.session!
     if (rights !== undefined)
       for (const wish of wishes)
-        if (wish.parsed && !rights.mayFilter(wish.parsed.filter, wish.parsed.group !== undefined))
+        if (wish.parsed && !wish.denied && !rights.mayFilter(wish.parsed.filter, wish.parsed.group !== undefined))
           wish.denied = notAllowed.subscribe
     const { hooks, asking } = this.#parts
     const authorize = hooks.authorizeSubscribe?.bind(hooks)
@@ -95,10 +100,11 @@ export class Subscribing {
     const { tree, store, gate, observer } = this.#parts
     const session = from.session!
     let lsn: Lsn = 0
-    session.stopFeeds(new Set(packet.filters))
-    const codes = packet.filters.map((filter) => {
-      if (!session.subscriptions.has(filter))
-        return wellFormed(filter) ? Reason.noSubscriptionExisted : Reason.topicFilterInvalid
+    const filters = packet.filters.map((filter) => withinOf(filter, from.root))
+    session.stopFeeds(new Set(filters.filter((filter) => filter !== undefined)))
+    const codes = filters.map((filter) => {
+      if (filter === undefined) return Reason.topicFilterInvalid
+      if (!session.subscriptions.has(filter)) return Reason.noSubscriptionExisted
       session.unsubscribe(filter)
       tree.unsubscribe(session, parseFilter(filter))
       if (session.persistent) lsn = store.unsubscribed(session.number, filter)
@@ -116,18 +122,19 @@ export class Subscribing {
     // SUBACK first: a client that waits for it must not be flooded before.
     session.holdFeeds()
     // What earlier SUBSCRIBEs still have to bring, this one brings anew. A filter that stands here twice brings it twice.
-    session.stopFeeds(new Set(wishes.flatMap(({ entry, denied }) => (denied ? [] : [entry.filter]))))
+    session.stopFeeds(new Set(wishes.flatMap(({ filter, denied }) => (denied ? [] : [filter]))))
     const codes = wishes.map((wish) => {
-      const denied = wish.denied ?? this.#noRoom(session, wish.entry.filter)
+      const denied = wish.denied ?? this.#noRoom(session, wish.filter)
       if (denied || !wish.parsed) {
+        if (session.tenant) session.tenant.refused++
         why ??= denied?.message
         if (denied?.reason === Reason.notAuthorized) door.refused(from, 'subscribe', wish.entry.filter, denied.message)
         ledger.refusal(denied?.reason ?? Reason.topicFilterInvalid)
         return from.version === 5 && denied ? refusalIn(subscribeReasons, denied.reason) : 0x80
       }
-      const existed = this.#subscribe(session, wish.entry, wish.parsed, packet.subscriptionId)
+      const existed = this.#subscribe(session, wish, wish.parsed, packet.subscriptionId)
       if (session.persistent) {
-        const { filter } = wish.entry
+        const { filter } = wish
         lsn = store.subscribed(session.number, filter, session.subscriptions.get(filter)!)
       }
       // Retained messages: none for a shared subscription; with handling 1 for a new one only [MQTT-3.3.1-9 to -11].
@@ -144,12 +151,12 @@ export class Subscribing {
     gate.promise(from, lsn, suback, 0, 0, undefined, cluster.barrier())
   }
 
-  #subscribe(session: Session, entry: SubscribeEntry, parsed: ParsedFilter, subscriptionId: number): boolean {
+  #subscribe(session: Session, { entry, filter }: Wish, parsed: ParsedFilter, subscriptionId: number): boolean {
     const grant = grantOf(entry, subscriptionId)
-    const existed = session.subscriptions.has(entry.filter)
-    session.subscribe(entry.filter, packGrant(grant))
+    const existed = session.subscriptions.has(filter)
+    session.subscribe(filter, packGrant(grant))
     this.#parts.tree.subscribe(session, parsed, grant)
-    this.#parts.observer.subscribed?.(ownId(session.clientId), entry.filter, entry.qos)
+    this.#parts.observer.subscribed?.(ownId(session.clientId), filter, entry.qos)
     return existed
   }
 
@@ -157,7 +164,7 @@ export class Subscribing {
   #feed(session: Session, wish: Wish, subscriptionId: number): void {
     const delivery = new Copy(session).add(packGrant(grantOf(wish.entry, subscriptionId)))
     const { retained, now } = this.#parts
-    session.feed(wish.entry.filter, delivery, retained.matching(wish.parsed!.filter, now(), searchStride))
+    session.feed(wish.filter, delivery, retained.matching(wish.parsed!.filter, now(), searchStride))
   }
 
   #noRoom(session: Session, filter: string): MqttError | undefined {
@@ -165,9 +172,12 @@ export class Subscribing {
       return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', 'the disk is full')
     if (session.subscriptions.has(filter)) return undefined
     if (this.#parts.memory.closed) return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', 'memory is short')
-    if (session.subscriptions.size < this.#parts.limits.subscriptionsPerSession) return undefined
     const most = this.#parts.limits.subscriptionsPerSession
-    return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', `a session may have ${most} subscriptions`)
+    if (session.subscriptions.size >= most) return tooMany(`a session may have ${most} subscriptions`)
+    const { tenant } = session
+    return tenant !== undefined && tenant.subscriptions >= tenant.limits.subscriptions
+      ? tooMany(`its tenant may have ${tenant.limits.subscriptions} subscriptions`)
+      : undefined
   }
 }
 
@@ -175,15 +185,38 @@ function grantOf({ qos, noLocal, retainAsPublished }: SubscribeEntry, subscripti
   return { qos, noLocal, retainAsPublished, subscriptionId }
 }
 
-function wishOf(entry: SubscribeEntry): Wish {
+function tooMany(why: string): MqttError {
+  return new MqttError(Reason.quotaExceeded, 'MQTT-3.9.3', why)
+}
+
+function wishOf(entry: SubscribeEntry, root: Root | undefined): Wish {
+  const { filter } = entry
   try {
-    return { entry, parsed: parseFilter(entry.filter), denied: undefined }
+    const written = parseFilter(filter)
+    if (isReserved(written.filter, root)) return { entry, filter, parsed: written, denied: reserved }
+    if (!root) return { entry, filter, parsed: written, denied: undefined }
+    const within = root.filter(filter)
+    return { entry, filter: within, parsed: parseFilter(within), denied: undefined }
   } catch (fault) {
     if (!(fault instanceof MqttError)) throw fault
-    return { entry, parsed: undefined, denied: fault }
+    return { entry, filter, parsed: undefined, denied: fault }
   }
 }
 
-function wellFormed(filter: string): boolean {
-  return wishOf({ filter, qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }).parsed !== undefined
+/** A filter as a session has it; undefined: it is none. */
+function withinOf(filter: string, root: Root | undefined): string | undefined {
+  try {
+    parseFilter(filter)
+    return root ? root.filter(filter) : filter
+  } catch (fault) {
+    if (!(fault instanceof MqttError)) throw fault
+    return undefined
+  }
 }
+
+/** Topics of tenants are nobody's from outside; and inside there is none that begins with "$". */
+function isReserved(filter: string, root: Root | undefined): boolean {
+  return root === undefined ? isOfTenants(filter) : filter.startsWith('$')
+}
+
+const reserved = new MqttError(Reason.notAuthorized, 'MQTT-4.7.2', 'topics that begin with this belong to the broker')

@@ -3,6 +3,7 @@ import type { Rule } from '../access/rules.ts'
 import type { DurabilityRule } from '../broker/durability.ts'
 import { defaultLimits, type Limits } from '../broker/limits.ts'
 import type { Rates } from '../broker/rates.ts'
+import { noTenants, type TenantBook } from '../broker/tenants.ts'
 import type { Overflow } from '../sessions/outlet.ts'
 import type { Durability } from '../store/port.ts'
 import { type AdminConfig, adminListener } from './admin.ts'
@@ -49,6 +50,8 @@ export interface Config {
   readonly permissions: readonly Rule[] | undefined
   /** What clients and users may send in a time; undefined: as much as they like. */
   readonly rates: Rates | undefined
+  /** Which tenants may come in, and what they may have. */
+  readonly tenants: TenantBook
   /** What the process may hold; undefined: nothing is shed. */
   readonly memory: { readonly limitBytes: number } | undefined
   /** How often, and how often at a time, an address may connect. */
@@ -110,6 +113,7 @@ export function loadConfig({ flags, env, readFile, memory, adminByDefault = true
     audit: file && values?.audit && { file: besideFile(file.source, values.audit.file) },
     permissions: permissionsOf(file),
     rates: values?.rates,
+    tenants: values?.tenants ?? noTenants,
     memory: limitBytes === undefined ? undefined : { limitBytes },
     connectionRates: connectionRatesOf(values?.rates?.connections),
   }

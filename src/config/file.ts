@@ -44,6 +44,8 @@ export function parseFile(source: string, text: string, problems: Problem[]): Pa
   const result = fileSchema.safeParse(values)
   if (result.success) return { source, values: result.data, where }
   const found = result.error.issues.flatMap((issue): Problem[] => {
+    // Where any name may stand, it is the name that is wrong.
+    if (issue.code === 'invalid_key') return [{ ...where(issue.path, true), message: issue.message }]
     if (issue.code !== 'unrecognized_keys') {
       return [{ ...where(issue.path), message: issueText(issue, valueAt(values, issue.path)) }]
     }

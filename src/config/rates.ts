@@ -18,8 +18,10 @@ const sendingShape = {
   bytesBurst: bytes.optional(),
 }
 
+export const sendingKeys = Object.keys(sendingShape)
+
 /** What one may send: messages, bytes, or both. A burst is what a second brings, unless it is given. */
-const sendingSchema = object(sendingShape, 'a map with messagesPerSecond or bytesPerSecond').transform(
+export const sendingSchema = object(sendingShape, 'a map with messagesPerSecond or bytesPerSecond').transform(
   (given, context): SendingRates => {
     const rateOf = (unit: 'messages' | 'bytes'): Rate | undefined => {
       const [perSecond, burst] = [given[`${unit}PerSecond`], given[`${unit}Burst`]]
@@ -56,7 +58,7 @@ export const ratesSchema = object(ratesShape, 'a map with client, user, over or 
 /** Keys that may stand at `path` within `rates`. */
 export function rateKeysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path.length === 1) return Object.keys(ratesShape)
-  return Object.keys(path[1] === 'connections' ? connectionsShape : sendingShape)
+  return path[1] === 'connections' ? Object.keys(connectionsShape) : sendingKeys
 }
 
 /** @param given the `connections` of a file's `rates` */

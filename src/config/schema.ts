@@ -12,6 +12,7 @@ import { permissionKeysAt, permissionsSchema } from './permissions.ts'
 import { memoryKeys, memorySchema } from './memory.ts'
 import { rateKeysAt, ratesSchema } from './rates.ts'
 import type { StoreConfig } from './store.ts'
+import { tenantKeysAt, tenantsSchema } from './tenants.ts'
 
 const kibibyte = 2 ** 10
 const mebibyte = 2 ** 20
@@ -161,6 +162,7 @@ export const fileSchema = object(
     permissions: permissionsSchema.optional(),
     rates: ratesSchema.optional(),
     memory: memorySchema.optional(),
+    tenants: tenantsSchema.optional(),
   },
   'a map with keys such as listeners and data',
 )
@@ -178,6 +180,7 @@ export function keysAt(path: readonly PropertyKey[]): readonly string[] {
   if (path[0] === 'audit') return Object.keys(audit.shape)
   if (path[0] === 'auth') return authKeysAt(path)
   if (path[0] === 'permissions') return permissionKeysAt(path)
+  if (path[0] === 'tenants') return tenantKeysAt(path)
   if (path[0] === 'memory') return memoryKeys
   if (path[0] === 'rates') return rateKeysAt(path)
   if (path[0] === 'durabilityByTopic') return Object.keys(durabilityRule.shape)

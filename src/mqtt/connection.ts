@@ -17,7 +17,9 @@ import {
 } from './packets.ts'
 import { forwardedProperties, Place } from './properties.ts'
 import { malformed, protocolError } from './reader.ts'
-import { connectReasons, disconnectReasons, MqttError, Reason, reasonName, refusalIn } from './reason.ts'
+import { beforeConnack, connackCodes, connectReasons, disconnectReasons } from './reason.ts'
+import { MqttError, Reason, reasonName, refusalIn } from './reason.ts'
+import type { Root } from './root.ts'
 import { Sender } from './sender.ts'
 import type { QoS, Topic, TopicTable } from './topic.ts'
 
@@ -90,6 +92,8 @@ export class Connection<S> implements StreamEvents {
   connectNumber = 0
   /** Undefined: as much as it likes. */
   allowance: Allowance | undefined = undefined
+  /** Below it stands what a tenant's client publishes; known once it has logged in. Undefined: it belongs to no tenant. */
+  root: Root | undefined = undefined
   /** Called when its socket has taken so much that more may come. */
   drained: (() => void) | undefined = undefined
   /** Called when its stream ends while it is held: whoever makes it wait need not any more. */
@@ -114,6 +118,8 @@ export class Connection<S> implements StreamEvents {
   #nowMs: number
   #lastSeenMs: number
   #lastTopic: Topic | undefined = undefined
+  /** As the client wrote it. */
+  #lastWritten: Uint8Array = nothing
   #aliasesIn: (Topic | undefined)[] | undefined = undefined
 
   constructor(stream: Stream, context: ConnectionContext<S>) {
@@ -162,7 +168,7 @@ export class Connection<S> implements StreamEvents {
   data(chunk: Bytes): void {
     if (this.#state === 'closed') return
     this.#nowMs = this.#context.clock.now()
-    this.#context.turn.traffic.bytesIn += chunk.length
+    this.output.traffic.bytesIn += chunk.length
     if (this.output.waitingBytes > 2 * this.#limits.unsentBytes) this.#choke()
     // Most holds are over before another chunk comes: only then is the stream itself stopped.
     if (this.#holds > 0 && !this.#paused) this.#stream.pause((this.#paused = true))
@@ -227,12 +233,15 @@ export class Connection<S> implements StreamEvents {
   /** One whole packet: `chunk[start, end)`, its content from `body`. The framer calls this. */
   frame(chunk: Uint8Array, start: number, body: number, end: number): void {
     this.#lastSeenMs = this.#nowMs
-    this.#context.turn.traffic.packetsIn++
+    const { traffic } = this.output
     const first = chunk[start]!
+    if (first >> 4 === 3 && this.#state === 'connected') {
+      traffic.messagesIn++
+      return this.#publish(chunk, start, body, end)
+    }
+    traffic.othersIn++
     if (this.#state !== 'connected') return this.#early(chunk, start, body, end)
     switch (first >> 4) {
-      case 3:
-        return this.#publish(chunk, start, body, end)
       case 4:
         return this.#context.events.puback(
           this,
@@ -313,10 +322,9 @@ export class Connection<S> implements StreamEvents {
         throw new MqttError(Reason.receiveMaximumExceeded, 'MQTT-3.3.4-7', 'more than receive maximum in flight')
     }
     let topic = this.#lastTopic
-    if (topic === undefined || !sameBytes(topic.bytes, chunk, body + 2, topicEnd)) {
+    if (topic === undefined || !sameBytes(this.#lastWritten, chunk, body + 2, topicEnd)) {
       topic = undefined
-      if (topicEnd > body + 2 || this.version !== 5)
-        this.#lastTopic = topic = this.#context.topics.at(chunk, body + 2, topicEnd)
+      if (topicEnd > body + 2 || this.version !== 5) topic = this.#topic(chunk, body + 2, topicEnd)
     }
     const retain = (first & 1) === 1
     let whole = !retain
@@ -355,6 +363,14 @@ export class Connection<S> implements StreamEvents {
       message.idOffset = topicEnd - start
     }
     this.#context.events.publish(this, message, packetId)
+  }
+
+  #topic(chunk: Uint8Array, start: number, end: number): Topic {
+    const { topics } = this.#context
+    const { root } = this
+    const topic = root === undefined ? topics.at(chunk, start, end) : topics.under(root.bytes, chunk, start, end)
+    this.#lastWritten = root === undefined ? topic.bytes : topic.wire
+    return (this.#lastTopic = topic)
   }
 
   /** Applies a topic alias of this PUBLISH: sets it when there is a topic, else looks it up. */
@@ -560,25 +576,7 @@ export class Connection<S> implements StreamEvents {
 /** Whoever keeps less of a packet is not to blame. */
 const muchUnfinished = 64 * 1024
 
+const nothing = new Uint8Array(0)
+
 // How a CONNECT of MQTT 5.0 starts: protocol name and level.
 const mqtt5 = Uint8Array.of(0, 4, 0x4d, 0x51, 0x54, 0x54, 5)
-
-// What DISCONNECT would say, as CONNACK may say it.
-const beforeConnack = new Map<Reason, Reason>([
-  [Reason.serverShuttingDown, Reason.serverUnavailable],
-  [Reason.sessionTakenOver, Reason.serverUnavailable],
-])
-
-// CONNACK return codes of 3.1 and 3.1.1 (table 3.1).
-const connackCodes = new Map<number, number>([
-  [Reason.unsupportedProtocolVersion, 1],
-  [Reason.clientIdNotValid, 2],
-  [Reason.serverUnavailable, 3],
-  [Reason.serverBusy, 3],
-  [Reason.useAnotherServer, 3],
-  [Reason.serverMoved, 3],
-  [Reason.badUserNameOrPassword, 4],
-  [Reason.notAuthorized, 5],
-  [Reason.banned, 5],
-  [Reason.badAuthenticationMethod, 5],
-])

@@ -83,7 +83,7 @@ export class Message {
 
   /** Bytes of what it says: topic, payload and properties. */
   get valueBytes(): number {
-    return this.bytes - overheadBytes
+    return this.bytes - overheadBytes - this.topic.hidden
   }
 
   /** The payload as a view; do not change it. */

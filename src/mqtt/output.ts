@@ -36,11 +36,32 @@ export class Pages {
 }
 
 /** What has crossed the connections of a broker. */
-export interface Traffic {
-  packetsIn: number
-  packetsOut: number
-  bytesIn: number
-  bytesOut: number
+export class Traffic {
+  /** PUBLISH packets. */
+  messagesIn = 0
+  messagesOut = 0
+  /** All others. */
+  othersIn = 0
+  othersOut = 0
+  bytesIn = 0
+  bytesOut = 0
+
+  get packetsIn(): number {
+    return this.messagesIn + this.othersIn
+  }
+
+  get packetsOut(): number {
+    return this.messagesOut + this.othersOut
+  }
+
+  add(other: Traffic): void {
+    this.messagesIn += other.messagesIn
+    this.messagesOut += other.messagesOut
+    this.othersIn += other.othersIn
+    this.othersOut += other.othersOut
+    this.bytesIn += other.bytesIn
+    this.bytesOut += other.bytesOut
+  }
 }
 
 /** The clients that have something to send: flushed together when the turn ends, so that a client costs one write a turn. */
@@ -51,7 +72,7 @@ export class Turn {
   /** What is kept of packets that have not come whole, and what that may be: who adds to more has to go. */
   readonly unfinished = { bytes: 0 }
   unfinishedBytes = Infinity
-  readonly traffic: Traffic = { packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 }
+  readonly traffic = new Traffic()
   #dirty: Output[] = []
   #scheduled = false
   readonly #endOfTurn: (run: () => void) => void
@@ -90,9 +111,10 @@ export class Output {
   relaxedBytes = 0
   /** Called when the stream has taken so much that more may come. */
   drained: (() => void) | undefined = undefined
+  /** Where what crosses the connection is counted: with all others, or with those of its tenant. */
+  traffic: Traffic
   readonly #stream: Stream
   readonly #turn: Turn
-  readonly #traffic: Traffic
   readonly #lent: (Uint8Array | undefined)[] = []
   readonly #lengths: number[] = []
   #page: Uint8Array | undefined = undefined
@@ -106,7 +128,7 @@ export class Output {
   constructor(stream: Stream, turn: Turn) {
     this.#stream = stream
     this.#turn = turn
-    this.#traffic = turn.traffic
+    this.traffic = turn.traffic
   }
 
   /** Everything that waits here or in the stream, in bytes. */
@@ -126,7 +148,7 @@ export class Output {
    * which costs one copy, or none.
    */
   forward(message: Message): void {
-    this.#traffic.packetsOut++
+    this.traffic.messagesOut++
     if (this.#runSource === message.source && this.#runEnd === message.frameStart) {
       this.#runEnd = message.frameEnd
       return
@@ -140,7 +162,7 @@ export class Output {
 
   /** Sends a QoS 1 or 2 message on as the frame that it arrived in, under our own packet id. */
   forwardAs(message: Message, packetId: number): void {
-    this.#traffic.packetsOut++
+    this.traffic.messagesOut++
     const { source, frameStart, frameEnd } = message
     const large = frameEnd - frameStart >= direct
     // Of a large frame only the head, which changes, is copied.
@@ -171,8 +193,8 @@ export class Output {
     expirySeconds: number,
     subscriptionIds: readonly number[] | undefined,
   ): void {
-    this.#traffic.packetsOut++
-    const topic = message.topic.bytes
+    this.traffic.messagesOut++
+    const topic = message.topic.wire
     const topicLength = alias > 0 ? 0 : topic.length
     const payloadLength = message.payloadEnd - message.payloadStart
     const whole = 2 + topicLength + (packetId ? 2 : 0) + (properties < 0 ? 0 : varintLength(properties) + properties)
@@ -211,7 +233,7 @@ export class Output {
 
   /** PUBACK, PUBREC, PUBREL, PUBCOMP with reason 0, or PINGRESP with id 0. */
   short(first: number, packetId: number): void {
-    this.#traffic.packetsOut++
+    this.traffic.othersOut++
     const length = packetId ? 4 : 2
     const at = this.#room(length)
     const page = this.#page!
@@ -225,7 +247,7 @@ export class Output {
 
   /** Sends an encoded packet. */
   frame(bytes: Uint8Array): void {
-    this.#traffic.packetsOut++
+    this.traffic.othersOut++
     if (bytes.length > largePage) {
       this.#settle()
       this.#touch()
@@ -331,7 +353,7 @@ export class Output {
   #write(bytes: Uint8Array, page: Uint8Array | undefined): void {
     if (this.#closed) return
     this.unsentBytes += bytes.length
-    this.#traffic.bytesOut += bytes.length
+    this.traffic.bytesOut += bytes.length
     this.#lent.push(page)
     this.#lengths.push(bytes.length)
     this.#stream.write(bytes, this.#written)

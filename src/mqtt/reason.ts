@@ -61,6 +61,27 @@ export const disconnectReasons: readonly number[] = [
   0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
 ]
 
+/** What DISCONNECT would say, as CONNACK may say it. */
+export const beforeConnack = new Map<Reason, Reason>([
+  [Reason.serverShuttingDown, Reason.serverUnavailable],
+  [Reason.sessionTakenOver, Reason.serverUnavailable],
+])
+
+/** CONNACK return codes of 3.1 and 3.1.1 (table 3.1). */
+export const connackCodes = new Map<number, number>([
+  [Reason.unsupportedProtocolVersion, 1],
+  [Reason.clientIdNotValid, 2],
+  [Reason.serverUnavailable, 3],
+  [Reason.serverBusy, 3],
+  [Reason.useAnotherServer, 3],
+  [Reason.serverMoved, 3],
+  [Reason.quotaExceeded, 3],
+  [Reason.badUserNameOrPassword, 4],
+  [Reason.notAuthorized, 5],
+  [Reason.banned, 5],
+  [Reason.badAuthenticationMethod, 5],
+])
+
 /**
  * A refusal as a packet may carry it: a hook may throw any code [MQTT-3.2.2-8, -3.4.2-1, -3.5.2-1, -3.9.3-2,
  * -3.14.2-1].

@@ -84,7 +84,7 @@ export class Sender {
     const expirySeconds = message.expiresAtMs === Infinity ? -1 : message.expirySecondsLeft(this.#clock.now())
     let properties = (expirySeconds >= 0 ? 5 : 0) + (message.properties?.length ?? 0)
     if (subscriptionIds) for (const id of subscriptionIds) properties += 1 + varintLength(id)
-    const content = 2 + message.topic.bytes.length + (packetId ? 2 : 0) + message.payloadLength
+    const content = 2 + message.topic.wire.length + (packetId ? 2 : 0) + message.payloadLength
     if (this.#packetBytes(content, properties) > this.#maximumPacketBytes) return false
     // An alias is left out where setting it would make the packet too large.
     const aliased = this.#aliasMaximum > 0 && this.#packetBytes(content, properties + 3) <= this.#maximumPacketBytes

@@ -1,5 +1,6 @@
-import { copyBytes, sameBytes } from './bytes.ts'
+import { copyBytes, copyInto, sameBytes } from './bytes.ts'
 import { MqttError, Reason } from './reason.ts'
+import { hiddenOf } from './tenant-name.ts'
 import { readText } from './text.ts'
 
 /** A checked topic filter without its `$share/group/` prefix. */
@@ -23,11 +24,24 @@ export class Topic {
   durability: CachedDurability | undefined = undefined
   /** What the table of decisions knows it by; 0: nobody has asked yet. */
   permissionKey = 0
+  /** How many bytes of its start no client sees: the root of a tenant, or nothing. */
+  readonly hidden: number
+  /** What clients write and are sent: the bytes behind that. */
+  readonly wire: Uint8Array
+
   constructor(
     readonly name: string,
     /** UTF-8, without the length prefix. */
     readonly bytes: Uint8Array,
-  ) {}
+  ) {
+    this.hidden = hiddenOf(name)
+    this.wire = this.hidden === 0 ? bytes : bytes.subarray(this.hidden)
+  }
+
+  /** As its clients know it: for their rules, and for what they are told. */
+  get shown(): string {
+    return this.name.slice(this.hidden)
+  }
 }
 
 export interface ParsedFilter {
@@ -38,6 +52,9 @@ export interface ParsedFilter {
 
 /** Levels that a topic or filter may have; deeper ones cost memory and never come from a device. */
 export const maxLevels = 100
+
+/** Longest topic or filter, in bytes [MQTT-4.7.3-3]. */
+export const maxTopicBytes = 65_535
 
 /**
  * Checks a topic filter, and splits off a shared subscription's group.
@@ -68,7 +85,8 @@ export function parseTopicName(text: string): string {
 
 function topicFault(text: string): [clause: string, what: string] | undefined {
   if (text === '') return ['MQTT-4.7.3-1', 'a topic name must be at least one character long']
-  if (text.includes('+') || text.includes('#')) return ['MQTT-3.3.2-2', `topic name "${text}" contains a wildcard`]
+  if (text.includes('+') || text.includes('#'))
+    return ['MQTT-3.3.2-2', `topic name "${text.slice(hiddenOf(text))}" contains a wildcard`]
   if (text.includes('\0')) return ['MQTT-4.7.3-2', 'a topic name must not contain U+0000']
   if (levelsOf(text) > maxLevels) return ['MQTT-4.7.3', `a topic name may have ${maxLevels} levels at most`]
   return undefined
@@ -128,6 +146,8 @@ export class TopicTable {
   #young: Generation
   #youngBytes = 0
   #old: Generation
+  /** Where a root and what a client wrote are put together. */
+  #joined = new Uint8Array(256)
 
   /**
    * @param seed secret, so that nobody can choose topics that all fall on one slot
@@ -159,6 +179,26 @@ export class TopicTable {
     this.#young.add(hash, topic)
     this.#youngBytes += end - start
     return topic
+  }
+
+  /**
+   * The topic that a tenant's client has written in `bytes[start, end)`.
+   * @throws MqttError as `at`, and 0x90 when it is too long with its root
+   */
+  under(root: Uint8Array, bytes: Uint8Array, start: number, end: number): Topic {
+    // Behind a root an empty name would look like one.
+    if (start === end) return this.at(bytes, start, end)
+    const length = root.length + end - start
+    if (length > maxTopicBytes)
+      throw new MqttError(
+        Reason.topicNameInvalid,
+        'MQTT-4.7.3-3',
+        'with the root of its tenant the topic name is too long',
+      )
+    if (length > this.#joined.length) this.#joined = new Uint8Array(maxTopicBytes)
+    this.#joined.set(root)
+    copyInto(this.#joined, root.length, bytes, start, end)
+    return this.at(this.#joined, 0, length)
   }
 
   /** The topic of a name that has been checked (or, for our own `$SYS` topics, chosen by us). */

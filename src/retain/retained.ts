@@ -23,6 +23,14 @@ export interface RetainedLimits {
   readonly bytes: number
 }
 
+/** How much there is. */
+export interface RetainedVolume {
+  messages: number
+  bytes: number
+}
+
+const empty: Readonly<RetainedVolume> = { messages: 0, bytes: 0 }
+
 /** Hears of what has a stamp: a message, or a tombstone, which then comes with it. */
 export interface RetainedWatcher {
   came(name: string, stamp: Stamp, tombstone: Tombstone | undefined): void
@@ -66,6 +74,8 @@ export class RetainedStore<M extends Retainable> {
   #watcher: RetainedWatcher | undefined = undefined
   /** Tombstones that went as there were too many. */
   droppedTombstones = 0
+  /** What stands below the root of each tenant that has something. */
+  readonly #volumes = new Map<string, RetainedVolume>()
   #bytes = 0
   #sets = 0
 
@@ -101,19 +111,33 @@ export class RetainedStore<M extends Retainable> {
     return this.#bytes
   }
 
+  /** What stands below the root of a tenant. */
+  volume(root: string): Readonly<RetainedVolume> {
+    return this.#volumes.get(root) ?? empty
+  }
+
+  /** Roots of tenants below which something stands. */
+  roots(): Iterable<string> {
+    return this.#volumes.keys()
+  }
+
   /**
    * Keeps a message in place of its topic's last one; an empty one clears. False when it would go above a limit: then
    * nothing changes. One that is no larger than the one it replaces is always taken, even above a limit that has been
    * lowered.
+   * @param quota what may stand below the root of its tenant; undefined: nobody asks
    */
-  set(message: M): boolean {
+  set(message: M, quota?: RetainedLimits): boolean {
     if (message.payloadLength === 0) return this.clear(message.topic, message.stamp)
     const { name } = message.topic
     const kept = this.#messages.find(name)
-    const bytes = this.#bytes + message.bytes - (kept?.message.bytes ?? 0)
-    if (kept === undefined && this.size >= this.#limits.messages) return false
-    if (bytes > this.#limits.bytes && bytes > this.#bytes) return false
-    this.#bytes = bytes
+    const more = message.bytes - (kept?.message.bytes ?? 0)
+    if (!hasRoom(this.size, this.#bytes, kept === undefined, more, this.#limits)) return false
+    if (quota) {
+      const volume = this.volume(rootOf(message.topic))
+      if (!hasRoom(volume.messages, volume.bytes, kept === undefined, more, quota)) return false
+    }
+    this.#count(message.topic, kept === undefined ? 1 : 0, more)
     if (this.#tombstones.size > 0) this.unbury(name)
     if (kept === undefined) {
       const added = new Kept(name, message, ++this.#sets)
@@ -251,6 +275,26 @@ export class RetainedStore<M extends Retainable> {
     this.#went(kept.name, kept.message.stamp)
     this.#messages.remove(kept)
     this.#expiry.remove(kept)
-    this.#bytes -= kept.message.bytes
+    this.#count(kept.message.topic, -1, -kept.message.bytes)
   }
+
+  #count(topic: Topic, messages: number, bytes: number): void {
+    this.#bytes += bytes
+    if (topic.hidden === 0) return
+    const root = rootOf(topic)
+    const volume = this.#volumes.get(root) ?? { ...empty }
+    volume.messages += messages
+    volume.bytes += bytes
+    if (volume.messages === 0) this.#volumes.delete(root)
+    else this.#volumes.set(root, volume)
+  }
+}
+
+function rootOf({ name, hidden }: Topic): string {
+  return name.slice(0, hidden)
+}
+
+/** @param more bytes, or fewer when it is negative */
+function hasRoom(messages: number, bytes: number, isNew: boolean, more: number, limits: RetainedLimits): boolean {
+  return !(isNew && messages >= limits.messages) && !(more > 0 && bytes + more > limits.bytes)
 }

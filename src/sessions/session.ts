@@ -9,6 +9,7 @@ import type { Backpressure, Publisher } from './backpressure.ts'
 import { Outbox, Pushed } from './outbox.ts'
 import type { OutboxContext, OutboxLimits, Terms } from './outlet.ts'
 import type { Rights } from './rights.ts'
+import type { Tenant } from './tenant.ts'
 import type { Timed } from './wheel.ts'
 
 export interface SessionLimits extends OutboxLimits {
@@ -69,6 +70,8 @@ export class Session implements Timed, SessionState {
   readonly #subscriptions: Subscriptions
   will: WillPacket | undefined = undefined
   username: string | undefined = undefined
+  /** Whose it is, as long as it is one of the broker's sessions: `Sessions` says so. */
+  tenant: Tenant | undefined = undefined
   /** When the will fires and when the session ends, while it is offline; monotonic milliseconds. */
   willDueMs = Infinity
   endDueMs = Infinity
@@ -103,16 +106,19 @@ export class Session implements Timed, SessionState {
 
   /** @param grant packed */
   subscribe(filter: string, grant: number): void {
+    if (this.tenant !== undefined && !this.#subscriptions.has(filter)) this.tenant.subscriptions++
     this.#judged = 0
     this.#subscriptions.set(filter, grant)
   }
 
   unsubscribe(filter: string): void {
+    if (this.tenant !== undefined && this.#subscriptions.has(filter)) this.tenant.subscriptions--
     this.#judged = 0
     this.#subscriptions.delete(filter)
   }
 
   unsubscribeAll(): void {
+    if (this.tenant !== undefined) this.tenant.subscriptions -= this.#subscriptions.size
     this.#judged = 0
     this.#subscriptions.clear()
   }

@@ -1,4 +1,5 @@
 import type { Clock } from '../host.ts'
+import type { Connection } from '../mqtt/connection.ts'
 import type { Message, Slab } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
 import { Reason } from '../mqtt/reason.ts'
@@ -9,6 +10,7 @@ import { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import type { Terms } from './outlet.ts'
 import { Session, type SessionContext, type SessionLimits } from './session.ts'
+import type { Tenant } from './tenant.ts'
 import type { Timed, TimingWheel } from './wheel.ts'
 
 /** What sessions cause in the broker. */
@@ -21,6 +23,10 @@ export interface SessionEffects {
   persistence(session: Session): void
   /** It has come from the store or from another node, and its client has not logged in. */
   arrived(session: Session): void
+  /** A session of this key is one of the broker's from now on: whose is it? */
+  join(key: string): Tenant | undefined
+  /** One of its sessions is so no more. */
+  leave(tenant: Tenant): void
 }
 
 /** Looks for what has expired in the queue of one session. */
@@ -147,7 +153,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     session.endDueMs = endDueMs
     session.willDueMs = willDueMs
     this.#effects.arrived(session)
-    this.#byId.set(clientId, session)
+    this.#join(session)
     this.#byNumber.set(number, session)
     session.restore(recovered, this.limits.inflightMessages)
     this.ledger.copies += session.pending
@@ -187,7 +193,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     }
     const ended = known ? this.end(known) : 0
     const session = new Session(clientId, expirySeconds, this)
-    this.#byId.set(clientId, session)
+    this.#join(session)
     return { session, present: false, ended }
   }
 
@@ -196,6 +202,15 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     if (!holder) return
     this.takenOver++
     holder.close(Reason.sessionTakenOver, 'another client connected with this client id')
+  }
+
+  /** A client has its session: it is online from now on. */
+  begin(session: Session, connection: Connection<Session>): void {
+    this.online++
+    session.connection = connection
+    if (session.tenant === undefined) return
+    session.tenant.connections++
+    connection.output.traffic = session.tenant.traffic
   }
 
   /**
@@ -226,7 +241,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   /** A session has come from another node, and is offline until its client is let in. */
   adopt(session: Session): Lsn {
     this.#effects.arrived(session)
-    this.#byId.set(session.clientId, session)
+    this.#join(session)
     if (session.number !== 0) this.#byNumber.set(session.number, session)
     this.keep(session)
     return this.record(session)
@@ -246,6 +261,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   detach(session: Session, withWill: boolean): void {
     session.connection = undefined
     this.online--
+    if (session.tenant !== undefined) session.tenant.connections--
     this.backpressure.relieve(session)
     if (!withWill) session.will = undefined
     if (session.expirySeconds === 0) return void this.end(session)
@@ -282,6 +298,14 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     return this.store.ended(session.number)
   }
 
+  #join(session: Session): void {
+    this.#byId.set(session.clientId, session)
+    const tenant = this.#effects.join(session.clientId)
+    if (tenant === undefined) return
+    session.tenant = tenant
+    tenant.subscriptions += session.subscriptions.size
+  }
+
   #remove(session: Session): void {
     this.#byId.delete(session.clientId)
     this.#wheel.cancel(session)
@@ -289,6 +313,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     if (expiry) this.#wheel.cancel(expiry)
     this.#expiries.delete(session)
     this.#effects.ended(session)
+    if (session.tenant !== undefined) this.#effects.leave(session.tenant)
   }
 
   #fireWill(session: Session): void {

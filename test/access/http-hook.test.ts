@@ -98,7 +98,12 @@ describe('its answers', () => {
     ['302', allow, 302, { denied: 'http: the answer has the status 302' }],
     ['500', allow, 500, { denied: 'http: the answer has the status 500' }],
     ['a user that is none', { ...allow, user: 7 }, 200, { denied: 'http: the user is no name' }],
-    ['a tenant that is none', { ...allow, tenant: '' }, 200, { denied: 'http: the tenant is no name' }],
+    [
+      'a tenant that is none',
+      { ...allow, tenant: '' },
+      200,
+      { denied: 'http: the tenant is no name: 1 to 64 letters, digits, ".", "_" and "-"' },
+    ],
     [
       'rules that are none',
       { ...allow, permissions: [{}] },

@@ -121,7 +121,11 @@ describe('a token that is refused', () => {
     ['of a number', { ...good, sub: 1 }, 'token: the user is no name'],
     ['of two lines', { ...good, sub: 'a\nb' }, 'token: the user is no name'],
     ['with groups that are none', { ...good, groups: 'g' }, 'token: the groups are no list of names'],
-    ['with a tenant that is none', { ...good, org: null }, 'token: the tenant is no name'],
+    [
+      'with a tenant that is none',
+      { ...good, org: null },
+      'token: the tenant is no name: 1 to 64 letters, digits, ".", "_" and "-"',
+    ],
     ['with permissions that are none', { ...good, mqtt: {} }, 'token: the permissions are no list of up to 200 rules'],
     [
       'with an effect that is none',

@@ -79,10 +79,15 @@ const mutants: readonly Mutant[] = [
   [
     'clients of the same id are one, whoever they are',
     'access/message-rates.ts',
-    "`c${user ?? ''}\\0${clientId}`",
+    "`c${whose}\\0${user ?? ''}\\0${clientId}`",
     '`c${clientId}`',
   ],
-  ['a user has no bucket of its own', 'access/message-rates.ts', '`u${user}`', '`u${user}${clientId}`'],
+  [
+    'a user has no bucket of its own',
+    'access/message-rates.ts',
+    '`u${whose}\\0${user}`',
+    '`u${whose}\\0${user}${clientId}`',
+  ],
 ]
 
 function differ({ bucketsDiffer, connectionsDiffer, messagesDiffer }: typeof World): string | undefined {
@@ -90,7 +95,7 @@ function differ({ bucketsDiffer, connectionsDiffer, messagesDiffer }: typeof Wor
 }
 
 test('the copy without a bug passes', async () => {
-  const line = '`u${user}`'
+  const line = '`u${whose}\\0${user}`'
   expect(
     differ(await planted<typeof World>('access/limits-world.ts', ['none', 'access/message-rates.ts', line, line])),
   ).toBeUndefined()

@@ -113,7 +113,7 @@ describe('users add', () => {
       ['add', 'a', '--tenant', ''],
       { input: 'x' },
       2,
-      'no tenant can be named "": 1 to 256 characters, none for control',
+      'no tenant can be named "": 1 to 64 letters, digits, ".", "_" and "-"',
     ],
     ['no such password file', ['add', 'a', '--password-file', '/nowhere'], {}, 1, 'cannot read /nowhere: no such file'],
     [
@@ -309,7 +309,7 @@ describe('a users file with mistakes: each is named, nothing that stands there i
     [`users:\n  anna: { scram: planted, password: ${hash} }`, ['2:18: users.anna.scram: is no SCRAM verifier']],
     [
       `users:\n  anna: { password: ${hash}, groups: g, tenant: [] }`,
-      ['.groups: must be a list of names', '.tenant: must be a name'],
+      ['.groups: must be a list of names', '.tenant: must be 1 to 64 letters'],
     ],
     [
       `users:\n  anna: { password: ${hash}, pasword: x }`,

@@ -142,7 +142,7 @@ test('a clean start is not answered before the end of the old session is on disk
   }
 })
 
-const nobody = { id: '', username: undefined, remote: '', version: 5 } as const
+const nobody = { id: '', username: undefined, tenant: undefined, remote: '', version: 5 } as const
 const nothing = { topic: '', payload: new Uint8Array(), qos: 0, retain: false, will: false } as const
 
 test('time to live is never more than what was received, whatever the fractions of a millisecond', () => {

@@ -36,7 +36,7 @@ const refusals: readonly (readonly [reason: Reason, v5: number, v3: number | und
   [Reason.serverBusy, 0x89, 3],
   [Reason.banned, 0x8a, 5],
   [Reason.badAuthenticationMethod, 0x8c, 5],
-  [Reason.quotaExceeded, 0x97, undefined],
+  [Reason.quotaExceeded, 0x97, 3],
   [Reason.useAnotherServer, 0x9c, 3],
   [Reason.serverMoved, 0x9d, 3],
   [Reason.connectionRateExceeded, 0x9f, undefined],

@@ -7,6 +7,7 @@ import { defaultConnectionRates } from '../../src/access/connection-rates.ts'
 import type { Hooks } from '../../src/access/hooks.ts'
 import type { Observer } from '../../src/broker/observer.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
+import { noTenants } from '../../src/broker/tenants.ts'
 import type { Config } from '../../src/config/config.ts'
 import type { Listener, TlsSettings } from '../../src/config/listener.ts'
 import { defaultStore } from '../../src/config/store.ts'
@@ -114,6 +115,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     audit: undefined,
     permissions: undefined,
     rates: undefined,
+    tenants: noTenants,
     memory: undefined,
     connectionRates: defaultConnectionRates,
     overflow: 'drop-newest',

@@ -1,5 +1,6 @@
 import { hashPassword } from '../../access/password-hash.ts'
 import { makeVerifier } from '../../access/scram.ts'
+import { isTenantName, tenantNameRule } from '../../mqtt/tenant-name.ts'
 import { digests } from '../../platform/digests.ts'
 import { random } from '../../platform/host.ts'
 import { blockingHasher } from '../../platform/password-work.ts'
@@ -19,7 +20,8 @@ export async function add(name: string, flags: AddFlags, io: Io): Promise<void> 
   const file = fileOf(flags, io)
   const { tenant, group: groups } = flags
   checkName(name)
-  if (tenant !== undefined) checkName(tenant, 'tenant')
+  if (tenant !== undefined && !isTenantName(tenant))
+    throw usage(`no tenant can be named "${inert(tenant)}": ${tenantNameRule}`)
   groups?.forEach((group) => checkName(group, 'group'))
   // Before a person has typed a password twice for nothing; and again when it is written.
   if (readUsers(file, true).has(name)) throw isThere(name, file)

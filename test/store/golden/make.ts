@@ -248,6 +248,7 @@ async function start(data: string): Promise<TestBroker> {
     audit: undefined,
     permissions: undefined,
     rates: undefined,
+    tenants: { named: new Map(), others: undefined },
     memory: undefined,
     connectionRates: defaultConnectionRates,
     overflow: 'drop-newest',
