@@ -193,6 +193,7 @@ export async function startNode(
       admin = await openAdminListener(config.admin, {
         data,
         control,
+        tenants: () => broker.tenantFigures(),
         audited: (...change) => door.administered(...change),
         log,
       })
@@ -264,7 +265,7 @@ export async function startNode(
 /** @throws ListenError, AdminTokenError */
 async function openAdminListener(
   config: AdminConfig,
-  rest: Pick<AdminOptions, 'data' | 'control' | 'audited' | 'log'>,
+  rest: Pick<AdminOptions, 'data' | 'control' | 'tenants' | 'audited' | 'log'>,
 ): Promise<OpenAdmin> {
   try {
     return await openAdmin({ ...config, ...rest })

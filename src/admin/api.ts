@@ -1,6 +1,7 @@
 import findMyWay from 'find-my-way'
 import { z } from 'zod'
 import type { Bytes, Log } from '../host.ts'
+import type { TenantFigures } from '../broker/tenant-figures.ts'
 import { type ClusterControl, Refusal, type RefusalCode } from './control.ts'
 
 /** Version of the JSON's fields: it rises when one of them goes, or changes its meaning. */
@@ -27,6 +28,7 @@ export interface Answer {
 
 export interface ApiOptions {
   readonly control: ClusterControl
+  readonly tenants: () => readonly TenantFigures[]
   readonly token: string
   readonly sameSecret: (a: string, b: string) => boolean
   /** The host that it was told to listen on. */
@@ -74,6 +76,7 @@ const bodies = {
  * The admin API: JSON over HTTP, for whoever has the token.
  *
  *   GET  /ready                        200, or 503: no new clients here, please. Without a token: a load balancer asks
+ *   GET  /v1/tenants                   what each tenant has on this node
  *   GET  /v1/cluster                   who is in it, and what waits for whom
  *   GET  /v1/cluster/routes[?verify]   the tables of filters; compared with those of the others
  *   POST /v1/cluster/leave             { force }: true, although sessions stay behind
@@ -90,7 +93,8 @@ export class AdminApi {
 
   constructor(options: ApiOptions) {
     this.#options = options
-    const { control } = options
+    const { control, tenants } = options
+    this.#on('GET', '/v1/tenants', () => ({ tenants: tenants() }))
     this.#on('GET', '/v1/cluster', () => control.status())
     this.#on(
       'GET',

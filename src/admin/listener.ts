@@ -14,6 +14,7 @@ export interface AdminOptions {
   /** Undefined: nothing is kept on disk. Then there must be a token file. */
   readonly data: string | undefined
   readonly control: ClusterControl
+  readonly tenants: ApiOptions['tenants']
   readonly audited: ApiOptions['audited']
   readonly log: Log
 }
@@ -29,9 +30,9 @@ export interface OpenAdmin {
  * @throws AdminTokenError, or the system's error, with `code`, when it cannot listen
  */
 export async function openAdmin(options: AdminOptions): Promise<OpenAdmin> {
-  const { host, data, control, audited, log } = options
+  const { host, data, control, tenants, audited, log } = options
   const token = openToken(options.tokenFile ?? tokenFileOf(data!))
-  const api = new AdminApi({ control, token, sameSecret, host, audited, log })
+  const api = new AdminApi({ control, tenants, token, sameSecret, host, audited, log })
   const listen = (port: number): Promise<OpenHttp> =>
     openHttp({
       host,

@@ -14,6 +14,7 @@ import {
   type UnsubscribePacket,
 } from '../mqtt/packets.ts'
 import { MqttError, Reason } from '../mqtt/reason.ts'
+import { isOfTenants } from '../mqtt/tenant-name.ts'
 import { parseFilter, type QoS, type Topic, TopicTable } from '../mqtt/topic.ts'
 import { RetainedStore } from '../retain/retained.ts'
 import { clearing } from '../retain/tombstones.ts'
@@ -43,6 +44,7 @@ import { DurabilityRules } from './durability.ts'
 import { type Keeping, Publishing } from './publishing.ts'
 import { noRates, type Rates, Throttle } from './rates.ts'
 import { Subscribing } from './subscribing.ts'
+import { type TenantFigures, tenantFigures } from './tenant-figures.ts'
 import { noTenants, type TenantBook, Tenants } from './tenants.ts'
 import { SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
@@ -361,12 +363,13 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
    * @throws MqttError 0x90 for a bad topic, and for one of a tenant that none of its clients can know
    */
   inject(own: OwnMessage): void {
-    const { hidden, shown } = this.#context.topics.named(own.topic)
-    if (hidden > 0 && (shown === '' || shown.startsWith('$')))
+    // "#" of a tenant would match them all.
+    const { name, hidden, shown } = this.#context.topics.named(own.topic)
+    if (isOfTenants(name) && (hidden === 0 || shown === '' || shown.startsWith('$')))
       throw new MqttError(
         Reason.topicNameInvalid,
         'MQTT-4.7.2-1',
-        'a tenant has no topics that begin with "$", or empty ones',
+        'a tenant has no topics that are empty or begin with "$"',
       )
     this.#inject(own, undefined)
   }
@@ -429,6 +432,11 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   /** Have users proved who they are, so that a session is theirs alone? */
   get owned(): boolean {
     return this.#door.closed
+  }
+
+  /** What each tenant has here. */
+  tenantFigures(): readonly TenantFigures[] {
+    return tenantFigures(this.tenants, this.retained)
   }
 
   /** Clients with an open connection, before CONNECT or after. */

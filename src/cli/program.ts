@@ -9,6 +9,7 @@ import { pubCommand } from './pub.ts'
 import { startCommand } from './start.ts'
 import { storeCommand } from './store.ts'
 import { subCommand } from './sub.ts'
+import { tenantsCommand } from './tenants.ts'
 import { usersCommand } from './users.ts'
 import { versionCommand } from './version.ts'
 
@@ -38,6 +39,7 @@ function program(io: Io): Command {
     .addCommand(aclCommand(io))
     .addCommand(storeCommand(io))
     .addCommand(usersCommand(io))
+    .addCommand(tenantsCommand(io))
     .addCommand(benchCommand(io))
     .addCommand(versionCommand(io))
   const style = (command: Command): void => {

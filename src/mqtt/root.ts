@@ -14,6 +14,11 @@ export class Root {
     this.bytes = Buffer.from(this.text)
   }
 
+  /** Whose root it is. @param text of one */
+  static tenantOf(text: string): string {
+    return text.slice(tenantLevel.length + 1, -1)
+  }
+
   /** The topic that a client of the tenant has written, checked already, as the broker names it. @throws MqttError 0x90 */
   topic(written: string): string {
     return this.#within(this.text + written, Reason.topicNameInvalid, 'topic name')

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { aloneControl } from '../../src/admin/alone.ts'
 import { AdminApi, type Answer } from '../../src/admin/api.ts'
 import { sameSecret } from '../../src/platform/http.ts'
-import { FakeControl } from './fake-control.ts'
+import { FakeControl, fakeTenants } from './fake-control.ts'
 import { recordedLog } from './kit.ts'
 
 const token = 'a'.repeat(43)
@@ -18,7 +18,7 @@ function apiOf(control = new FakeControl() as ConstructorParameters<typeof Admin
   const { log, lines } = recordedLog()
   const changes: string[] = []
   const audited = (...change: string[]) => changes.push(change.join(' from '))
-  const api = new AdminApi({ control, token, sameSecret, host: 'Admin.Example', audited, log })
+  const api = new AdminApi({ control, tenants: fakeTenants, token, sameSecret, host: 'Admin.Example', audited, log })
   const ask = async (method: string, target: string, asked: Asked = {}) => {
     const given = { host: '127.0.0.1:18083', authorization: `Bearer ${token}`, type: 'application/json', ...asked }
     const headers = { host: given.host, authorization: given.authorization, 'content-type': given.type }
@@ -166,6 +166,12 @@ describe('what is answered', () => {
     const answer = await apiOf(control).ask('POST', '/v1/cluster/evict', { body: '{"node":"c"}' })
     expect(fields(answer)).toEqual({ schemaVersion: 1, node: 'c', lost: { messages: 1200, bytes: 98_304 } })
     expect(control.done).toEqual(['evict c'])
+  })
+
+  test('tenants', async () => {
+    const answer = await apiOf().ask('GET', '/v1/tenants')
+    expect(fields(answer)).toEqual({ schemaVersion: 1, tenants: fakeTenants() })
+    expect((await apiOf().ask('POST', '/v1/tenants')).status).toBe(405)
   })
 
   test('a fault of ours says nothing of itself but in the log', async () => {

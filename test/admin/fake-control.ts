@@ -1,3 +1,4 @@
+import type { TenantFigures } from '../../src/broker/tenant-figures.ts'
 import {
   type ClusterControl,
   type ClusterStatus,
@@ -7,6 +8,26 @@ import {
   type Table,
   type Verified,
 } from '../../src/admin/control.ts'
+
+/** Two tenants: one has everything, the other is only named. */
+export function fakeTenants(): readonly TenantFigures[] {
+  const nothing = { connections: 0, sessions: 0, subscriptions: 0, retainedMessages: 0, retainedBytes: 0 }
+  const silent = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0, refused: 0 }
+  return [
+    {
+      ...{
+        tenant: 'north',
+        connections: 2,
+        sessions: 3,
+        subscriptions: 1500,
+        retainedMessages: 4,
+        retainedBytes: 98_304,
+      },
+      ...{ messagesIn: 5, messagesOut: 6, bytesIn: 70, bytesOut: 80, refused: 9 },
+    },
+    { tenant: 'south', ...nothing, ...silent },
+  ]
+}
 
 /** A cluster of three that is there only to be asked: `c` is dead, and 1,200 messages wait for it. */
 export class FakeControl implements ClusterControl {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openAdmin, type AdminOptions, type OpenAdmin } from '../../src/admin/listener.ts'
-import { FakeControl } from './fake-control.ts'
+import { FakeControl, fakeTenants } from './fake-control.ts'
 import { exchange, recordedLog, requestHead } from './kit.ts'
 
 let data: string
@@ -22,7 +22,7 @@ afterEach(async () => {
 async function opened(options: Partial<AdminOptions> = {}): Promise<OpenAdmin> {
   const { log } = recordedLog()
   const plain = { host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data, control, log, audited() {} }
-  const admin = await openAdmin({ ...plain, ...options })
+  const admin = await openAdmin({ ...plain, tenants: fakeTenants, ...options })
   open.push(admin)
   return admin
 }

@@ -217,7 +217,7 @@ test('what begins with $ is no topic of a tenant, and what is of a tenant is nob
     expect(await refused(broker, tenant, 'will', 5, { will })).toBe(0x87)
   }
   const { node } = broker
-  for (const topic of ['$tenant/north/$SYS/x', '$tenant/north/'])
+  for (const topic of ['$tenant/north/$SYS/x', '$tenant/north/', '$tenant/north', '$tenant'])
     expect(() => node.broker.inject({ topic, payload: Buffer.from('x'), qos: 0, retain: false })).toThrow(
       'a tenant has',
     )

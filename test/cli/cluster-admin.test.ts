@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openAdmin, type OpenAdmin } from '../../src/admin/listener.ts'
 import { FolderLock } from '../../src/platform/lock.ts'
-import { FakeControl } from '../admin/fake-control.ts'
+import { FakeControl, fakeTenants } from '../admin/fake-control.ts'
 import { recordedLog } from '../admin/kit.ts'
 import { freePort } from '../support/program.ts'
 import { Godwit, godwit as run, type Given } from './godwit.ts'
@@ -30,6 +30,7 @@ beforeEach(async () => {
     tokenFile: undefined,
     data,
     control,
+    tenants: fakeTenants,
     log,
     audited() {},
   })
@@ -44,6 +45,34 @@ afterEach(async () => {
 
 const cluster = (args: readonly string[], given?: Given) => run(['cluster', ...args, '--data', data], given)
 const parsed = (text: string) => JSON.parse(text) as unknown
+
+describe('tenants', () => {
+  const tenants = (args: readonly string[], given?: Given) => run(['tenants', ...args, '--data', data], given)
+
+  test('in a pipe, and for programs', async () => {
+    const { code, out, err } = await tenants([])
+    expect([code, err]).toEqual([0, ''])
+    expect(out.split('\n').map((line) => line.split('\t'))).toEqual([
+      [
+        ...['TENANT', 'CLIENTS', 'SESSIONS', 'SUBSCRIPTIONS', 'RETAINED', 'RETAINED BYTES'],
+        ...['IN', 'OUT', 'BYTES IN', 'BYTES OUT', 'REFUSED'],
+      ],
+      'north 2 3 1500 4 98304 5 6 70 80 9'.split(' '),
+      'south 0 0 0 0 0 0 0 0 0 0'.split(' '),
+      [''],
+    ])
+    expect(parsed((await tenants(['--json'])).out)).toEqual({ schemaVersion: 1, tenants: fakeTenants() })
+  })
+
+  test('on a terminal: a table', async () => {
+    const { out } = await tenants([], { terminal: true })
+    expect(out)
+      .toBe(`TENANT  CLIENTS  SESSIONS  SUBSCRIPTIONS  RETAINED  RETAINED BYTES  IN  OUT  BYTES IN  BYTES OUT  REFUSED
+north         2         3          1,500         4        96.0 KiB   5    6      70 B       80 B        9
+south         0         0              0         0             0 B   0    0       0 B        0 B        0
+`)
+  })
+})
 
 describe('status', () => {
   test('in a pipe: a line for each node', async () => {

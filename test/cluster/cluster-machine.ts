@@ -1,5 +1,5 @@
 import type { Chain, LogIn } from '../../src/access/chain.ts'
-import type { Credentials } from '../../src/access/identity.ts'
+import type { Credentials, Identity } from '../../src/access/identity.ts'
 import { Broker } from '../../src/broker/broker.ts'
 import type { Cluster } from '../../src/broker/cluster-port.ts'
 import { defaultLimits } from '../../src/broker/limits.ts'
@@ -20,12 +20,21 @@ import type { City, LogLine } from './cluster-kit.ts'
 const handshakeMs = 5000
 
 /** Answers at once: nothing else here waits for a promise. */
+/** A user of a tenant is one with an "@". */
+function identityOf(user: string): Identity {
+  const [, tenant] = user.split('@')
+  return { user, source: 'users', ...(tenant !== undefined && { tenant }) }
+}
+
 const everybody = {
   authenticate: ({ username: user }: Credentials) => ({
     then: (answer: (logIn: LogIn) => void) =>
-      answer(user === undefined ? { denied: 'nobody', by: undefined } : { identity: { user, source: 'users' } }),
+      answer(user === undefined ? { denied: 'nobody', by: undefined } : { identity: identityOf(user) }),
   }),
 } as unknown as Chain
+
+const unlimited = { connections: Infinity, sessions: Infinity, subscriptions: Infinity, rates: {} }
+const tenants = { named: new Map(), others: { ...unlimited, retained: { messages: Infinity, bytes: Infinity } } }
 
 /** One node of a city, and what it runs on. */
 export class Machine {
@@ -103,6 +112,7 @@ export class Machine {
       ...(options.keeping && { keeping: options.keeping }),
       ...(options.logIns && {
         access: { logIns: { chain: everybody, scram: undefined, separate: false }, audit: undefined },
+        tenants,
       }),
       hooks: {},
       observer: {},

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { openAdmin } from '../../src/admin/listener.ts'
-import { FakeControl } from '../admin/fake-control.ts'
+import { FakeControl, fakeTenants } from '../admin/fake-control.ts'
 import { cluster, identity, Post } from '../platform/cluster-kit.ts'
 import { recordedLog } from '../admin/kit.ts'
 import { startBroker, temporaryFolder } from '../support/broker.ts'
@@ -74,7 +74,7 @@ describe('abuse 29: garbage at every port', () => {
       data: temporaryFolder(),
       audited() {},
     }
-    const admin = await openAdmin({ ...where, control: new FakeControl(), log })
+    const admin = await openAdmin({ ...where, control: new FakeControl(), tenants: fakeTenants, log })
     for (const bytes of Object.values(garbage))
       await thrown(connect(Number(new URL(admin.url).port), '127.0.0.1'), bytes)
     expect(lines).toEqual([])
