@@ -148,6 +148,10 @@ auth:
       [wrong, `/v1/cluster?token=${secrets.get('the admin token')!}`],
     ] as const)
       said.push(await exchange(url, requestHead(url, token, 'GET', path)))
+    const body = '{"node":"nobody"}'
+    const json = ['content-type: application/json', `content-length: ${body.length}`]
+    const head = requestHead(url, secrets.get('the admin token')!, 'POST', '/v1/cluster/evict', json)
+    said.push(await exchange(url, head + body))
     // A reload that is refused quotes what is wrong, and a file of secrets is not for quoting.
     const wrongly = [
       ['secretFile: secret', 'secretFile: users.yaml'],
@@ -175,8 +179,10 @@ auth:
     // The search finds what is there.
     expect(leaks([readFileSync(join(data, 'admin-token'), 'utf8')])).toEqual(['the admin token'])
     expect(leaks(said)).toEqual([])
-    // Each of ten log-ins, good or not, and SCRAM's.
-    expect(readFileSync(kept.at(-1)!, 'utf8').match(/"event":"log-in/g)!.length).toBeGreaterThanOrEqual(10)
+    // And the audit log has what it is for: ten log-ins, good or not, SCRAM's, and what the admin listener was asked to do.
+    const audit = readFileSync(kept.at(-1)!, 'utf8')
+    expect(audit.match(/"event":"log-in/g)!.length).toBeGreaterThanOrEqual(10)
+    expect(audit).toMatch(/"event":"administration","remote":"127\.0\.0\.1:\d+","action":"\/v1\/cluster\/evict /)
     expect(kept.length).toBeGreaterThan(5)
     expect(kept.filter((file) => (statSync(file).mode & 0o077) !== 0)).toEqual([])
   }, 60_000)
