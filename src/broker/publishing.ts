@@ -75,6 +75,8 @@ export class Publishing {
   #full: boolean
   /** There may be other nodes: a field, for every PUBLISH asks. */
   readonly #clustered: boolean
+  /** Some group had no member here for the message that was routed last. */
+  #unserved = false
   /** What other nodes do with the message that was routed last. */
   #forwarded: Forwarded = nowhere
 
@@ -102,8 +104,13 @@ export class Publishing {
     const { rights } = from.session!
     if (rights !== undefined && !rights.may(message.retain ? retaining : Act.publish, message.topic))
       return this.#deny(from, message, packetId, message.retain ? notAllowed.retain : notAllowed.publish)
+    if (this.#parts.hooks.authorizePublish) this.#authorize(from, message, packetId)
+    else this.#accept(from, message, packetId)
+  }
+
+  /** Asks the host program. Apart from `publish`: what its closures hold would be allocated for each message. */
+  #authorize(from: Client, message: Message, packetId: number): void {
     const { hooks, asking } = this.#parts
-    if (!hooks.authorizePublish) return this.#accept(from, message, packetId)
     const request = {
       topic: message.topic.name,
       payload: message.payload(),
@@ -243,7 +250,7 @@ export class Publishing {
   }
 
   #accept(from: Client, message: Message, packetId: number): void {
-    const { gate, observer, ledger, store, limits, memory } = this.#parts
+    const { observer, ledger, store, limits, memory } = this.#parts
     const session = from.session!
     // What nobody keeps has no class to look up.
     const fleeting = message.qos === 0 && !message.retain
@@ -255,12 +262,23 @@ export class Publishing {
     observer.published?.(message, ownId(session.clientId))
     const copies = ledger.copies
     const lsn = this.#route(message, session, packetId, durability)
-    if (message.qos === 2) session.receive(packetId, lsn)
     if (lsn > 0 && store.behind) this.#slow(from)
     if (memory.slows) memory.slow(from)
-    if (message.qos === 0) return
+    if (message.qos > 0) this.#acknowledge(from, message, packetId, durability, lsn, ledger.copies > copies)
+  }
+
+  #acknowledge(
+    from: Client,
+    message: Message,
+    packetId: number,
+    durability: Durability,
+    lsn: Lsn,
+    isDelivered: boolean,
+  ): void {
+    const { gate } = this.#parts
+    if (message.qos === 2) from.session!.receive(packetId, lsn)
     const { wait, nodes } = this.#forwarded
-    const reason = ledger.copies === copies && nodes === 0 ? Reason.noMatchingSubscribers : Reason.success
+    const reason = isDelivered || nodes > 0 ? Reason.success : Reason.noMatchingSubscribers
     if (wait !== undefined || !gate.open(from, lsn, durability))
       return gate.hold(from, lsn, sends[durability][message.qos], packetId, reason, durability, wait)
     if (message.qos === 1) from.puback(packetId, reason, undefined, durability)
@@ -277,9 +295,12 @@ export class Publishing {
     return rules.none ? otherwise : rules.of(topic, otherwise)
   }
 
-  /** Delivers to everybody who wants the message; gives the lsn behind which its acknowledgement may leave. */
+  /**
+   * Delivers to everybody who wants the message; gives the lsn behind which its acknowledgement may leave. What is rare stands
+   * apart, so that this one, `publish` and `#accept` stay small enough for the engine to inline.
+   */
   #route(message: Message, publisher: Session | undefined, packetId: number, durability: Durability): Lsn {
-    const { tree, ledger, store, cluster } = this.#parts
+    const { tree, ledger, cluster } = this.#parts
     ledger.published++
     if (this.#clustered) cluster.number(message)
     const kept = (message.lasting = this.#stores && durability !== 'memory')
@@ -288,9 +309,8 @@ export class Publishing {
     const { deliveries, groups } = match
     // Of QoS 0 nothing is queued.
     const readsAhead = message.qos > 0 && deliveries.length >= many
-    let copies = 0
+    let copies = groups.length
     let recorded = false
-    let unserved = 0
     for (let i = 0; i < deliveries.length; i++) {
       if (readsAhead && i % ahead === 0) this.#touch(deliveries, i + ahead)
       let delivery = deliveries[i]!
@@ -302,27 +322,48 @@ export class Publishing {
       copies++
       if (deliver(message, delivery)) recorded = true
     }
-    for (let i = 0; i < groups.length; i++) {
-      const delivery = groups[i]!.pick(message.topic)
-      copies++
-      if (delivery === undefined) {
-        unserved++
-        continue
-      }
-      if (deliver(message, delivery)) recorded = true
-    }
+    if (groups.length > 0 && this.#share(message, groups)) recorded = true
     if (this.#clustered) {
-      const forwarded = (this.#forwarded = cluster.forward(message, durability, match, publisher !== undefined))
-      copies += forwarded.nodes
-      if (forwarded.recorded) recorded = true
+      if (this.#forward(message, durability, match, publisher !== undefined)) recorded = true
+      copies += this.#forwarded.nodes
     }
     if (copies > 0) ledger.matched++
     else ledger.unmatched++
-    const owner = message.qos === 2 && publisher?.persistent === true ? publisher.number : 0
-    const keeps = recorded || (kept && (retains || owner !== 0))
-    const lsn = keeps ? store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability) : 0
-    if (unserved > 0) this.#serveElsewhere(message, groups, durability)
+    const lsn = recorded || kept ? this.#record(message, recorded, retains, publisher, packetId, durability) : 0
+    if (groups.length > 0 && this.#unserved) this.#serveElsewhere(message, groups, durability)
     return lsn
+  }
+
+  /** To other nodes; true when the store was told. */
+  #forward(message: Message, durability: Durability, match: Match<Session>, isAwaited: boolean): boolean {
+    this.#forwarded = this.#parts.cluster.forward(message, durability, match, isAwaited)
+    return this.#forwarded.recorded
+  }
+
+  /** Ends the record of a message that may be kept, if there is anything to keep it for. */
+  #record(
+    message: Message,
+    recorded: boolean,
+    retains: boolean,
+    publisher: Session | undefined,
+    packetId: number,
+    durability: Durability,
+  ): Lsn {
+    const owner = message.qos === 2 && publisher?.persistent === true ? publisher.number : 0
+    if (!recorded && !retains && owner === 0) return 0
+    return this.#parts.store.message(message, retains, owner, owner === 0 ? 0 : packetId, durability)
+  }
+
+  /** To one member of each group; true when the store was told. Notes whether some group had none that may receive it. */
+  #share(message: Message, groups: Match<Session>['groups']): boolean {
+    let recorded = false
+    this.#unserved = false
+    for (let i = 0; i < groups.length; i++) {
+      const delivery = groups[i]!.pick(message.topic)
+      if (delivery === undefined) this.#unserved = true
+      else if (deliver(message, delivery)) recorded = true
+    }
+    return recorded
   }
 
   /** Groups of which no member here may receive it: of other nodes one may. */
