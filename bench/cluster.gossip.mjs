@@ -39,15 +39,8 @@ async function follow({ nodes }, { row, quick }) {
   const after = await Promise.all(nodes.map((node) => node.watched()))
   for (const [at, { name }] of nodes.entries()) {
     const { stalls, cpuMs } = after[at]
-    const longestMs = longest(stalls)
     const share = Math.round((100 * (cpuMs - before[at].cpuMs)) / wallMs)
-    row(
-      `node ${name}: longest event-loop stall, at ${share}% of a core`,
-      round(longestMs),
-      'ms',
-      '< 50',
-      longestMs < 50,
-    )
+    stallRow(row, `node ${name}, at ${share}% of a core`, stalls)
   }
   client.end()
 }
@@ -81,15 +74,20 @@ async function join(cluster, { row, quick }) {
     const { stalls, longestGcMs, cpuMs } = await node.watched()
     row(`node ${node.name}: processor time`, Math.round(cpuMs - (before[at]?.cpuMs ?? 0)), 'ms')
     // A process that begins loads its code first: that is before it has joined anything.
-    const longestMs = longest(node === joiner ? stalls.filter(({ endMs }) => endMs > joinedMs) : stalls)
-    const what = `node ${node.name}: longest stall, of that GC ${round(longestGcMs)} ms at most`
-    row(what, round(longestMs), 'ms', '< 50', longestMs < 50)
+    const counted = node === joiner ? stalls.filter(({ endMs }) => endMs > joinedMs) : stalls
+    stallRow(row, `node ${node.name}, GC ${round(longestGcMs)} ms at most`, counted)
   }
   row(`memory of the node that joined`, Math.round(memoryOf(joiner.pid).anonymousBytes / 1e6), 'MB')
   for (const filler of fillers) filler.end()
 }
 
-const longest = (stalls) => Math.max(0, ...stalls.map(({ ms }) => ms))
+/** The longest stretch that a node worked in one go: here all of them share the cores, so what it waited for one stands beside it. */
+function stallRow(row, what, stalls) {
+  const workedMs = Math.max(0, ...stalls.map(({ ms, withoutCoreMs }) => ms - withoutCoreMs))
+  const stalledMs = Math.max(0, ...stalls.map(({ ms }) => ms))
+  row(`${what}: longest stall but for waiting for a core`, round(workedMs), 'ms', '< 50', workedMs < 50)
+  row(`${what}: with it`, round(stalledMs), 'ms')
+}
 
 /** When `node` has a link to `other`; it is asked so often, and may have had it since it was asked before. */
 async function linked(node, other) {

@@ -1,6 +1,6 @@
 // A node joins one that retains very much: how long it takes, and the longest stretch that either of them works in one go.
 //   node bench/cluster.retained.mjs [messages] [bytes]        (after npm run build)
-import { existsSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance, PerformanceObserver } from 'node:perf_hooks'
@@ -13,6 +13,7 @@ import { nodeHost } from '../dist/platform/host.js'
 import { RetainedStore } from '../dist/retain/retained.js'
 import { openDiskStore } from '../dist/store/disk-store.js'
 import { RecordReader, RecordWriter } from '../dist/store/writer.js'
+import { waitedMs } from './waited.mjs'
 
 const count = Number(process.argv[2] ?? 1_000_000)
 const size = Number(process.argv[3] ?? 64)
@@ -28,18 +29,6 @@ const collector = new PerformanceObserver((list) => collections.push(...list.get
 collector.observe({ entryTypes: ['gc'] })
 let frames = 0
 let bytes = 0
-
-// What else the machine does is none of the broker's stalls.
-const schedule = `/proc/self/task/${process.pid}/schedstat`
-const scheduled = existsSync(schedule) ? openSync(schedule, 'r') : undefined
-const line = Buffer.alloc(128)
-
-/** Milliseconds for which this thread was ready, and had no core. */
-function waitedMs() {
-  if (scheduled === undefined) return 0
-  const length = readSync(scheduled, line, 0, line.length, 0)
-  return Number(line.toString('latin1', 0, length).split(' ')[1]) / 1e6
-}
 
 function timed(node, what, run) {
   const [startTime, waited] = [performance.now(), waitedMs()]
