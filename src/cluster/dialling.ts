@@ -114,6 +114,15 @@ export class Dialling {
     else this.#later(target)
   }
 
+  /** Another node answers at its address: it may come back there, or be heard of elsewhere. */
+  elsewhere(target: Target, found: NodeId): void {
+    const { node, address, told } = target
+    this.#log[told ? 'debug' : 'warn']({ address, wanted: node, found }, 'another node answers there')
+    target.told = true
+    target.state = 'waiting'
+    this.#wait(target, this.#settings.refusedMs)
+  }
+
   /** Does anybody still want a link to it? */
   wants(target: Target): boolean {
     const { node, address } = target

@@ -266,16 +266,14 @@ export class Links implements Peers, LinkOwner {
 
   #opened(target: Target, stream: Stream, node: NodeId): StreamEvents {
     if (this.#stopped || !this.#dialling.wants(target)) return turnedAway(stream)
-    if (target.node !== undefined && target.node !== node)
-      this.#log.warn({ address: target.address, wanted: target.node, found: node }, 'another node answers there')
+    if (target.node === undefined || target.node === node) target.state = 'resting'
+    else this.#dialling.elsewhere(target, node)
     const begun = this.#of(node).some(({ state, target }) => state !== 'greeting' || target !== undefined)
     if (begun) {
       // It has dialled us meanwhile, or another of its addresses has answered.
       this.#dialling.named(target, node, target.address)
-      target.state = 'resting'
       return turnedAway(stream)
     }
-    target.state = 'resting'
     return this.#add(new Link(node, stream, target, this))
   }
 

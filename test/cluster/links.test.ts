@@ -75,6 +75,25 @@ describe('a link', () => {
     expect(a.peers).toEqual(['c'])
   })
 
+  for (const [who, address] of [
+    ['we ourselves', 'a:1'],
+    ['a node that we have a link to', 'b:1'],
+    ['a node that we have none to', 'd:1'],
+  ] as const)
+    test(`an address that another has now, ${who}: said once; and its node is dialled where it turns up`, () => {
+      const { net, a } = pair(8)
+      new Node(net, 'd', 'd:1')
+      a.links.reach('b', 'b:1')
+      net.run(100)
+      a.links.reach('c', address)
+      net.run(600_000)
+      expect(a.complaints).toEqual(['another node answers there'])
+      new Node(net, 'c', 'c:1')
+      a.links.reach('c', 'c:1')
+      net.run(10_000)
+      expect(a.peers).toContain('c')
+    })
+
   test('a stopped node sends what waits, and dials nobody', () => {
     const { net, a, b } = pair(7)
     a.links.reach('b', 'b:1')
