@@ -190,9 +190,16 @@ function open(socket: TLSSocket, node: string, take: (stream: Stream, node: stri
   stream.feed(take(stream, node))
 }
 
+/** Where Node's own words would not say what to look at. */
+const sayings = new Map([
+  ['ECONNREFUSED', 'nobody listens there'],
+  ['ECONNRESET', 'it closed the connection before it had proven who it is; is that a cluster port?'],
+])
+
 function described(fault: Error & { code?: string }): Error & { readonly code?: string } {
   const { code = '', message } = fault
-  if (code === 'ECONNREFUSED') return Object.assign(new Error('nobody listens there', { cause: fault }), { code })
+  const plainly = sayings.get(code)
+  if (plainly !== undefined) return Object.assign(new Error(plainly, { cause: fault }), { code })
   const foreign = code.startsWith('ERR_SSL') || code.includes('CERT') || code.includes('SIGNATURE') || code === 'EPROTO'
   if (!foreign) return fault
   return Object.assign(new Error(`what answers there is no node of this cluster: ${message}`, { cause: fault }), {

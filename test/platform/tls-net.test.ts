@@ -207,6 +207,12 @@ describe('dialling', () => {
     await expect(b.dial(address)).rejects.toThrow('no node of this cluster')
   })
 
+  test('who hangs up at once', async () => {
+    const { b } = await two()
+    const address = await serve(createTcpServer((socket) => socket.on('error', () => {}).destroy()))
+    await expect(b.dial(address)).rejects.toThrow('is that a cluster port?')
+  })
+
   test('who takes the call and says nothing: ETIMEDOUT', async () => {
     const { directory } = await cluster()
     const b = new Post(await identity({ node: 'b', directory }), { handshakeMs: 300 })

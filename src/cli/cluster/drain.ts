@@ -8,7 +8,8 @@ import { AdminClient, adminCommand, type AdminFlags } from './admin-client.ts'
 
 const help = `
 The node takes nobody new, sends its clients to other nodes (MQTT 5: 0x9D with a server reference), hands their sessions
-over, leaves the cluster, and ends. What cannot go over is said, and then the node stays. When somebody interrupts this command, the node goes on all the same.`
+over, leaves the cluster, and ends. What cannot go over is said, and then the node stays. When somebody interrupts this
+command, the node goes on all the same.`
 
 /** `godwit cluster drain`: empties a node, and takes it out of the cluster. */
 export function drainCommand(io: Io): Command {

@@ -11,7 +11,7 @@ where --join names a node that was started with this directory.`
 
 interface TokenFlags {
   readonly cluster?: string
-  readonly expires: number
+  readonly expires?: number
   readonly json?: true
 }
 
@@ -21,10 +21,10 @@ export function tokenCommand(io: Io): Command {
     .description('a token with which one node on another machine joins')
     .helpOption('--help', 'show this')
     .option('--cluster <directory>', 'of the cluster; default: GODWIT_CLUSTER_DIRECTORY')
-    .option('--expires <time>', 'how long it is good: 90s, 10m, 1h, 7d', reading(parseSeconds), 3600)
+    .option('--expires <time>', 'how long it is good: 90s, 10m, 1h, 7d; 1h if not given', reading(parseSeconds))
     .option('--json', 'as JSON')
     .addHelpText('after', help)
-    .action(async ({ cluster, expires, json }: TokenFlags) => {
+    .action(async ({ cluster, expires = 3600, json }: TokenFlags) => {
       const path = cluster ?? io.env['GODWIT_CLUSTER_DIRECTORY']
       if (!path) throw usage('which cluster? --cluster DIR, as godwit cluster init has made it')
       const expiresMs = Date.now() + expires * 1000
