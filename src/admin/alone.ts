@@ -20,6 +20,8 @@ export function aloneControl(node: Lonely): ClusterControl {
       sessions: node.sessions(),
       evicted: 0,
       unserved: 0,
+      lost: {},
+      merged: { sessions: 0, messages: 0 },
       nodes: [
         {
           node: 'alone',

@@ -2,7 +2,7 @@ import findMyWay from 'find-my-way'
 import { z } from 'zod'
 import type { Bytes, Log } from '../host.ts'
 import type { TenantFigures } from '../broker/tenant-figures.ts'
-import { type ClusterControl, Refusal, type RefusalCode } from './control.ts'
+import { type ClusterControl, type LeftBehind, Refusal, type RefusalCode } from './control.ts'
 
 /** Version of the JSON's fields: it rises when one of them goes, or changes its meaning. */
 const schemaVersion = 1
@@ -108,11 +108,8 @@ export class AdminApi {
     this.#on('POST', '/v1/cluster/leave', async ({ body }) => {
       const { force } = parse(bodies.leave, body)
       const lost = control.leftBehind()
-      if (lost.sessions > 0 && !force)
-        throw new Refusal(
-          'would-lose',
-          `${lost.sessions} sessions with ${lost.messages} messages are on this node, and nobody would serve them; drain hands them over`,
-        )
+      const why = force ? '' : staying(lost)
+      if (why !== '') throw new Refusal('would-lose', `${why}; drain hands over what it can`)
       await control.leave()
       return { left: true, lost }
     })
@@ -213,6 +210,13 @@ function answerOf(status: number, fields: object, more: Answer['headers'] = {}):
     ...more,
   }
   return { status, headers, body: `${JSON.stringify({ schemaVersion, ...fields })}\n` }
+}
+
+/** What would be lost, for people; nothing: ''. */
+function staying({ sessions, messages, waiting }: LeftBehind): string {
+  const served = `${sessions} sessions with ${messages} messages are on this node, and nobody would serve them`
+  const queues = waiting.map(({ node, messages }) => `${messages} messages for ${node} wait here, and may reach nobody`)
+  return [...(sessions > 0 ? [served] : []), ...queues].join('; ')
 }
 
 function parse<T>(schema: z.ZodType<T>, body: Bytes): T {

@@ -3,9 +3,11 @@ import type { Verdict } from '../cluster/verification.ts'
 import type { Session } from '../sessions/session.ts'
 import {
   type ClusterControl,
+  type ClusterStatus,
   type Difference,
   type DrainReport,
   type Evicted,
+  type LeftBehind,
   Refusal,
   type Verified,
   type Volume,
@@ -50,9 +52,11 @@ export function clusterControl({ cluster, clusterId, sessions, left }: Controlle
       sessions: sessions.size,
       evicted: cluster.forwarding.evicted,
       unserved: cluster.forwarding.unserved,
+      lost: lostOf(cluster),
+      merged: mergedOf(cluster),
       nodes: cluster.status(),
     }),
-    leftBehind: () => leftBehind(sessions.values()),
+    leftBehind: () => leftBehind(sessions.values(), cluster.status()),
     leave,
     drain,
     evict: (node) => evict(cluster, node),
@@ -70,11 +74,20 @@ export function clusterControl({ cluster, clusterId, sessions, left }: Controlle
   }
 }
 
+function lostOf({ forwarding }: ClusterNode): ClusterStatus['lost'] {
+  return Object.fromEntries(Object.entries(forwarding.ledger.lost).filter(([, count]) => count > 0))
+}
+
+function mergedOf({ handover }: ClusterNode): Volume {
+  const { merged, mergedMessages } = handover.counts
+  return { sessions: merged, messages: mergedMessages }
+}
+
 /** Set hash of an empty table. */
 const nothing = '0'.repeat(16)
 
-/** Sessions that would wait for their clients in vain. */
-function leftBehind(sessions: Iterable<Session>): Volume {
+/** Sessions that would wait for their clients in vain, and queues that would go to nobody. */
+function leftBehind(sessions: Iterable<Session>, nodes: readonly NodeStatus[]): LeftBehind {
   let count = 0
   let messages = 0
   for (const session of sessions) {
@@ -82,7 +95,10 @@ function leftBehind(sessions: Iterable<Session>): Volume {
     count++
     messages += session.pending
   }
-  return { sessions: count, messages }
+  const waiting = nodes.flatMap(({ node, handoff, queueMessages }) =>
+    handoff ? [{ node, messages: queueMessages }] : [],
+  )
+  return { sessions: count, messages, waiting }
 }
 
 function evict(cluster: ClusterNode, node: string): Evicted {

@@ -4,8 +4,8 @@ import type { NodeStatus } from '../cluster/cluster.ts'
 export interface ClusterControl {
   status(): ClusterStatus
   /** What `leave` would leave behind. */
-  leftBehind(): Volume
-  /** The node is gone for good: the others forget it, and nobody serves the sessions that are still here. @throws Refusal */
+  leftBehind(): LeftBehind
+  /** The node is gone for good: the others forget it, and nobody serves what is still here. @throws Refusal */
   leave(): Promise<void>
   /**
    * Not ready any more; sends the clients away, at most so many a second, hands the sessions over, and leaves when none is
@@ -31,6 +31,10 @@ export interface ClusterStatus {
   readonly evicted: number
   /** Copies for shared subscriptions that had no member left on any node. */
   readonly unserved: number
+  /** Copies for other nodes that came to an end here, by the reason: `offline` is for clients of the moment on a node that was away. */
+  readonly lost: Readonly<Record<string, number>>
+  /** Queues of sessions elsewhere that were merged into newer ones of their clients here, and the messages that came of them. */
+  readonly merged: Volume
   /** This node first, and then by name. */
   readonly nodes: readonly NodeStatus[]
 }
@@ -40,13 +44,24 @@ export interface Volume {
   readonly messages: number
 }
 
+/** Messages that wait here for another node. */
+interface Backlog {
+  readonly node: string
+  readonly messages: number
+}
+
+/** Sessions, and what was written down for nodes that could not be reached: acknowledged, and here alone. */
+export interface LeftBehind extends Volume {
+  readonly waiting: readonly Backlog[]
+}
+
 export interface DrainReport {
   /** Sessions that other nodes have now. */
   readonly moved: number
   /** Sessions that could not be handed over: the node has not left, and still has them. */
   readonly remaining: number
   /** Messages for other nodes that these could not be given: with any, the node has not left either. */
-  readonly waiting: readonly { readonly node: string; readonly messages: number }[]
+  readonly waiting: readonly Backlog[]
 }
 
 export interface Evicted {

@@ -136,14 +136,14 @@ describe('what is answered', () => {
     const refused = await ask('POST', '/v1/cluster/leave', { body: '{"force":false}' })
     expect([refused.status, control.done]).toEqual([409, []])
     expect(fields(refused)['reason']).toContain('3 sessions with 40 messages')
-    const lost = { sessions: 3, messages: 40 }
+    const lost = { sessions: 3, messages: 40, waiting: [{ node: 'c', messages: 1200 }] }
     const answer = await ask('POST', '/v1/cluster/leave', { body: '{"force":true}' })
     expect([answer.status, fields(answer), control.done]).toEqual([
       200,
       { schemaVersion: 1, left: true, lost },
       ['leave'],
     ])
-    control.behind = { sessions: 0, messages: 0 }
+    control.behind = { sessions: 0, messages: 0, waiting: [] }
     expect((await ask('POST', '/v1/cluster/leave')).status).toBe(200)
   })
 

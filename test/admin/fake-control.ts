@@ -4,6 +4,7 @@ import {
   type ClusterStatus,
   type DrainReport,
   type Evicted,
+  type LeftBehind,
   Refusal,
   type Table,
   type Verified,
@@ -33,7 +34,7 @@ export function fakeTenants(): readonly TenantFigures[] {
 export class FakeControl implements ClusterControl {
   /** What it was told to do. */
   readonly done: string[] = []
-  behind = { sessions: 3, messages: 40 }
+  behind: LeftBehind = { sessions: 3, messages: 40, waiting: [{ node: 'c', messages: 1200 }] }
   differences: Verified['differences'] = []
   drained: DrainReport = { moved: 3, remaining: 0, waiting: [] }
 
@@ -48,6 +49,8 @@ export class FakeControl implements ClusterControl {
       sessions: 3,
       evicted: 7,
       unserved: 0,
+      lost: { offline: 2 },
+      merged: { sessions: 0, messages: 0 },
       nodes: [
         { ...node, node: 'a', address: '127.0.0.1:7001', state: 'self', incarnation: 5, version: 0 },
         { ...node, node: 'b', address: '127.0.0.1:7002', state: 'alive', incarnation: 6, version: 2, queueMessages: 1 },
@@ -67,7 +70,7 @@ export class FakeControl implements ClusterControl {
     }
   }
 
-  leftBehind(): { sessions: number; messages: number } {
+  leftBehind(): LeftBehind {
     return this.behind
   }
 

@@ -1,16 +1,18 @@
 import type { Command } from 'commander'
-import type { Volume } from '../../admin/control.ts'
+import type { LeftBehind } from '../../admin/control.ts'
 import { confirm } from '../confirm.ts'
 import { type Io, note } from '../io.ts'
 import { many } from '../store/text.ts'
+import { inert } from '../terminal.ts'
 import { AdminClient, adminCommand, type AdminFlags, AdminRefusal } from './admin-client.ts'
 
 const help = `
-The others forget the node, and it ends. Sessions that are still on it are served by nobody until it is started again:
-drain hands them over first. To stop a node for a while, end its process: the others keep its share for it.`
+The others forget the node, and it ends. Sessions that are still on it are served by nobody until it is started again, and
+what it has written down for nodes that are away may reach nobody: drain hands over first. To stop a node for a while, end
+its process: the others keep its share for it.`
 
 interface Left {
-  readonly lost: Volume
+  readonly lost: LeftBehind
 }
 
 /** `godwit cluster leave`: a node goes for good. */
@@ -28,10 +30,9 @@ export function leaveCommand(io: Io): Command {
         return leave(true)
       })
       if (flags.json) return void io.stdout.write(`${JSON.stringify(answer)}\n`)
-      const { sessions, messages } = answer.lost
-      note(
-        io,
-        `the node has left, and ends; ${many(sessions, 'session')} with ${many(messages, 'message')} stay behind`,
-      )
+      const { sessions, messages, waiting } = answer.lost
+      note(io, 'the node has left, and ends')
+      if (sessions > 0) note(io, `${many(sessions, 'session')} with ${many(messages, 'message')} stay behind`)
+      for (const { node, messages } of waiting) note(io, `${many(messages, 'message')} for ${inert(node)} stay behind`)
     })
 }

@@ -21,11 +21,20 @@ export function statusCommand(io: Io): Command {
     })
 }
 
-function summary({ clusterId, state, clients, sessions, evicted, unserved }: ClusterStatus): string {
+function summary({
+  clusterId,
+  state,
+  clients,
+  sessions,
+  evicted,
+  unserved,
+  lost: { offline = 0 },
+}: ClusterStatus): string {
   const who = clusterId === undefined ? 'a node alone' : `cluster ${inert(clusterId)}`
   const losses = [
     ...(evicted > 0 ? [`${many(evicted, 'message')} given up with nodes that are gone`] : []),
     ...(unserved > 0 ? [`${many(unserved, 'message')} for groups without a member`] : []),
+    ...(offline > 0 ? [`${many(offline, 'message')} for clients of nodes that were away`] : []),
   ]
   const lost = losses.length > 0 ? `lost since the start: ${losses.join(', ')}\n` : ''
   return `${who}, ${inert(state)}; here ${many(clients, 'client')}, ${many(sessions, 'session')}\n${lost}\n`
