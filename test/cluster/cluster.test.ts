@@ -114,6 +114,40 @@ test('a node that starts while another is away knows what to keep for that one',
   city.audit()
 })
 
+test('SUBACK waits for a node that stands still, but not for longer than it may', () => {
+  const city = new City(['a', 'b', 'c'])
+  const client = city.client('a', 's')
+  city.run(500)
+  const tookMs = (filter: string) => {
+    const startMs = city.time.now()
+    city.subscribe(client, filter)
+    return city.time.now() - startMs
+  }
+  expect(tookMs('t')).toBeLessThan(20)
+  city.machine('c').process.stop()
+  const slow = tookMs('u')
+  expect(slow).toBeGreaterThanOrEqual(250)
+  expect(slow).toBeLessThan(270)
+  expect(city.node('a').gossip.counts.missed).toBe(1)
+})
+
+test('ten nodes, halved until both sides call the other one dead: two seconds after healing all tables are the same', () => {
+  const names = [...'abcdefghij']
+  const city = new City(names, { stores: 'memory' })
+  const clients = names.map((name) => city.client(name, `s${name}`))
+  city.part(names.slice(0, 5), names.slice(5))
+  city.until(() => names.every((name) => [...city.node(name).live()].length === 4))
+  for (const client of clients) for (const text of numbers(20)) client.subscribe(`${client.id}/${text}`)
+  city.run(5000)
+  const equal = (one: string, other: string) =>
+    one === other || city.node(one).gossip.owner(other)?.hash === city.node(other).gossip.own.hash
+  const allEqual = () => names.every((one) => names.every((other) => equal(one, other)))
+  expect(allEqual()).toBe(false)
+  city.heal()
+  city.until(allEqual, 2000)
+  city.until(() => names.every((name) => [...city.node(name).live()].length === 9), 2000)
+})
+
 test('a partition: both sides go on, and catch up when it is over', () => {
   const city = new City(['a', 'b', 'c', 'd'])
   const keepers = ['a', 'b', 'c', 'd'].map((node) => city.keeper(node, `s${node}`, 't'))

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { FrameType } from '../../src/cluster/wire.ts'
 import { type Habits, Town } from './forwarding-kit.ts'
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => String(from + i))
@@ -330,8 +331,16 @@ describe('shared subscriptions', () => {
     const town = new Town(['a', 'b'])
     const clients = ['plain', 'g', 'g', 'h'].map((name, i) => [town.client('b', `s${i}`), name] as const)
     for (const [client, name] of clients) town.subscribe(client, name === 'plain' ? 't' : `$share/${name}/t`)
+    const link = town.node('a').links.get('b')!
+    const send = link.send.bind(link)
+    let frames = 0
+    link.send = (from, type, bytes) => {
+      if (type === FrameType.publish && from.name === 'a') frames++
+      send(from, type, bytes)
+    }
     town.publish(town.client('a', 'p'), 't', numbers(4))
     town.run(10)
+    expect(frames).toBe(4)
     expect(clients.map(([client]) => client.came.length)).toEqual([4, 2, 2, 4])
     town.audit()
   })

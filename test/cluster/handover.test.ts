@@ -122,6 +122,27 @@ describe.each(stores)('a session moves with its client, %o', (options) => {
     city.audit()
   })
 
+  test('a will that waits is told to nobody when its client turns up elsewhere in time, and else once', () => {
+    const city = new City(['a', 'b', 'c'], options)
+    const watcher = city.client('c', 'watcher')
+    city.subscribe(watcher, 'will')
+    const wish = { ...lasting, will: { topic: 'will', payload: 'gone', delaySeconds: 30 } }
+    city.client('a', 's', wish).drop()
+    city.run(5000)
+    const back = city.client('b', 's', wish)
+    city.run(100_000)
+    expect([back.present, watcher.texts]).toEqual([true, []])
+    back.drop()
+    city.run(100_000)
+    expect(watcher.texts).toEqual(['gone'])
+    // Without a delay, a will is told when its connection is taken over.
+    const third = city.client('a', 's', { ...lasting, will: { topic: 'will', payload: 'taken over' } })
+    city.client('b', 's', lasting)
+    city.run(1000)
+    expect([third.reason, watcher.texts]).toEqual([0x8e, ['gone', 'taken over']])
+    city.audit()
+  })
+
   test('shared subscriptions go along', () => {
     const city = new City(['a', 'b', 'c'], options)
     city.keeper('a', 's', '$share/g/t').disconnect()

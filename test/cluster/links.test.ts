@@ -46,6 +46,22 @@ describe('a link', () => {
     expect(b.diary.runs[0]!.numbers).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
   })
 
+  test('sends in one write what a turn has brought together', () => {
+    const { net, a, b } = pair(9)
+    a.links.reach('b', 'b:1')
+    net.run(100)
+    const [near] = net.ends as [(typeof net.ends)[0]]
+    let writes = 0
+    const write = near.write.bind(near)
+    near.write = (bytes, written) => {
+      writes++
+      write(bytes, written)
+    }
+    for (let frames = 0; frames < 100; frames++) a.send('b', 200)
+    net.run(20)
+    expect([writes, b.diary.runs[0]!.numbers.length]).toEqual([1, 100])
+  })
+
   test('is not wanted any more', () => {
     const { net, a, b } = pair(4)
     a.links.reach('b', 'b:1')
