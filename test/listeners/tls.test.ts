@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
+import type * as x509 from '@peculiar/x509'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { PemFile, TlsSettings } from '../../src/config/listener.ts'
 import { Client } from '../clients/kit.ts'
+import { AuthFiles } from '../support/auth.ts'
 import { Authority, type Issued } from '../support/authority.ts'
 import { startBroker, type TestBroker } from '../support/broker.ts'
 import { connectBytes } from './kit.ts'
@@ -90,6 +92,39 @@ for (const transport of ['tls', 'wss'] as const)
       const codes = ['CERT_REVOKED', 'CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID', 'UNABLE_TO_VERIFY_LEAF_SIGNATURE']
       expect(why.map((fields) => fields['why'])).toEqual(codes)
       expect(why[0]!['remote']).toMatch(/^127\.0\.0\.1:[1-9]/)
+    })
+
+    test('odd names, where the common name is the user: one as it stands there, or none at all', async () => {
+      const files = new AuthFiles()
+      for (const [name, { pem }] of Object.entries({ cert: server.cert, key: server.key, ca: ours.cert }))
+        files.write(name, pem)
+      const { auth } = files.config(`auth: { certificate: { user: cn } }
+listeners: [{ url: '${transport}://127.0.0.1:0', tls: { cert: cert, key: key, ca: ca, requestCert: true } }]`)
+      const broker = await startBroker({ tls: asking(), config: { auth } })
+      let count = 0
+      /** The user that it logs in as; undefined when it is refused. */
+      const userOf = async ({ cert, key }: Issued): Promise<string | undefined> => {
+        // Another name each time: who has failed by one would wait before the next attempt.
+        const username = `odd ${count++}`
+        const shown = { transport, ca: ours.cert.pem, cert: cert.pem, key: key.pem, clientId: 'odd', username }
+        const client = await Client.join(broker, 5, shown).catch(() => undefined)
+        const user = client && broker.node.broker.sessions.get('odd')?.username
+        await client?.mqtt.endAsync(true)
+        return user
+      }
+      for (const [name, user] of [
+        [[{ CN: ['device'] }], 'device'],
+        [[{ CN: ['a/CN=admin, CN=admin'] }], 'a/CN=admin, CN=admin'],
+        [[{ O: ['CN=admin'] }, { CN: ['device'] }], 'device'],
+        [[{ CN: ['device'] }, { CN: ['admin'] }], undefined],
+        [[{ CN: ['device', 'admin'] }], undefined],
+        [[{ O: ['admin'] }], undefined],
+        [[{ CN: ['admin\0.example'] }], undefined],
+        [[{ CN: ['a\nb'] }], undefined],
+      ] as const) {
+        const odd = await ours.issue(name as unknown as x509.JsonName)
+        expect([name, await userOf(odd)]).toEqual([name, user])
+      }
     })
 
     test('a list that has expired refuses, and the log says so', async () => {

@@ -51,8 +51,9 @@ export class Authority {
     return new Authority(name, keys, { file: `${name}.pem`, pem: certificate.toString('pem') })
   }
 
-  async issue(subject: string, { fromMs, toMs, names }: Wanted = {}): Promise<Issued> {
+  async issue(subject: string | x509.JsonName, { fromMs, toMs, names }: Wanted = {}): Promise<Issued> {
     const keys = await newKeys()
+    const title = typeof subject === 'string' ? subject : 'odd'
     const serialNumber = (++this.#serial).toString(16).padStart(4, '0')
     const certificate = await x509.X509CertificateGenerator.create({
       serialNumber,
@@ -67,15 +68,15 @@ export class Authority {
         new x509.SubjectAlternativeNameExtension(
           names ?? [
             { type: 'ip', value: '127.0.0.1' },
-            { type: 'dns', value: subject.replace(/^CN=/, '') },
+            { type: 'dns', value: title.replace(/^CN=/, '') },
           ],
         ),
       ],
     })
     const der = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
     return {
-      cert: { file: `${subject}.pem`, pem: certificate.toString('pem') },
-      key: { file: `${subject}.key`, pem: x509.PemConverter.encode(der, 'PRIVATE KEY') },
+      cert: { file: `${title}.pem`, pem: certificate.toString('pem') },
+      key: { file: `${title}.key`, pem: x509.PemConverter.encode(der, 'PRIVATE KEY') },
       serialNumber,
     }
   }
