@@ -7,15 +7,15 @@ import { type Habits, habits } from './habits.ts'
 import { minimise } from './minimise.ts'
 import { mutateScript } from './mutations.ts'
 import { scenes } from './scenes.ts'
-import type { Script } from './script.ts'
+import { bytesOf, type Script } from './script.ts'
 
 export interface Plan {
   readonly frames: number
   readonly seed: number
   /** Told of how far it is. */
   readonly progress?: (frames: number) => void
-  /** Told of each script that went where none had been. */
-  readonly fresh?: (script: Script, habits: Habits) => void
+  /** Told of each script that went where none had been, after so many frames. */
+  readonly fresh?: (fresh: { script: Script; habits: Habits; features: readonly string[] }, frames: number) => void
 }
 
 /** Something that a script did, with the least script that does it. */
@@ -32,7 +32,7 @@ export interface Outcome {
   readonly features: number
   /** The step that took longest, when its script was run again so often: what is left is not the machine's. */
   readonly slowest: { readonly ms: number; readonly tries: number }
-  /** Growth from a tenth of the way to the end. */
+  /** Growth from the second tenth of the way to the last one. */
   readonly heapGrowthBytes: number
   readonly rssGrowthBytes: number
   readonly found: Found | undefined
@@ -42,6 +42,8 @@ export interface Outcome {
 const lifetime = 2000
 /** Scripts that went somewhere new, from which mutation goes on: the newest. */
 const mostFresh = 2000
+/** Of each; what is larger, mutation makes again. */
+const mostFreshBytes = 8192
 
 setFlagsFromString('--expose_gc')
 const collect = runInNewContext('gc') as () => void
@@ -54,8 +56,7 @@ export async function campaign({ frames: wanted, seed, progress, fresh }: Plan):
   const met = new Set<string>()
   let frames = 0
   let scripts = 0
-  let heapAtStart = 0
-  let rssAtStart = 0
+  const memory = new Course()
   const slowest = { ms: 0, tries: 0 }
   let found: Found | undefined
   const { stackTraceLimit } = Error
@@ -73,24 +74,22 @@ export async function campaign({ frames: wanted, seed, progress, fresh }: Plan):
           const bestMs = await best(script, kind)
           if (bestMs > slowest.ms) Object.assign(slowest, { ms: bestMs, tries })
         }
-        if (!isNew(trace.features, met)) continue
-        fresh?.(script, kind)
+        const features = trace.features.filter((feature) => !met.has(feature))
+        if (features.length === 0) continue
+        for (const feature of features) met.add(feature)
+        fresh?.({ script, habits: kind, features }, frames)
+        if (bytesOf(script) > mostFreshBytes) continue
         if (pool.length < real.length + mostFresh) pool.push(script)
         else pool[real.length + (scripts % mostFresh)] = script
       } catch (fault) {
         found = await least(script, kind, fault)
       }
     }
-    if (heapAtStart === 0 && frames > wanted / 10) {
-      heapAtStart = heapAfterCollection()
-      rssAtStart = process.memoryUsage.rss()
-    }
+    memory.add(frames / wanted)
     progress?.(frames)
   }
   Error.stackTraceLimit = stackTraceLimit
-  const heapGrowthBytes = heapAfterCollection() - heapAtStart
-  const rssGrowthBytes = process.memoryUsage.rss() - rssAtStart
-  return { frames, scripts, features: met.size, slowest, heapGrowthBytes, rssGrowthBytes, found }
+  return { frames, scripts, features: met.size, slowest, ...memory.growth, found }
 }
 
 /** A step that takes longer is looked at again. */
@@ -107,12 +106,6 @@ async function best(script: Script, kind: Habits): Promise<number> {
 /** Runs a script on a broker of its own. @throws what it breaks */
 export async function replay(script: Script, kind: Habits): Promise<void> {
   await (await Cores.start(kind)).run(script)
-}
-
-function isNew(features: readonly string[], met: Set<string>): boolean {
-  const { size } = met
-  for (const feature of features) met.add(feature)
-  return met.size > size
 }
 
 async function least(script: Script, kind: Habits, fault: unknown): Promise<Found> {
@@ -140,7 +133,31 @@ function findingOf(fault: unknown): Finding {
   return fault instanceof Finding ? fault : new Finding('thrown', String(fault), { cause: fault })
 }
 
-function heapAfterCollection(): number {
-  collect()
-  return process.memoryUsage().heapUsed
+/**
+ * What the process holds behind a collection, again and again. The engine keeps some MiB of free pages, at one time more and at another
+ * fewer, so that two looks at it tell nothing: a tenth of the way stands for the median of its looks.
+ */
+class Course {
+  readonly #tenths: { heapBytes: number[]; rssBytes: number[] }[] = []
+
+  /** @param way from 0 to 1 */
+  add(way: number): void {
+    collect()
+    const tenth = (this.#tenths[Math.min(9, Math.floor(way * 10))] ??= { heapBytes: [], rssBytes: [] })
+    tenth.heapBytes.push(process.memoryUsage().heapUsed)
+    tenth.rssBytes.push(process.memoryUsage.rss())
+  }
+
+  get growth(): { heapGrowthBytes: number; rssGrowthBytes: number } {
+    const looked = this.#tenths.filter((tenth) => tenth !== undefined)
+    const [from, to] = [looked[1] ?? looked[0]!, looked.at(-1)!]
+    return {
+      heapGrowthBytes: median(to.heapBytes) - median(from.heapBytes),
+      rssGrowthBytes: median(to.rssBytes) - median(from.rssBytes),
+    }
+  }
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
 }

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { campaign, type Found } from './campaign.ts'
+import { Growth } from './growth.ts'
 import { corpusFolder, foundFolder } from './scenes.ts'
 import { printScript, type Script } from './script.ts'
 
@@ -20,13 +21,14 @@ minimised and written to ${foundFolder}, where it is tested from then on.
 
   --frames N   packets that a broker reads (2000000)
   --seed N     for the same ones again (by the clock)
-  --grow       writes to ${corpusFolder} what goes where nothing went before
+  --grow       writes to ${corpusFolder} what goes where the first 100,000 frames did not, minimised
   --help       show this
 
-Exit codes: 0 nothing was found, 1 something was, or a step took more than 20 ms, 2 the options are wrong.
+Exit codes: 0 nothing was found, 1 something was, or a step took more than 20 ms, or memory grew by 20 MB, 2 the options are wrong.
 `
 
 const mostMs = 20
+const mostGrowthBytes = 20_000_000
 
 /** `npm run fuzz`. @returns its exit code */
 export async function command(args: readonly string[], screen: Screen): Promise<number> {
@@ -43,6 +45,7 @@ export async function command(args: readonly string[], screen: Screen): Promise<
   screen.note(`seed ${seed}, ${frames} frames\n`)
   const startMs = performance.now()
   let told = 0
+  const corpus = new Growth()
   const outcome = await campaign({
     frames,
     seed,
@@ -51,7 +54,7 @@ export async function command(args: readonly string[], screen: Screen): Promise<
       told = done
       screen.note(`  ${done} frames, ${mebibytes(process.memoryUsage.rss())} resident\n`)
     },
-    ...(grow && { fresh: (script) => keep(corpusFolder, '', script) }),
+    ...(grow && { fresh: (fresh, frames) => corpus.add(fresh, frames) }),
   })
   const seconds = (performance.now() - startMs) / 1000
   const { slowest } = outcome
@@ -60,14 +63,18 @@ export async function command(args: readonly string[], screen: Screen): Promise<
       `frames    ${outcome.frames} in ${outcome.scripts} scripts, ${seconds.toFixed(1)} s, ${Math.round(outcome.frames / seconds)} a second`,
       `features  ${outcome.features} combinations of version, packet, state and outcome`,
       `slowest   ${slowest.ms.toFixed(1)} ms for a step, at its best of ${slowest.tries}`,
-      `memory    RSS ${growth(outcome.rssGrowthBytes)}, heap ${growth(outcome.heapGrowthBytes)}, from a tenth of the way to the end`,
+      `memory    RSS ${growth(outcome.rssGrowthBytes)}, heap ${growth(outcome.heapGrowthBytes)}, from the second tenth of the way to the last`,
       '',
     ].join('\n'),
   )
-  if (!outcome.found) return slowest.ms > mostMs ? 1 : 0
-  screen.result(
-    `\n${describe(outcome.found)}\nkept as ${keep(foundFolder, describe(outcome.found), outcome.found.script)}\n`,
-  )
+  const grown = await corpus.scripts()
+  if (grown.length > 0) {
+    const about = `# npm run fuzz -- --frames ${frames} --seed ${seed} --grow\n`
+    writeFileSync(join(corpusFolder, `seed-${seed}.txt`), about + grown.map(printScript).join('\n'))
+  }
+  if (grow) screen.result(`corpus    ${grown.length} scripts more\n`)
+  if (!outcome.found) return slowest.ms > mostMs || outcome.rssGrowthBytes > mostGrowthBytes ? 1 : 0
+  screen.result(`\n${describe(outcome.found)}\nkept as ${keep(describe(outcome.found), outcome.found.script)}\n`)
   return 1
 }
 
@@ -75,12 +82,11 @@ function describe({ finding, habits, script }: Found): string {
   return `${finding.message}\non a broker that is ${habits.name}:\n${printScript(script)}`
 }
 
-/** Writes a script under a name that its bytes give it. */
-function keep(folder: string, about: string, script: Script): string {
+/** Writes what was found under a name that its bytes give it. */
+function keep(about: string, script: Script): string {
   const text = printScript(script)
-  const file = join(folder, `${createHash('sha256').update(text).digest('hex').slice(0, 12)}.txt`)
-  const comment = about === '' ? '' : `# ${about.split('\n', 2).join('; ')}\n`
-  writeFileSync(file, comment + text)
+  const file = join(foundFolder, `${createHash('sha256').update(text).digest('hex').slice(0, 12)}.txt`)
+  writeFileSync(file, `# ${about.split('\n', 2).join('; ')}\n${text}`)
   return file
 }
 

@@ -1,12 +1,14 @@
 import type { Script, Step } from './script.ts'
 
-const mostTries = 3000
-
 /**
  * A smaller script that still fails: fewer steps, then fewer bytes.
  * @param fails runs a script from scratch
  */
-export async function minimise(script: Script, fails: (script: Script) => Promise<boolean>): Promise<Script> {
+export async function minimise(
+  script: Script,
+  fails: (script: Script) => Promise<boolean>,
+  mostTries = 3000,
+): Promise<Script> {
   let tries = 0
   const still = async (smaller: Script): Promise<boolean> => tries++ < mostTries && (await fails(smaller))
   let least = await without(script, (steps) => steps, still)

@@ -202,12 +202,16 @@ function scenesOfFive(): Script[] {
 export const corpusFolder = join('test', 'fuzz', 'corpus')
 export const foundFolder = join('test', 'fuzz', 'found')
 
-/** The scripts in a folder, by name; none when it is not there. */
+/** The scripts in a folder, by name; a file has one or more, with empty lines between. */
 export function scriptsIn(folder: string): [name: string, script: Script][] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.txt'))
     .sort()
-    .map((name) => [name, parseScript(readFileSync(join(folder, name), 'utf8'))])
+    .flatMap((name) =>
+      readFileSync(join(folder, name), 'utf8')
+        .split(/\n\n+/)
+        .map((text, at): [string, Script] => [at === 0 ? name : `${name}, ${at + 1}`, parseScript(text)]),
+    )
 }
 
 /** Everything that mutation starts from: by hand, and what the corpus has collected. */

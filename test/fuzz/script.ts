@@ -15,6 +15,11 @@ export type Step =
 
 export type Script = readonly Step[]
 
+/** What it sends. */
+export function bytesOf(script: Script): number {
+  return script.reduce((sum, step) => sum + (step.do === 'send' ? step.bytes.length : 0), 0)
+}
+
 const silent = /^(open|hang|stall|read|answer)$/
 
 /**
