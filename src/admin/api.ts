@@ -1,7 +1,7 @@
 import findMyWay from 'find-my-way'
 import { z } from 'zod'
 import type { Bytes, Log } from '../host.ts'
-import type { TenantFigures } from '../broker/tenant-figures.ts'
+import type { TenantReport } from '../broker/tenant-figures.ts'
 import { type ClusterControl, type LeftBehind, Refusal, type RefusalCode } from './control.ts'
 
 /** Version of the JSON's fields: it rises when one of them goes, or changes its meaning. */
@@ -28,7 +28,7 @@ export interface Answer {
 
 export interface ApiOptions {
   readonly control: ClusterControl
-  readonly tenants: () => readonly TenantFigures[]
+  readonly tenants: () => TenantReport
   readonly token: string
   readonly sameSecret: (a: string, b: string) => boolean
   /** The host that it was told to listen on. */
@@ -94,7 +94,7 @@ export class AdminApi {
   constructor(options: ApiOptions) {
     this.#options = options
     const { control, tenants } = options
-    this.#on('GET', '/v1/tenants', () => ({ tenants: tenants() }))
+    this.#on('GET', '/v1/tenants', tenants)
     this.#on('GET', '/v1/cluster', () => control.status())
     this.#on(
       'GET',

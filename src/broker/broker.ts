@@ -44,7 +44,7 @@ import { DurabilityRules } from './durability.ts'
 import { type Keeping, Publishing } from './publishing.ts'
 import { noRates, type Rates, Throttle } from './rates.ts'
 import { Subscribing } from './subscribing.ts'
-import { type TenantFigures, tenantFigures } from './tenant-figures.ts'
+import { tenantFigures, type TenantReport } from './tenant-figures.ts'
 import { noTenants, type TenantBook, Tenants } from './tenants.ts'
 import { SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
@@ -327,8 +327,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         continue
       }
       const session = this.sessions.restore(kept)
-      for (const [filter, packed] of session.subscriptions)
-        this.tree.subscribe(session, parseFilter(filter), unpackGrant(packed))
+      for (const [filter, packed] of [...session.subscriptions]) this.#resubscribe(session, filter, packed)
       cluster.began(session)
     }
     for (const message of recovered.retained) this.retained.set(message)
@@ -338,6 +337,16 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         { messages },
         'messages for other nodes wait here, and this node was started without its cluster',
       )
+  }
+
+  #resubscribe(session: Session, filter: string, packed: number): void {
+    const parsed = parseFilter(filter)
+    // An older release did not refuse it.
+    if (session.tenant !== undefined || !isOfTenants(parsed.filter))
+      return void this.tree.subscribe(session, parsed, unpackGrant(packed))
+    session.unsubscribe(filter)
+    this.#options.store.unsubscribed(session.number, filter)
+    this.#host.log.warn({ client: ownId(session.clientId), filter }, 'a subscription to topics of tenants is dropped')
   }
 
   /**
@@ -435,7 +444,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   }
 
   /** What each tenant has here. */
-  tenantFigures(): readonly TenantFigures[] {
+  tenantFigures(): TenantReport {
     return tenantFigures(this.tenants, this.retained)
   }
 

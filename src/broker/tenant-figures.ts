@@ -18,15 +18,22 @@ export interface TenantFigures {
   readonly refused: number
 }
 
-/** Of each tenant that the configuration names, that is known here, or of which something is retained; by name. */
-export function tenantFigures(tenants: Tenants, retained: RetainedStore<Message>): readonly TenantFigures[] {
+export interface TenantReport {
+  /** Tenants that had nothing here, and whose figures went as there were too many. */
+  readonly forgotten: number
+  /** By name. */
+  readonly tenants: readonly TenantFigures[]
+}
+
+/** Of each tenant that the configuration names, that is known here, or of which something is retained. */
+export function tenantFigures(tenants: Tenants, retained: RetainedStore<Message>): TenantReport {
   const known = new Map([...tenants.known()].map((tenant) => [tenant.name, tenant]))
   const names = new Set([
     ...tenants.named,
     ...known.keys(),
     ...Array.from(retained.roots(), (root) => Root.tenantOf(root)),
   ])
-  return [...names].sort().map((name) => {
+  const rows = [...names].sort().map((name) => {
     const { connections = 0, sessions = 0, subscriptions = 0, refused = 0, traffic } = known.get(name) ?? {}
     const { messages, bytes } = retained.volume(new Root(name).text)
     const { messagesIn = 0, messagesOut = 0, bytesIn = 0, bytesOut = 0 } = traffic ?? {}
@@ -35,4 +42,5 @@ export function tenantFigures(tenants: Tenants, retained: RetainedStore<Message>
       ...{ messagesIn, messagesOut, bytesIn, bytesOut, refused },
     }
   })
+  return { forgotten: tenants.forgotten, tenants: rows }
 }

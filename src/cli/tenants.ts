@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
-import type { TenantFigures } from '../broker/tenant-figures.ts'
+import type { TenantFigures, TenantReport } from '../broker/tenant-figures.ts'
 import { AdminClient, adminCommand, type AdminFlags } from './cluster/admin-client.ts'
 import { type Column, rowsText, type ShowFlags } from './cluster/show.ts'
-import type { Io } from './io.ts'
-import { bytesText, countText } from './store/text.ts'
+import { type Io, note } from './io.ts'
+import { bytesText, countText, many } from './store/text.ts'
 
 /** `godwit tenants`: what each tenant has on a node. */
 export function tenantsCommand(io: Io): Command {
@@ -12,7 +12,10 @@ export function tenantsCommand(io: Io): Command {
     .option('--no-headers', 'without the names of the columns')
     .action(async (flags: AdminFlags & ShowFlags) => {
       const client = await AdminClient.of(flags, io.env)
-      const answer = await client.get<{ readonly tenants: readonly TenantFigures[] }>('/v1/tenants')
+      const answer = await client.get<TenantReport>('/v1/tenants')
+      const { forgotten } = answer
+      if (forgotten > 0)
+        note(io, `${many(forgotten, 'tenant')} had nothing here any more, and no figures are left of them`)
       io.stdout.write(flags.json ? `${JSON.stringify(answer)}\n` : rowsText(answer.tenants, columns, flags, io))
     })
 }

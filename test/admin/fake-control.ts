@@ -1,4 +1,4 @@
-import type { TenantFigures } from '../../src/broker/tenant-figures.ts'
+import type { TenantReport } from '../../src/broker/tenant-figures.ts'
 import {
   type ClusterControl,
   type ClusterStatus,
@@ -11,10 +11,10 @@ import {
 } from '../../src/admin/control.ts'
 
 /** Two tenants: one has everything, the other is only named. */
-export function fakeTenants(): readonly TenantFigures[] {
+export function fakeTenants(): TenantReport {
   const nothing = { connections: 0, sessions: 0, subscriptions: 0, retainedMessages: 0, retainedBytes: 0 }
   const silent = { messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0, refused: 0 }
-  return [
+  const tenants = [
     {
       ...{
         tenant: 'north',
@@ -28,6 +28,7 @@ export function fakeTenants(): readonly TenantFigures[] {
     },
     { tenant: 'south', ...nothing, ...silent },
   ]
+  return { forgotten: 1, tenants }
 }
 
 /** A cluster of three that is there only to be asked: `c` is dead, and 1,200 messages wait for it. */

@@ -7,7 +7,7 @@ import type { Config } from '../../src/config/config.ts'
 import { Traffic } from '../../src/mqtt/output.ts'
 import { hears, settle } from '../standard/kit.ts'
 import { AuthFiles, token, tokenKey } from '../support/auth.ts'
-import { startBroker, type TestBroker, type TestBrokerOptions } from '../support/broker.ts'
+import { startBroker, temporaryFolder, type TestBroker, type TestBrokerOptions } from '../support/broker.ts'
 import { connectPacket, RawClient } from '../support/raw.ts'
 
 // What a tenant may have, who may come in, and what is nobody's to name.
@@ -229,6 +229,26 @@ test('what begins with $ is no topic of a tenant, and what is of a tenant is nob
   expect(await hears(inside, 1)).toEqual(['x=yours q0'])
   await inside.expectQuiet()
   await outside.expectQuiet()
+})
+
+test('what an older release let somebody subscribe to is dropped when it is read back', async () => {
+  const data = temporaryFolder()
+  const broker = await start('{ north: {} }', '', { data })
+  const client = await enter(broker, '', 's', 5, kept)
+  const { sessions } = broker.node.broker
+  const session = sessions.get('s')!
+  for (const filter of ['$tenant/north/#', '$share/g/$tenant/#']) {
+    session.subscribe(filter, 0)
+    sessions.store.subscribed(session.number, filter, 0)
+  }
+  await client.subscribe('x')
+  await broker.node.close()
+  for (const dropped of [2, 0]) {
+    const { node, log } = await start('{ north: {} }', '', { data })
+    expect([...node.broker.sessions.get('s')!.subscriptions.keys()]).toEqual(['x'])
+    expect(log.filter(({ message }) => message.endsWith('is dropped')).length).toBe(dropped)
+    await node.close()
+  }
 })
 
 test('what is too long or too deep with the root is refused', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { defaultConnectionRates } from '../../src/access/connection-rates.ts'
+import { noTenants } from '../../src/broker/tenants.ts'
 import { defaultLimits } from '../../src/broker/limits.ts'
 import { defaultClusterSettings } from '../../src/cluster/cluster.ts'
 import type { Config } from '../../src/config/config.ts'
@@ -134,6 +135,7 @@ admin: { listen: '0.0.0.0:80', tokenFile: token }
     },
     admin: { host: '0.0.0.0', port: 80, chosen: true, tokenFile: 'etc/token' },
     connectionRates: defaultConnectionRates,
+    tenants: noTenants,
   })
 })
 
