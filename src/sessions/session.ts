@@ -6,6 +6,7 @@ import type { Delivery } from '../routing/delivery.ts'
 import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
 import { Subscriptions } from '../store/subscriptions.ts'
 import type { Backpressure, Publisher } from './backpressure.ts'
+import type { Loss } from './ledger.ts'
 import { Outbox, Pushed } from './outbox.ts'
 import type { OutboxContext, OutboxLimits, Terms } from './outlet.ts'
 import type { Rights } from './rights.ts'
@@ -202,40 +203,46 @@ export class Session implements Timed, SessionState {
    * whatever the session is. True when the store was told that it is for this session: the record must be ended.
    */
   deliver(message: Message, delivery: Delivery<Session>, retain: boolean): boolean {
-    const context = this.#context
-    const { ledger } = context
-    const qos = message.qos < delivery.qos ? message.qos : delivery.qos
-    const connection = this.#live
+    const { ledger } = this.#context
     ledger.copies++
     const { rights } = this
-    if (rights !== undefined && !this.#isAllowed(message.topic, rights)) {
-      ledger.lose('not-allowed', this.clientId, message)
-      return false
-    }
+    if (rights !== undefined && !this.#isAllowed(message.topic, rights)) return this.#lose('not-allowed', message)
     // A hook may have taken its time [MQTT-3.3.2-5].
-    if (message.expiresAtMs !== Infinity && message.expiresAtMs <= context.now()) {
-      ledger.lose('expired', this.clientId, message)
-      return false
-    }
-    if (qos > 0) {
-      const outbox = this.#box()
-      const { group } = delivery
-      const full = outbox.full && !this.#slows(message)
-      const expires = message.expiresAtMs !== Infinity
-      const expiry = expires ? outbox.nextExpiry : 0
-      const outlet = connection?.sender
-      const seq = outbox.push(message, qos as 1 | 2, retain, delivery, group !== undefined, outlet, full)
-      if (expires && outbox.nextExpiry !== expiry) context.expires(this, outbox.nextExpiry)
-      if (seq <= Pushed.kept) return false
-      const flags = (qos === 2 ? Entry.qos2 : 0) | (retain ? Entry.retain : 0) | (group ? Entry.shared : 0)
-      context.store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
-      if (qos === 2 && connection !== undefined) context.awaitStore(this)
-      return true
-    }
-    if (connection === undefined) ledger.lose('offline', this.clientId, message)
-    else if (connection.sender.congested && !this.#slows(message)) ledger.lose('congested', this.clientId, message)
-    else if (connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds)) ledger.delivered++
-    else ledger.lose('too-large', this.clientId, message)
+    if (message.expiresAtMs !== Infinity && message.expiresAtMs <= this.#context.now())
+      return this.#lose('expired', message)
+    if (message.qos > 0 && delivery.qos > 0) return this.#queue(message, delivery, retain)
+    const connection = this.#live
+    if (connection === undefined) return this.#lose('offline', message)
+    if (connection.sender.congested && !this.#slows(message)) return this.#lose('congested', message)
+    if (!connection.sender.send(message, 0, retain, false, 0, delivery.subscriptionIds))
+      return this.#lose('too-large', message)
+    ledger.delivered++
+    return false
+  }
+
+  /** `deliver`, of QoS 1 and 2: apart, so that QoS 0 stays small enough for the engine to inline. */
+  #queue(message: Message, delivery: Delivery<Session>, retain: boolean): boolean {
+    const context = this.#context
+    const qos = message.qos < delivery.qos ? message.qos : delivery.qos
+    const connection = this.#live
+    const outbox = this.#box()
+    const { group } = delivery
+    const full = outbox.full && !this.#slows(message)
+    const expires = message.expiresAtMs !== Infinity
+    const expiry = expires ? outbox.nextExpiry : 0
+    const outlet = connection?.sender
+    const seq = outbox.push(message, qos as 1 | 2, retain, delivery, group !== undefined, outlet, full)
+    if (expires && outbox.nextExpiry !== expiry) context.expires(this, outbox.nextExpiry)
+    if (seq <= Pushed.kept) return false
+    const flags = (qos === 2 ? Entry.qos2 : 0) | (retain ? Entry.retain : 0) | (group ? Entry.shared : 0)
+    context.store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
+    if (qos === 2 && connection !== undefined) context.awaitStore(this)
+    return true
+  }
+
+  /** This copy comes to nothing: the store need not know. */
+  #lose(loss: Loss, message: Message): false {
+    this.#context.ledger.lose(loss, this.clientId, message)
     return false
   }
 

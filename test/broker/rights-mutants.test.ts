@@ -8,8 +8,8 @@ const mutants: readonly Mutant[] = [
   [
     'a live delivery is not asked of',
     'sessions/session.ts',
-    'if (rights !== undefined && !this.#isAllowed(message.topic, rights)) {',
-    'if (false) {',
+    'if (rights !== undefined && !this.#isAllowed(message.topic, rights)) return',
+    'if (false) return',
   ],
   [
     'what was queued is not asked of again',
