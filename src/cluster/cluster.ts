@@ -21,6 +21,7 @@ import { Gossip } from './gossip.ts'
 import { Handover } from './handover.ts'
 import { OwnInterest, RemoteInterest } from './interest.ts'
 import { type LinkLimits, Links } from './links.ts'
+import type { Member } from './member.ts'
 import { Members, type MembersSettings } from './members.ts'
 import type { Outgoing } from './outgoing.ts'
 import { selfName } from './own-names.ts'
@@ -226,7 +227,7 @@ export class ClusterNode implements Cluster {
         if (left) this.#forget(other)
       },
       evicted: (other, incarnation) => {
-        if (other !== node) return this.#forget(other, incarnation)
+        if (other !== node) return void this.#forget(other, incarnation)
         host.log.error({ node }, 'the cluster has given this node up: start it again, and it comes back as a new one')
       },
     })
@@ -307,10 +308,9 @@ export class ClusterNode implements Cluster {
 
   /** Gives up what waits for a node that will not come back, and forgets it, here and with everybody. */
   evict(node: NodeId): { messages: number; bytes: number } {
-    const { messages = 0, bytes = 0 } = this.forwarding.known(node) ?? {}
+    const given = this.#forget(node)
     this.members.evict(node)
-    this.#forget(node)
-    return { messages, bytes }
+    return given
   }
 
   /** Ourselves first, then by name. */
@@ -323,7 +323,7 @@ export class ClusterNode implements Cluster {
         draining: this.draining,
       },
     ]
-    for (const member of this.members.all()) {
+    for (const member of [...this.members.all(), ...this.#unheard()]) {
       const to = this.forwarding.known(member.node)
       all.push({
         ...{ node: member.node, address: member.address, state: member.state, incarnation: member.incarnation },
@@ -338,6 +338,13 @@ export class ClusterNode implements Cluster {
     }
     const [self, ...others] = all
     return [self!, ...others.sort((a, b) => (a.node < b.node ? -1 : 1))]
+  }
+
+  /** Nodes that we remember, and of whom nobody has told us since our start. Once clients may come, they count as dead. */
+  *#unheard(): Iterable<Member> {
+    const state = this.#ready === undefined ? 'dead' : 'suspect'
+    for (const node of this.remembered.nodes())
+      if (this.members.state(node) === undefined) yield { node, address: '-', incarnation: 0, state }
   }
 
   /** Nodes that are linked and alive: those who can answer now. */
@@ -475,13 +482,15 @@ export class ClusterNode implements Cluster {
   }
 
   /** A node will not be back. */
-  #forget(node: NodeId, incarnation = 0): void {
-    const { messages } = this.forwarding.evict(node)
+  #forget(node: NodeId, incarnation = 0): { messages: number; bytes: number } {
+    const given = this.forwarding.evict(node)
+    const { messages } = given
     if (messages > 0) this.#options.host.log.warn({ node, messages }, 'what waited for a node was given up')
     this.links.forget(node)
     this.gossip.forget(node, incarnation)
     this.remembered.forget(node, (key) => this.#wants(node, key, 0))
     this.retained.forget(node)
+    return given
   }
 
   /** Everybody who belongs to the cluster, there or not. */

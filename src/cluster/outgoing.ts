@@ -57,9 +57,9 @@ export class Outgoing implements StreamLink {
   droppedQos0 = 0
   /** Publishes that were refused, as too much waits for it. */
   refused = 0
-  readonly #context: OutgoingContext
   /** The last one is of this start. */
-  readonly #streams: OutStream[] = []
+  readonly streams: OutStream[] = []
+  readonly #context: OutgoingContext
   #dead = false
   #unlinkedMs = -Infinity
   #frames: PublishWriter | undefined = undefined
@@ -81,7 +81,7 @@ export class Outgoing implements StreamLink {
 
   #add(id: number, number: number): OutStream {
     const stream = new OutStream(id, number, streamName(this.node, id), this, this.#context, () => this.pump())
-    this.#streams.push(stream)
+    this.streams.push(stream)
     this.#context.archive.add(stream)
     return stream
   }
@@ -91,16 +91,16 @@ export class Outgoing implements StreamLink {
   }
 
   get messages(): number {
-    return this.#streams.reduce((sum, stream) => sum + stream.messages, 0)
+    return this.streams.reduce((sum, stream) => sum + stream.messages, 0)
   }
 
   /** Of the messages, those that have not come to their end. Looks at each. */
   get pending(): number {
-    return this.#streams.reduce((sum, { outbox }) => sum + outbox.pending, 0)
+    return this.streams.reduce((sum, { outbox }) => sum + outbox.pending, 0)
   }
 
   get bytes(): number {
-    return this.#streams.reduce((sum, { outbox }) => sum + outbox.bytes, 0)
+    return this.streams.reduce((sum, { outbox }) => sum + outbox.bytes, 0)
   }
 
   /** So much is written down for it that no more is taken. */
@@ -147,14 +147,14 @@ export class Outgoing implements StreamLink {
   pump(): void {
     if (!this.linked) return
     const nowMs = this.#context.now()
-    const drained = this.#streams.every((stream) => stream.pump(nowMs))
+    const drained = this.streams.every((stream) => stream.pump(nowMs))
     if (drained && this.reachable) this.storing = false
     this.#settle()
   }
 
   /** Drops what has expired. */
   expire(nowSeconds: number): void {
-    for (const stream of this.#streams) {
+    for (const stream of this.streams) {
       if (stream.outbox.nextExpiry > nowSeconds) continue
       stream.outbox.expire(nowSeconds)
       stream.settle()
@@ -180,15 +180,15 @@ export class Outgoing implements StreamLink {
     this.#dead = this.gone = false
     const writer = peers.begin(this.node, FrameType.streams)
     if (writer) {
-      writer.varint(this.#streams.length)
-      this.#streams.forEach((stream, index) => {
+      writer.varint(this.streams.length)
+      this.streams.forEach((stream, index) => {
         stream.index = index
         writer.varint(stream.id)
         writer.varint(stream.past)
       })
       peers.end()
     }
-    for (const stream of this.#streams) stream.resume()
+    for (const stream of this.streams) stream.resume()
     this.judge()
     this.pump()
   }
@@ -229,7 +229,7 @@ export class Outgoing implements StreamLink {
 
   /** The node wants to know when all that we have sent so far has been acknowledged. */
   fence(id: number): void {
-    this.#fences.push({ id, after: this.#streams.map((stream) => [stream, stream.outbox.next] as const) })
+    this.#fences.push({ id, after: this.streams.map((stream) => [stream, stream.outbox.next] as const) })
     this.#settle()
   }
 
@@ -238,7 +238,7 @@ export class Outgoing implements StreamLink {
     this.gone = true
     this.reachable = false
     this.storing = true
-    for (const stream of this.#streams) stream.giveUp()
+    for (const stream of this.streams) stream.giveUp()
     this.#settle()
   }
 
@@ -257,7 +257,7 @@ export class Outgoing implements StreamLink {
   }
 
   get #current(): OutStream {
-    return this.#streams[this.#streams.length - 1]!
+    return this.streams[this.streams.length - 1]!
   }
 
   get #waitingBytes(): number {
@@ -267,14 +267,14 @@ export class Outgoing implements StreamLink {
 
   /** Streams keep their places in the list that the link knows, also when those before them have ended. */
   #at(index: number): OutStream | undefined {
-    return this.#streams.find((stream) => stream.index === index)
+    return this.streams.find((stream) => stream.index === index)
   }
 
   /** Something has come to its end, or may go on. */
   #settle(): void {
     const { store, archive } = this.#context
-    while (this.#streams.length > 1 && this.#streams[0]!.empty) {
-      const ended = this.#streams.shift()!
+    while (this.streams.length > 1 && this.streams[0]!.empty) {
+      const ended = this.streams.shift()!
       archive.remove(ended)
       store.ended(ended.number)
     }

@@ -67,8 +67,6 @@ export class City {
   readonly #weather: Weather
   readonly #weatherDice: Dice
   starts = 0
-  /** Nothing passed between some of them for some time. */
-  hasCut = false
 
   constructor(
     names: readonly NodeId[],
@@ -147,6 +145,11 @@ export class City {
     return dice.between(least, most) * (dice.chance(this.#weather.hiccup) ? 20 : 1)
   }
 
+  /** Nothing passes between some of them. */
+  get isCut(): boolean {
+    return this.#cuts.size > 0
+  }
+
   /** Does what `from` sends come to `to`? */
   passes(from: NodeId, to: NodeId): boolean {
     return !this.#cuts.has(`${from} ${to}`)
@@ -158,7 +161,6 @@ export class City {
 
   /** Nothing that `from` sends comes to `to`. */
   cut(from: NodeId, to: NodeId): void {
-    this.hasCut = true
     this.#cuts.add(`${from} ${to}`)
     this.flapped(from, to)
   }

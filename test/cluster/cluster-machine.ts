@@ -10,7 +10,7 @@ import type { Log, Stream, StreamEvents } from '../../src/host.ts'
 import { TopicTable } from '../../src/mqtt/topic.ts'
 import { openDiskStore } from '../../src/store/disk-store.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
-import type { Recovered, RecoveredSession, Store } from '../../src/store/port.ts'
+import type { Recovered, Store } from '../../src/store/port.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { MemoryIndex } from '../sim/index.ts'
 import { Process } from '../sim/process.ts'
@@ -46,8 +46,6 @@ export class Machine {
   ready = false
   readonly log: LogLine[] = []
   readonly address: string
-  /** What the store had when it started. */
-  recovered: readonly RecoveredSession[] = []
   #disk: SimDisk
   #index: MemoryIndex
   readonly #skewMs: number
@@ -71,7 +69,6 @@ export class Machine {
     const { store, ...opened } = options.stores === 'memory' ? memory() : this.#open(topics)
     const recovered = { ...opened.recovered, sessions: [...opened.recovered.sessions] }
     this.store = store
-    this.recovered = recovered.sessions
     const random = dice.fork(1000 + this.city.starts++)
     const host = { clock: this.process, random, log: this.#log() }
     const wire = options.wireOf?.(this.name) ?? options.wire
@@ -130,6 +127,13 @@ export class Machine {
     const later = this.#later()
     this.#disk = how === 'power' ? this.#disk.crash(dice, later) : this.#disk.kill(dice, later)
     this.#index = this.#index.crash(dice, later)
+  }
+
+  /** While it is down: what a start would find on its disk. */
+  inspect(look: (found: Recovered, store: Store) => void): void {
+    const { recovered, store } = this.#open(new TopicTable())
+    look(recovered, store)
+    this.fall('kill')
   }
 
   /** Its folder is empty, as a new machine's is. */

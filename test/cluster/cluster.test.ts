@@ -235,6 +235,47 @@ test('a node is given up: what waits for it is gone, and it comes back as a new 
   city.audit()
 })
 
+test('a node that was away already when this one started can be given up', () => {
+  const city = new City(['a', 'b'])
+  city.keeper('b', 's', 't').disconnect()
+  city.run(500)
+  city.fall('b')
+  city.fall('a')
+  city.rise('a')
+  const b = () =>
+    city
+      .node('a')
+      .status()
+      .find(({ node }) => node === 'b')
+  // Not before it has had the time to come.
+  expect(b()).toMatchObject({ state: 'suspect', address: '-' })
+  city.until(() => city.machine('a').ready)
+  const publisher = city.client('a', 'p')
+  city.publish(publisher, 't', numbers(3))
+  expect(b()).toMatchObject({ state: 'dead', queueMessages: 3, handoff: true })
+  expect(city.node('a').evict('b').messages).toBe(3)
+  expect(b()).toBeUndefined()
+  city.publish(publisher, 't', ['nobody'])
+  expect(publisher.acked.at(-1)?.reason).toBe(0x10)
+  const client = city.client('a', 's', { clean: false, expirySeconds: 1000 })
+  expect(client.present).toBe(false)
+})
+
+test('what has come to its end before is not given up again', () => {
+  const city = new City(['a', 'b'])
+  city.keeper('b', 's', 't').disconnect()
+  city.fall('b')
+  city.run(3000)
+  const publisher = city.client('a', 'p')
+  city.publish(publisher, 't', ['first'])
+  const shortLived = publisher.publish('t', 'short-lived', 1, { expiry: 1 })
+  city.until(() => publisher.hasAck(shortLived))
+  city.publish(publisher, 't', ['last'])
+  city.run(3000)
+  expect(city.node('a').evict('b').messages).toBe(2)
+  expect(city.node('a').forwarding.evicted).toBe(2)
+})
+
 test('a node is given up, and its name is given to one with an empty folder', () => {
   const city = new City(['a', 'b', 'c'])
   city.keeper('b', 's', 't').disconnect()

@@ -34,14 +34,13 @@ export class Checker {
     for (const { sent, topic, seq, ms, dup } of life.came) {
       if (sent?.isWithdrawn) this.#blame('MQTT-3.14.4-3', `a will that was taken back came: ${about(life, sent)}`)
       // What stands still on its way does not know of the time.
-      const { hasStalled, city } = this.#town
-      if (sent?.expirySeconds !== undefined && !dup && !hasStalled && !city.hasCut)
-        if (ms > sent.lastMs + sent.expirySeconds * 1000 + slackMs)
+      if (sent?.expirySeconds !== undefined && !dup)
+        if (ms > sent.lastMs + sent.expirySeconds * 1000 + slackMs && !this.#town.stoodStill(sent.lastMs, ms))
           this.#blame('expired', `${about(life, sent)} came ${Math.round(ms - sent.lastMs)} ms after it was sent`)
       const asked = (one: Life) =>
         one.intervals.some(({ filter, maybeFrom }) => maybeFrom <= seq && matches(filter, topic))
       const others = life.roamer.town.chronicle.lives.filter(({ roamer }) => roamer === life.roamer)
-      if (!asked(life) && !(life.shaky && others.some(asked)))
+      if (!asked(life) && !(life.shaky && others.some(asked)) && !isLate(life.before, sent))
         this.#blame('not subscribed', `something on ${topic} came to ${nameOf(life)}`)
     }
   }
@@ -58,7 +57,9 @@ export class Checker {
     for (const [sent, all] of copies) {
       const exact = all.filter(({ qos }) => qos === 2).length
       // Whoever has two sessions that know nothing of each other says it to both.
-      const isTwofold = (sent.life.shaky && sent.sends > 1) || !this.#town.survives(sent)
+      const { losses } = this.#town
+      const isTwofold =
+        (sent.life.shaky && sent.sends > 1) || !this.#town.survives(sent) || losses.broughtBack.has(sent)
       if (exact > 1 && !isTwofold) this.#blame('exactly once', `${about(life, sent)} came ${exact} times`)
       const fresh = all.filter(({ dup, qos }) => !dup && qos === 1).length
       if (this.#town.falls === 0 && !isTwofold && fresh > (sent.qos === 1 ? sent.sends : 1))
@@ -85,7 +86,7 @@ export class Checker {
     if (!this.#isPromised(sent)) return
     for (const interval of sent.must) {
       if (!holds(interval)) continue
-      if (cameTo(interval.life, sent)) continue
+      if (cameTo(interval.life, sent) || this.#town.losses.had(sent, interval.life)) continue
       const what = sent.isWill ? 'will lost' : `QoS ${sent.qos} lost`
       this.#blame(what, `${about(interval.life, sent)}, in spite of ${interval.name}`)
     }
@@ -99,7 +100,8 @@ export class Checker {
     for (const group of this.#isPromised(sent) ? groups : []) {
       const isMember = ({ intervals }: Life) => intervals.some((interval) => interval.group === group)
       const some = got.some(({ roamer }) => lives.some((life) => life.roamer === roamer && isMember(life)))
-      if (!some) this.#blame('group missed', `${sent.id} on ${sent.topic} came to nobody of ${group}`)
+      if (!some && !this.#town.losses.hadOf(sent, group!))
+        this.#blame('group missed', `${sent.id} on ${sent.topic} came to nobody of ${group}`)
     }
     if (sent.qos < 2) return
     for (const group of ['g', 'h']) {
@@ -114,14 +116,16 @@ export class Checker {
   #isPromised(sent: Sent): boolean {
     if (sent.isEmpty || sent.refused || !this.#town.survives(sent)) return false
     if (sent.expirySeconds !== undefined && sent.expirySeconds < lasting) return false
-    return sent.isWill ? sent.isDue && !sent.isWithdrawn : sent.ackedSeq < Infinity
+    return sent.isWill
+      ? sent.isDue && !sent.isWithdrawn && !this.#town.losses.wills.has(sent)
+      : sent.ackedSeq < Infinity
   }
 
   /** What is retained in the end is nothing that was surely replaced. */
   #retainedRight(): void {
-    const { nodes, chronicle, hasSkew } = this.#town
+    const { chronicle, hasSkew, losses, present } = this.#town
     if (hasSkew) return
-    const [node] = nodes
+    const [node] = present
     const { retained } = this.#town.machine(node!).broker
     const sets = chronicle.sent.filter(({ retain, refused }) => retain && !refused)
     for (const topic of new Set(sets.map((sent) => sent.topic))) {
@@ -131,7 +135,13 @@ export class Checker {
       const all = sets.filter((sent) => sent.topic === topic)
       const candidates = all.filter(alike)
       const newer = all.filter(
-        (sent) => !alike(sent) && sent.ackedSeq < Infinity && !sent.isWill && this.#town.survives(sent),
+        (sent) =>
+          !alike(sent) &&
+          sent.ackedSeq < Infinity &&
+          !sent.isWill &&
+          this.#town.survives(sent) &&
+          !losses.retained.has(sent) &&
+          !(sent.isEmpty && candidates.some((candidate) => losses.broughtBack.has(candidate))),
       )
       const isReplaced = (sent: Sent, by: Sent) =>
         sent.sends === 1 && !sent.isWill && by.sentSeq > sent.ackedSeq && by.sentMs > sent.sentMs + 5
@@ -159,6 +169,16 @@ function cameTo(life: Life, sent: Sent): boolean {
     if (!one.alive && one.heir === undefined) return true
   }
   return false
+}
+
+/** Is it from the time of a session that was lost? */
+function isLate(lost: Life | undefined, sent: Sent | undefined): boolean {
+  if (lost === undefined || sent === undefined) return false
+  const { sentSeq, topic } = sent
+  const wanted = lost.intervals.some(
+    ({ filter, maybeFrom, certainTo }) => maybeFrom <= sentSeq && sentSeq <= certainTo && matches(filter, topic),
+  )
+  return wanted || isLate(lost.before, sent)
 }
 
 function nameOf({ roamer, number }: Life): string {

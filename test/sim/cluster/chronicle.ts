@@ -51,6 +51,10 @@ export interface Life {
   shaky: boolean
   /** The cluster could not reach it, and began this one afresh: what it had comes here. */
   heir: Life | undefined
+  /** The one before, which was lost with its disk: what had not got there yet comes here. */
+  before: Life | undefined
+  /** Nodes where it has been. */
+  readonly homes: Set<NodeId>
   readonly intervals: Interval[]
   readonly came: Came[]
 }
@@ -69,7 +73,7 @@ export interface Interval {
   certainTo: number
   /** Where the session was when it was last known, and the nodes that have heard of the subscription there. */
   home: NodeId
-  informed: ReadonlySet<NodeId>
+  informed: Set<NodeId>
 }
 
 /** A PUBLISH as it came to a client. */
@@ -136,7 +140,19 @@ export class Chronicle {
 
   life(roamer: Roamer, lasting: boolean): Life {
     const number = this.lives.length
-    const life = { roamer, number, lasting, alive: true, shaky: false, heir: undefined, intervals: [], came: [] }
+    const homes = new Set<NodeId>()
+    const life = {
+      roamer,
+      number,
+      lasting,
+      alive: true,
+      shaky: false,
+      heir: undefined,
+      before: undefined,
+      homes,
+      intervals: [],
+      came: [],
+    }
     this.lives.push(life)
     return life
   }

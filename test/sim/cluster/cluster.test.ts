@@ -28,6 +28,6 @@ else
     for (let seed = first; seed < first + seeds; seed++) {
       const hash = run(seed)
       // A seed is a world: run twice, the same bytes cross.
-      if (seed % 4 === 0) expect(run(seed), `seed ${seed}`).toBe(hash)
+      expect(run(seed), `seed ${seed}`).toBe(hash)
     }
   })

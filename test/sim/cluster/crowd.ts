@@ -26,6 +26,8 @@ export interface Habits {
   readonly pause: number
   /** Nodes are emptied, and leave. */
   readonly drain: number
+  /** Machines are lost with their disks, and nodes that cannot be reached are given up. */
+  readonly evict: number
   /** Of messages, those that are worth nothing after some time (%). */
   readonly expires: number
   /** Some topics promise less than to be on the disk. */
@@ -93,7 +95,7 @@ export class Crowd {
     town.run(200)
     for (const roamer of town.roamers) roamer.disconnect()
     // What a node has taken up at its start, it keeps for 10 s, until it has heard of all.
-    town.run(12_000)
+    for (let slices = 0; slices < 24 && town.leftOver() !== undefined; slices++) town.run(500)
   }
 
   settle(): void {
@@ -101,6 +103,7 @@ export class Crowd {
     const entering = new Map<Roamer, number>()
     for (let slices = 0; ; slices++) {
       town.run(250)
+      town.operator.reconcile()
       for (const roamer of town.roamers) {
         const sinceMs = entering.get(roamer) ?? -Infinity
         if (roamer.online || (roamer.isEntering && town.time.now() - sinceMs < 15_000)) continue
@@ -114,7 +117,7 @@ export class Crowd {
   }
 
   #deed(): void {
-    const { publish, subscribe, move, leave, race, fall, part, oneWay, breaks, pause, drain } = this.#habits
+    const { publish, subscribe, move, leave, race, fall, part, oneWay, breaks, pause, drain, evict } = this.#habits
     const town = this.#town
     const dice = this.#dice
     const roamer = dice.pick(town.roamers)
@@ -134,6 +137,9 @@ export class Crowd {
       [pause, () => this.#pause(one)],
       [drain, () => town.drain(one)],
       [drain, () => town.rise(one)],
+      [evict, () => town.operator.lose(one)],
+      [evict * 2, () => town.operator.evict(one)],
+      [evict, () => town.rise(one)],
     ])()
   }
 
@@ -142,13 +148,28 @@ export class Crowd {
     const town = this.#town
     town.tell('peace')
     town.atPeace = true
-    town.city.heal()
+    town.heal()
     for (const node of town.nodes) {
       town.resume(node)
       if (town.machine(node).cluster.draining) town.fall(node, 'kill', false)
       town.rise(node)
     }
+    this.#replace()
+    town.operator.reconcile()
     this.settle()
+  }
+
+  /** Machines that were lost are given up by all; some of them are replaced. */
+  #replace(): void {
+    const town = this.#town
+    for (const node of [...town.operator.lost]) {
+      for (let tries = 0; !town.operator.isForgotten(node); tries++) {
+        if (tries > 100) town.blame('rest', `${node} is lost, and cannot be given up`)
+        town.operator.evict(node)
+        town.run(250)
+      }
+      if (this.#dice.chance(0.7)) town.rise(node)
+    }
   }
 
   #publish(roamer: Roamer): void {
@@ -209,32 +230,30 @@ export class Crowd {
   }
 
   #part(): void {
-    const { city, nodes } = this.#town
+    const town = this.#town
+    const { nodes } = town
     const dice = this.#dice
     const shuffled = [...nodes].sort(() => dice.below(3) - 1)
     const at = 1 + dice.below(Math.max(1, nodes.length - 1))
     const [left, right] = [shuffled.slice(0, at), shuffled.slice(at)]
-    this.#town.tell(`parted: ${left.join()} | ${right.join()}`)
     // One that both sides see: a bridge.
-    if (nodes.length > 2 && dice.chance(0.3)) city.part(left.slice(1), right)
+    if (nodes.length > 2 && dice.chance(0.3)) town.part(left.slice(1), right)
     else if (dice.chance(0.2))
       for (const node of nodes)
-        city.part(
+        town.part(
           [node],
           nodes.filter((other) => other !== node),
         )
-    else city.part(left, right)
+    else town.part(left, right)
   }
 
   #cut(from: NodeId, to: NodeId): void {
     if (from === to) return
-    this.#town.tell(`nothing passes from ${from} to ${to}`)
-    this.#town.city.cut(from, to)
+    this.#town.cut(from, to)
   }
 
   #heal(): void {
-    this.#town.tell('healed')
-    this.#town.city.heal()
+    this.#town.heal()
   }
 
   #break(one: NodeId, other: NodeId): void {

@@ -1,6 +1,6 @@
 import { test } from 'vitest'
 import type { Habits } from './crowd.ts'
-import { runTown } from './seeds.ts'
+import { runTown, shapes } from './seeds.ts'
 
 const moves: Partial<Habits> = { move: 25 }
 const movesAndFalls: Partial<Habits> = { move: 15, fall: 4 }
@@ -67,6 +67,13 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
   [285, { fall: 25, publish: 70 }, 'streams that another node had ended meanwhile were called a leak'],
 ]
 
+/** Worlds in which something was wrong once, of kinds of trouble that have changed since. */
+const elsewhere = [244, 447, 625, 681, 1250, 1361]
+
 test.each(found)('seed %i, %o: %s', (seed, habits) => {
   runTown(seed, undefined, habits)
+})
+
+test.each(elsewhere)('seed %i, with each kind of trouble', (seed) => {
+  for (const shape of shapes) runTown(seed, undefined, shape)
 })

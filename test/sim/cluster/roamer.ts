@@ -34,7 +34,17 @@ interface Request {
 /** Who could hear of a change at a node, and how often the links to them had broken. */
 type Witnesses = ReadonlyMap<NodeId, number>
 
+/** A connection that was, from whose end on its session and its will had so much time. */
+interface Former {
+  readonly wire: Wire
+  /** With a delay, and not taken back. */
+  readonly will: Sent | undefined
+  readonly willDelayMs: number
+}
+
 const windowMessages = 20
+/** What is to happen after a time happens within so much more. */
+const tardyMs = 2500
 
 /** A correct client that goes from node to node: what it does is up to others, how it does it is the standard's. */
 export class Roamer implements WireEars {
@@ -57,7 +67,9 @@ export class Roamer implements WireEars {
   /** A CONNECT was given up: it may begin a session later than one that came after it, at another node. */
   #mayHaveBegun = false
   #will: Sent | undefined
-  #willIsDelayed = false
+  #willDelayMs = 0
+  #former: Former | undefined
+  #enteredMs = 0
   #witnesses: Witnesses = new Map()
   readonly #flights = new Map<number, Flight>()
   readonly #unreleased = new Map<number, Sent | undefined>()
@@ -95,12 +107,14 @@ export class Roamer implements WireEars {
   enter(node: NodeId, { clean, will }: EnterWish, ghostly = false): void {
     const { town, options } = this
     const { id, version, expirySeconds } = options
+    if (this.wire?.accepted) this.#formerly(this.wire)
     this.abandon(ghostly)
     this.#wantsClean ||= clean || expirySeconds === 0
     this.#mayBeCleaned ||= this.#cleans
     this.#leaving = false
     this.#attempts++
     this.node = node
+    this.#enteredMs = town.time.now()
     const wire = (this.wire = new Wire(version, this))
     town.dial(wire, id, node)
     this.#requests.clear()
@@ -110,7 +124,7 @@ export class Roamer implements WireEars {
     // A CONNECT that was given up may come late, and end what began after it.
     this.life.shaky ||= this.#mayBeCleaned
     this.#will = will && town.chronicle.publication(this, will, true)
-    this.#willIsDelayed = will !== undefined && version === 5 && will.delaySeconds > 0
+    this.#willDelayMs = version === 5 ? (will?.delaySeconds ?? 0) * 1000 : 0
     if (this.#will) this.#addressed(this.#will)
     this.#witnesses = this.#whoHears()
     wire.send({
@@ -201,6 +215,22 @@ export class Roamer implements WireEars {
     if (life.intervals.length > 0 && !life.intervals.some(({ informed }) => informed.has(node))) life.shaky = true
   }
 
+  /** Its session is lost with the disk that it was on. */
+  bereft(): void {
+    const { life } = this
+    this.#begin()
+    this.life.before = life
+    // There may be an older one of a race or a partition.
+    this.life.shaky = life.shaky
+    this.#known = false
+    this.#mayHaveBegun = true
+  }
+
+  /** A node has given up the one where the session is: it has forgotten what it knew of it. */
+  forgets(node: NodeId, home: NodeId): void {
+    for (const interval of this.life.intervals) if (interval.home === home) interval.informed.delete(node)
+  }
+
   /** Its node has fallen. */
   fell(node: NodeId): void {
     if (this.node !== node || !this.wire || this.wire.deaf) return
@@ -269,13 +299,16 @@ export class Roamer implements WireEars {
     if (!this.#wantsClean && !present) this.#missed()
     if (present && !this.#known && this.#attempts === 1 && !this.#mayHaveBegun)
       this.blame('MQTT-3.2.2-2', 'a session is present for a new client')
+    this.life.homes.add(this.node)
     const informed = this.#stillHear(this.#witnesses)
     // Somebody who was not there may have an earlier one.
     const isAlone = informed.size < this.town.nodes.length
     if (!present && isAlone && (this.#known || this.#attempts > 1)) this.life.shaky = true
     if (present && this.#attempts > 1 && this.town.mayBeginAfresh) this.life.shaky = true
     // The one it had may have expired, and a CONNECT that was given up has begun this one.
-    if (present && this.#attempts > 1 && !this.isLasting) this.life.shaky = true
+    if (present && this.#attempts > 1 && !this.isLasting && this.options.version === 5) this.life.shaky = true
+    if (this.#former && this.#attempts === 1) this.#inTime(this.#former, present)
+    this.#former = undefined
     this.#passes = this.#isBrief
     this.#known = !this.#passes
     this.#cleans = false
@@ -294,6 +327,28 @@ export class Roamer implements WireEars {
         wire.send({ cmd: 'pubrel', messageId: packetId })
       }
     }
+  }
+
+  #formerly(wire: Wire): void {
+    const isDelayed = this.#willDelayMs > 0 && !this.#leaving
+    const will = isDelayed ? this.#will : undefined
+    this.#former = { wire, will, willDelayMs: this.#willDelayMs }
+  }
+
+  /** A session ends in time, and a delayed will fires in time, or not at all [MQTT-3.1.3-9]. */
+  #inTime({ wire, will, willDelayMs }: Former, present: boolean): void {
+    const { town, options, life } = this
+    // Who stood still, was cut off or fell may have noticed late that the connection was over.
+    const nowMs = town.time.now()
+    const { brokenSeq, brokenMs, overMs } = wire.link
+    if (town.stoodStill(brokenMs, nowMs) || town.crashSeq >= brokenSeq || this.#mayHaveBegun) return
+    const awayMs = this.#enteredMs - overMs
+    const { expirySeconds, version } = options
+    if (present && version === 5 && awayMs > expirySeconds * 1000 + tardyMs)
+      this.blame('session expired', `it was there ${Math.round(awayMs)} ms after its connection`)
+    if (will === undefined) return
+    if (present && nowMs - overMs < willDelayMs - 10) will.isWithdrawn = true
+    else if (awayMs > willDelayMs + tardyMs && life.lasting) will.isDue = true
   }
 
   /** Each epoch of a session has one owner. */
@@ -376,7 +431,7 @@ export class Roamer implements WireEars {
     return new Map(heard.map((other) => [other, town.city.flaps(node, other)]))
   }
 
-  #stillHear(before: Witnesses): ReadonlySet<NodeId> {
+  #stillHear(before: Witnesses): Set<NodeId> {
     const now = this.#whoHears()
     const all = [...before].filter(([other, flaps]) => now.get(other) === flaps)
     return new Set([this.node, ...all.map(([other]) => other)])
@@ -440,6 +495,6 @@ export class Roamer implements WireEars {
   #down(): void {
     const { wire } = this
     // Without a goodbye the will fires [MQTT-3.1.2-8].
-    if (this.#will && wire?.accepted && !this.#leaving && !this.#willIsDelayed) this.#will.isDue = true
+    if (this.#will && wire?.accepted && !this.#leaving && this.#willDelayMs === 0) this.#will.isDue = true
   }
 }

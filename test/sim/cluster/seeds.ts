@@ -15,11 +15,12 @@ export const shapes: readonly Partial<Habits>[] = [
   { move: 10, leave: 4, race: 3, wills: 30, fall: 4, part: 3, oneWay: 2, breaks: 3, pause: 2 },
   { move: 12, fall: 5, breaks: 2, expires: 25, classes: true },
   { move: 12, leave: 4, drain: 3, expires: 10 },
+  { move: 8, fall: 2, part: 2, evict: 2 },
 ]
 
 const none: Habits = {
   ...{ roamers: 4, steps: 40, publish: 50, subscribe: 10, move: 0, leave: 0, race: 0, wills: 0, shares: false },
-  ...{ retains: 0, fall: 0, part: 0, oneWay: 0, breaks: 0, pause: 0, drain: 0, expires: 0, classes: false },
+  ...{ retains: 0, fall: 0, part: 0, oneWay: 0, breaks: 0, pause: 0, drain: 0, evict: 0, expires: 0, classes: false },
 }
 
 const classes: readonly DurabilityRule[] = [
@@ -66,8 +67,8 @@ export function runTown(seed: number, tell?: (line: string) => void, only?: Part
     },
     ...(dice.chance(0.2) && { skewMs: 3000 }),
     ...(shape.classes === true && { classes }),
-    // One that has left is known to nobody when it comes back.
-    joinsAll: (shape.drain ?? 0) > 0,
+    // One that has left, or was given up, is known to nobody when it comes back.
+    joinsAll: (shape.drain ?? 0) + (shape.evict ?? 0) > 0,
     tell,
   })
   const crowd = new Crowd(town, {

@@ -6,10 +6,13 @@ import { City, type CityOptions } from '../../cluster/cluster-kit.ts'
 import type { Machine } from '../../cluster/cluster-machine.ts'
 import { Dice } from '../dice.ts'
 import { Link } from '../link.ts'
+import type { RecoveredSession } from '../../../src/store/port.ts'
 import type { Time } from '../time.ts'
 import type { Wire } from '../wire.ts'
 import { Violation } from '../world.ts'
 import { Chronicle, type Interval, isShared, matches, type Sent } from './chronicle.ts'
+import { Losses } from './losses.ts'
+import { Operator } from './operator.ts'
 import { Roamer, type RoamerOptions } from './roamer.ts'
 
 export interface TownOptions extends Pick<
@@ -29,6 +32,8 @@ export interface TownOptions extends Pick<
 const clientLatencyMs = 2
 /** So long a node may look for the session of a client, and some more. */
 const patienceMs = 9000
+/** What has stood still takes so long to be on its way again. */
+const thawMs = 1000
 
 /**
  * A cluster and its clients, on one thread and from one seed: brokers, stores and everything of the cluster are real; clocks,
@@ -41,6 +46,8 @@ export class Town {
   readonly time: Time
   readonly dice: Dice
   readonly chronicle: Chronicle
+  readonly losses: Losses
+  readonly operator: Operator
   readonly roamers: Roamer[] = []
   readonly nodes: readonly NodeId[]
   readonly barrierMs: number
@@ -50,8 +57,10 @@ export class Town {
   /** When one fell last, and when one lost its power: events of the world. */
   fellSeq = -1
   powerSeq = -1
-  /** Something stood still: who knows how long a message was under way. */
-  hasStalled = false
+  /** When one fell last that was not empty. */
+  crashSeq = -1
+  /** When something stood still, or nothing passed between some: who knows how long what was under way took. */
+  readonly #standstills: { readonly fromMs: number; toMs: number }[] = []
   /** At peace nothing may go wrong any more. */
   atPeace = false
   readonly hasSkew: boolean
@@ -90,6 +99,8 @@ export class Town {
     this.time = city.time
     this.dice = new Dice(seed).fork(21)
     this.chronicle = new Chronicle(this.time)
+    this.losses = new Losses(this.chronicle)
+    this.operator = new Operator(this)
   }
 
   roamer(options: RoamerOptions): Roamer {
@@ -144,11 +155,12 @@ export class Town {
     return machine.isUp ? machine.cluster.live() : []
   }
 
-  fall(node: NodeId, how: 'kill' | 'power', quietly: boolean): void {
+  fall(node: NodeId, how: 'kill' | 'power', quietly: boolean, isEmpty = false): void {
     if (!this.machine(node).isUp) return
     this.tell(`${node} falls: ${how}`)
     this.falls++
     this.fellSeq = this.time.seq
+    if (!isEmpty) this.crashSeq = this.time.seq
     if (how === 'power') {
       this.powerSeq = this.time.seq
       this.#torn.add(node)
@@ -159,12 +171,39 @@ export class Town {
     this.#links.delete(node)
   }
 
+  /** One whose disk is gone does not come back before all that are there have given it up. */
   rise(node: NodeId): void {
-    if (this.machine(node).isUp) return
-    this.tell(`${node} rises`)
+    if (this.machine(node).isUp || !this.operator.mayRise(node)) return
+    this.tell(`${node} rises${this.operator.lost.has(node) ? ', with another disk' : ''}`)
+    this.#read(node, () => {
+      this.operator.rises(node)
+      this.city.rise(node)
+    })
+    this.operator.watch(node)
+  }
+
+  restart(node: NodeId): void {
+    this.fall(node, 'kill', false)
+    this.rise(node)
+  }
+
+  /** What is on a machine's disk, which is down. */
+  inspect(node: NodeId, look: Parameters<Machine['inspect']>[0]): void {
+    this.#read(node, () => this.machine(node).inspect(look))
+  }
+
+  /** The disk may have been torn as the power failed. */
+  #read(node: NodeId, run: () => void): void {
+    const before = this.#rising
     this.#rising = node
-    this.city.rise(node)
-    this.#rising = ''
+    run()
+    this.#rising = before
+  }
+
+  /** Nodes that are not lost. */
+  get present(): readonly NodeId[] {
+    const { lost } = this.operator
+    return lost.size === 0 ? this.nodes : this.nodes.filter((node) => !lost.has(node))
   }
 
   /** A node is emptied; when nothing is left there, it leaves. */
@@ -178,7 +217,7 @@ export class Town {
         if (!done) return
         cluster.leave()
         this.time.after(20, () => {
-          if (this.machine(node).cluster === cluster) this.fall(node, 'kill', false)
+          if (this.machine(node).cluster === cluster) this.fall(node, 'kill', false, true)
         })
       })
     })
@@ -192,7 +231,7 @@ export class Town {
   }
 
   stop(node: NodeId): void {
-    this.hasStalled = true
+    this.#stands()
     this.tell(`${node} stands still`)
     this.machine(node).process.stop()
     for (const other of this.nodes) if (other !== node) this.city.flapped(node, other)
@@ -203,6 +242,40 @@ export class Town {
     if (!process.isStopped) return
     this.tell(`${node} goes on`)
     process.resume(this.dice.chance(0.5))
+    this.#goesOn()
+  }
+
+  cut(from: NodeId, to: NodeId): void {
+    this.tell(`nothing passes from ${from} to ${to}`)
+    this.city.cut(from, to)
+    this.#stands()
+  }
+
+  part(left: readonly NodeId[], right: readonly NodeId[]): void {
+    this.tell(`parted: ${left.join()} | ${right.join()}`)
+    this.city.part(left, right)
+    this.#stands()
+  }
+
+  heal(): void {
+    this.tell('healed')
+    this.city.heal()
+    this.#goesOn()
+  }
+
+  /** Did something stand still, somewhere, at any time in between? */
+  stoodStill(fromMs: number, toMs: number): boolean {
+    return this.#standstills.some((still) => still.fromMs <= toMs && fromMs <= still.toMs + thawMs)
+  }
+
+  #stands(): void {
+    if (this.#standstills.at(-1)?.toMs !== Infinity) this.#standstills.push({ fromMs: this.time.now(), toMs: Infinity })
+  }
+
+  #goesOn(): void {
+    const last = this.#standstills.at(-1)
+    const stands = this.city.isCut || this.nodes.some((node) => this.machine(node).process.isStopped)
+    if (last && !stands) last.toMs = Math.min(last.toMs, this.time.now())
   }
 
   // ── clients ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -270,12 +343,12 @@ export class Town {
     const nowMs = this.time.now()
     this.#atTheDoor = this.#atTheDoor.filter(({ wire, sinceMs }) => !wire.accepted && nowMs - sinceMs < patienceMs)
     if (this.#atTheDoor.some(({ wire }) => wire.deaf)) return 'a CONNECT that was given up is under way'
-    for (const node of this.nodes) {
+    for (const node of this.present) {
       const why = this.#unrestOf(node)
       if (why !== undefined) return `${node}: ${why}`
     }
     for (const { options, node } of this.roamers) {
-      const owners = this.nodes.filter((name) => this.machine(name).broker.sessions.get(options.id))
+      const owners = this.present.filter((name) => this.machine(name).broker.sessions.get(options.id))
       if (owners.join() !== node) return `owners of ${options.id}, which is at ${node}: ${owners.join()}`
     }
     return undefined
@@ -283,21 +356,27 @@ export class Town {
 
   #unrestOf(node: NodeId): string | undefined {
     const { broker, cluster } = this.machine(node)
-    if ([...cluster.live()].length < this.nodes.length - 1) return `sees only ${[...cluster.live()].join()}`
+    if (this.operator.evicted.has(node)) return 'was given up, and has to be started again'
+    if ([...cluster.live()].length < this.present.length - 1) return `sees only ${[...cluster.live()].join()}`
     if (broker.pending > 0) {
       const waiting = [...broker.sessions.values()].filter(({ pending }) => pending > 0)
       return `${broker.pending} copies wait for ${waiting.map(({ clientId }) => clientId).join()}`
     }
     for (const to of cluster.forwarding.nodes()) {
       if (to.messages > 0 || to.pending > 0) return `${to.messages} messages wait for ${to.node}`
-      if (to.storing) return `writes down what is for ${to.node}`
+      if (to.storing && !to.gone) return `writes down what is for ${to.node}`
     }
-    for (const other of this.nodes) {
+    for (const other of this.operator.lost) {
+      const known = cluster.status().find((status) => status.node === other)
+      if (known) return `${other}, which is lost, is ${known.state}`
+      if (cluster.gossip.owner(other) !== undefined) return `the table of ${other}, which is lost, is left`
+    }
+    for (const other of this.present) {
       if (other === node) continue
       const { gossip } = this.city.node(other)
       if (cluster.gossip.owner(other)?.hash !== gossip.own.hash) return `another table of ${other}`
     }
-    const [first] = this.nodes
+    const [first] = this.present
     const { retained } = this.machine(first!).broker
     for (const topic of this.chronicle.retainedTopics()) {
       const [here, there] = [broker.retained.get(topic), retained.get(topic)]
@@ -322,25 +401,34 @@ export class Town {
     return undefined
   }
 
-  /** Everybody has left: nothing of anybody is left, not even after a start. */
-  empty(): void {
-    for (const node of this.nodes) {
+  /** What of anybody is left, now that everybody has gone. */
+  leftOver(): string | undefined {
+    for (const node of this.present) {
       const { broker, cluster } = this.machine(node)
       const { sessions, tree, pending } = broker
       const keys = [...cluster.gossip.own.entries()].map(([key]) => key).filter((key) => 'fgpc'.includes(key[0]!))
       const left = { sessions: sessions.size, pending, subscriptions: tree.size, keys: keys.length }
       for (const [what, count] of Object.entries(left))
-        if (count !== 0) this.blame('leak', `${count} ${what} are left at ${node} ${keys.join()}`)
+        if (count !== 0) return `${count} ${what} are left at ${node} ${keys.join()}`
     }
-    const [node] = this.nodes
+    return undefined
+  }
+
+  /** Everybody has left: nothing of anybody is left, not even on a disk. */
+  empty(): void {
+    const left = this.leftOver()
+    if (left !== undefined) this.blame('leak', left)
+    const [node] = this.present
     // What others had for it in streams of their earlier starts is over: it hears that with the next link.
-    for (let starts = 0; starts < 2; starts++) {
-      this.fall(node!, 'kill', false)
-      this.rise(node!)
-      this.run(3000)
-    }
-    const most = 2 * this.nodes.length
-    const kept = this.machine(node!).recovered
+    this.restart(node!)
+    this.run(3000)
+    this.fall(node!, 'kill', false)
+    this.inspect(node!, ({ sessions }) => this.#kept(node!, [...sessions]))
+  }
+
+  #kept(node: NodeId, kept: readonly RecoveredSession[]): void {
+    // One to each of the others, and one from it; to one that was evicted, an empty one until the next start.
+    const most = 2 * (this.present.length - 1) + this.operator.lost.size
     const streams = kept.filter(({ clientId }) => clientId.startsWith('\0out/') || clientId.startsWith('\0in/'))
     if (streams.length > most) {
       const names = streams.map(({ clientId }) => clientId.slice(1))
@@ -375,7 +463,8 @@ export class Town {
     if (message === 'connected' && present === false)
       this.roamers.find(({ options }) => options.id === client)?.began(name)
     // What was being written when the power failed may be anything.
-    if (level === 'error' && !(this.#torn.has(name) && this.#rising === name))
+    const isEvicted = message.startsWith('the cluster has given this node up') && this.operator.told(name)
+    if (level === 'error' && !isEvicted && !(this.#torn.has(name) && this.#rising === name))
       this.blame('error log', `${name}: ${message} ${JSON.stringify(fields)}`)
   }
 }
