@@ -8,6 +8,7 @@ import { Subscriptions } from '../store/subscriptions.ts'
 import type { Backpressure, Publisher } from './backpressure.ts'
 import type { Loss } from './ledger.ts'
 import { Outbox, Pushed } from './outbox.ts'
+import { PacketIds } from './packet-ids.ts'
 import type { OutboxContext, OutboxLimits, Terms } from './outlet.ts'
 import type { Rights } from './rights.ts'
 import type { Tenant } from './tenant.ts'
@@ -78,8 +79,9 @@ export class Session implements Timed, SessionState {
   endDueMs = Infinity
   dueMs = Infinity
   tick = -1
-  /** QoS 2 packet ids that the client has sent and not released, with the lsn behind which PUBREC may leave. */
-  #incoming: Map<number, Lsn> | undefined = undefined
+  /** QoS 2 packet ids that the client has sent and not released, and the lsn of the last: behind it PUBREC of each may leave. */
+  #incoming: PacketIds | undefined = undefined
+  #incomingLsn: Lsn = 0
   #feeds: Feed[] | undefined = undefined
   #heldFeeds = 0
   #pumpsSoon = false
@@ -150,7 +152,7 @@ export class Session implements Timed, SessionState {
   }
 
   incoming(): Iterable<number> {
-    return this.#incoming?.keys() ?? []
+    return this.#incoming ?? []
   }
 
   /** Takes over what was read back. `sent`: how many messages a process that is gone may have sent. */
@@ -361,12 +363,13 @@ export class Session implements Timed, SessionState {
 
   /** The lsn of a QoS 2 message that the client has sent and not released; undefined when the id is free. */
   received(packetId: number): Lsn | undefined {
-    return this.#incoming?.get(packetId)
+    return this.#incoming?.has(packetId) === true ? this.#incomingLsn : undefined
   }
 
   /** Remembers a QoS 2 packet id from the client. */
   receive(packetId: number, lsn: Lsn): void {
-    ;(this.#incoming ??= new Map<number, Lsn>()).set(packetId, lsn)
+    ;(this.#incoming ??= new PacketIds()).add(packetId)
+    if (lsn > this.#incomingLsn) this.#incomingLsn = lsn
   }
 
   /** PUBREL: the id is free again. False when it was not in use. */

@@ -32,7 +32,7 @@ describe('abuse 20: QoS 2 state', () => {
 
   for (const [name, version, most] of [
     ['MQTT 5: as many as receive maximum, then 0x93', 5, defaultLimits.receiveMaximum],
-    ['3.1.1 has no receive maximum: as many as there are ids', 4, 65_535],
+    ['3.1.1 has no receive maximum: as many as there are ids, a bit each', 4, 65_535],
   ] as const)
     test(`70,000 without PUBREL: ${name}`, () => {
       const hand = new HandBroker()
