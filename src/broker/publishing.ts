@@ -101,9 +101,8 @@ export class Publishing {
     if (!within) return this.#turnAway(from, message, packetId, tooFast, Reason.messageRateTooHigh)
     if (message.topic.bytes[0] === dollar && isReserved(message.topic, from.root))
       return this.#deny(from, message, packetId, reserved)
-    const { rights } = from.session!
-    if (rights !== undefined && !rights.may(message.retain ? retaining : Act.publish, message.topic))
-      return this.#deny(from, message, packetId, message.retain ? notAllowed.retain : notAllowed.publish)
+    const forbidden = notPermitted(from, message)
+    if (forbidden !== undefined) return this.#deny(from, message, packetId, forbidden)
     if (this.#parts.hooks.authorizePublish) this.#authorize(from, message, packetId)
     else this.#accept(from, message, packetId)
   }
@@ -122,7 +121,9 @@ export class Publishing {
       from,
       () => hooks.authorizePublish!(infoOf(from), request),
       (verdict) => {
-        if ('denied' in verdict) this.#deny(from, message, packetId, verdict.denied)
+        // The rules may have changed meanwhile.
+        const denied = 'denied' in verdict ? verdict.denied : notPermitted(from, message)
+        if (denied !== undefined) this.#deny(from, message, packetId, denied)
         else this.#accept(from, message, packetId)
       },
     )
@@ -488,6 +489,14 @@ const many = 64
 const ahead = 16
 
 const retaining = Act.publish | Act.retain
+
+/** Why a client may not publish this message, by the rules of now. */
+function notPermitted(from: Client, message: Message): MqttError | undefined {
+  const { rights } = from.session!
+  if (rights !== undefined && !rights.may(message.retain ? retaining : Act.publish, message.topic))
+    return message.retain ? notAllowed.retain : notAllowed.publish
+  return undefined
+}
 
 function mayLeave(rights: Rights | undefined, topic: Topic, { retain }: WillPacket): boolean {
   return rights === undefined || rights.may(Act.will | (retain ? retaining : Act.publish), topic)

@@ -63,11 +63,7 @@ export class Subscribing {
 
   subscribe(from: Client, packet: SubscribePacket): void {
     const wishes = packet.entries.map((entry) => wishOf(entry, from.root))
-    const { rights } = from.session!
-    if (rights !== undefined)
-      for (const wish of wishes)
-        if (wish.parsed && !wish.denied && !rights.mayFilter(wish.parsed.filter, wish.parsed.group !== undefined))
-          wish.denied = notAllowed.subscribe
+    permit(from, wishes)
     const { hooks, asking } = this.#parts
     const authorize = hooks.authorizeSubscribe?.bind(hooks)
     if (!authorize) return this.#grant(from, packet, wishes)
@@ -91,6 +87,8 @@ export class Subscribing {
         )
         if (state === 'asking') return void (state = 'later')
       }
+      // The rules may have changed meanwhile.
+      permit(from, wishes)
       this.#grant(from, packet, wishes)
     }
     proceed()
@@ -179,6 +177,15 @@ export class Subscribing {
       ? tooMany(`its tenant may have ${tenant.limits.subscriptions} subscriptions`)
       : undefined
   }
+}
+
+/** Denies what the rules of now do not allow. */
+function permit(from: Client, wishes: readonly Wish[]): void {
+  const { rights } = from.session!
+  if (rights === undefined) return
+  for (const wish of wishes)
+    if (wish.parsed && !wish.denied && !rights.mayFilter(wish.parsed.filter, wish.parsed.group !== undefined))
+      wish.denied = notAllowed.subscribe
 }
 
 function grantOf({ qos, noLocal, retainAsPublished }: SubscribeEntry, subscriptionId: number): Grant {

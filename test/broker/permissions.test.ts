@@ -4,6 +4,7 @@ import type { Holder } from '../../src/access/permissions.ts'
 import { type Action, compileRules, type Rule } from '../../src/access/rules.ts'
 import { acknowledge, hears, join, joinKept, publishes, settle } from '../standard/kit.ts'
 import { startBroker, temporaryFolder, type TestBroker } from '../support/broker.ts'
+import { HandBroker } from '../support/hand.ts'
 import { connectPacket, RawClient } from '../support/raw.ts'
 
 // Rules, held by a broker: whatever is sent, left, asked for and delivered.
@@ -30,6 +31,31 @@ function permit(
 function lost({ node }: TestBroker): number {
   return node.broker.ledger.lost['not-allowed']
 }
+
+test('a reload while a hook is asked: what it was asked about is judged by the rules of now', async () => {
+  const answers: (() => void)[] = []
+  const later = (): Promise<void> => new Promise((resolve) => answers.push(resolve))
+  const policies = (rules: readonly Rule[]) => ({
+    policies: [compileRules(rules)],
+    named: (user: string) => ({ user }),
+  })
+  const hand = new HandBroker({
+    hooks: { authorizePublish: later, authorizeSubscribe: later },
+    rulebook: policies([all]),
+  })
+  const client = hand.client('c')
+  client.publish('a', 'x', { qos: 1, messageId: 1 })
+  client.send({ cmd: 'subscribe', messageId: 2, subscriptions: [{ topic: 'a', qos: 1 }] })
+  for (const cmd of ['puback', 'suback']) {
+    hand.broker.permit(policies(cmd === 'puback' ? except('publish', 'a') : except('subscribe', 'a')))
+    answers.splice(0).forEach((answer) => answer())
+    await new Promise(setImmediate)
+    hand.turn()
+    const [answer] = client.taken() as { cmd: string; reasonCode?: number; granted?: number[] }[]
+    expect([answer?.cmd, answer?.reasonCode ?? answer?.granted?.[0]]).toEqual([cmd, 0x87])
+  }
+  expect(hand.broker.sessions.get('c')!.subscriptions.size).toBe(0)
+})
 
 for (const version of [4, 5] as const)
   test(`PUBLISH that is not allowed goes nowhere, and version ${version} is told as it can be`, async () => {
