@@ -1,9 +1,12 @@
 import type { PeerCertificate } from '../host.ts'
+import type { JwtKey } from './jwt-keys.ts'
 import type { Rule } from './rules.ts'
 
 /** Kinds of authenticators, by their names in the configuration. */
 export const sources = ['users', 'mosquitto', 'jwt', 'certificate', 'scram', 'http'] as const
 export type Source = (typeof sources)[number]
+/** Who may deny a log-in. */
+export type Judge = Source | 'host-program'
 
 /** Who a client has proved to be. */
 export interface Identity {
@@ -14,6 +17,8 @@ export interface Identity {
   readonly groups?: readonly string[]
   /** Unix time in seconds from which on it holds no more. */
   readonly expiresAt?: number
+  /** Of a token: what it was signed with. */
+  readonly signedWith?: JwtKey
   /** What a token allows: with them it has only what some rule allows. */
   readonly permissions?: readonly Rule[]
 }

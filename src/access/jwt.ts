@@ -45,15 +45,15 @@ export class JwtAuthenticator implements Authenticator {
 
   async #check(token: string): Promise<Answer> {
     try {
-      const payload = await this.#verified(token)
-      return typeof payload === 'string' ? { denied: payload } : this.#identity(payload)
+      const verified = await this.#verified(token)
+      return typeof verified === 'string' ? { denied: verified } : this.#identity(verified.payload, verified.key)
     } catch (fault) {
       return { denied: `token: ${why(fault)}` }
     }
   }
 
   /** @throws JOSEError */
-  async #verified(token: string): Promise<JWTPayload | string> {
+  async #verified(token: string): Promise<{ readonly payload: JWTPayload; readonly key: JwtKey } | string> {
     const { issuer, audience, leewaySeconds, keys } = this.#settings
     const { alg, kid } = decodeProtectedHeader(token)
     const possible = keys.filter(
@@ -69,7 +69,7 @@ export class JwtAuthenticator implements Authenticator {
           clockTolerance: leewaySeconds,
           currentDate: this.#now(),
         })
-        return payload
+        return { payload, key }
       } catch (fault) {
         if (!(fault instanceof errors.JWSSignatureVerificationFailed)) throw fault
       }
@@ -86,7 +86,7 @@ export class JwtAuthenticator implements Authenticator {
     return imported
   }
 
-  #identity(payload: JWTPayload): Answer {
+  #identity(payload: JWTPayload, signedWith: JwtKey): Answer {
     const { user, tenant, groups, permissions } = this.#settings.claims
     const claim = (name: string | undefined): unknown =>
       name !== undefined && Object.hasOwn(payload, name) ? payload[name] : undefined
@@ -98,7 +98,7 @@ export class JwtAuthenticator implements Authenticator {
       expiresAt: payload.exp,
     }
     const identity = identityOf(said, 'jwt', 'token')
-    return typeof identity === 'string' ? { denied: `token: ${identity}` } : { identity }
+    return typeof identity === 'string' ? { denied: `token: ${identity}` } : { identity: { ...identity, signedWith } }
   }
 }
 

@@ -23,6 +23,7 @@ export function reviewOf(
   const isSame = (was: PasswordUser['password'] | undefined, now: PasswordUser['password'] | undefined): boolean =>
     was !== undefined && now !== undefined && (was.text === now.text || rehashed.get(now.text) === was.text)
   const stays = same(before, after)
+  const keys = new Set(after?.jwt?.keys.map((key) => JSON.stringify(key)))
   return (identity) => {
     if (!after || !before) return identity
     const { user, source } = identity
@@ -36,6 +37,8 @@ export function reviewOf(
         const there = after.mosquitto?.get(user)
         return there && isSame(before.mosquitto?.get(user)?.password, there.password) ? identity : undefined
       }
+      case 'jwt':
+        return stays.jwt && keys.has(JSON.stringify(identity.signedWith)) ? identity : undefined
       default:
         return stays[source] ? identity : undefined
     }
@@ -45,14 +48,11 @@ export function reviewOf(
 /** Of those who stand in no file: is the rule that let them in still there? */
 function same(before: AuthConfig | undefined, after: AuthConfig | undefined) {
   const [was, now] = [before?.jwt, after?.jwt]
-  const keys = new Set(now?.keys.map((key) => JSON.stringify(key)))
   return {
-    // Nobody remembers which key a token was signed with: when one is gone, all must show theirs again.
     jwt:
       was?.issuer === now?.issuer &&
       was?.audience === now?.audience &&
-      JSON.stringify(was?.claims) === JSON.stringify(now?.claims) &&
-      (was?.keys.every((key) => keys.has(JSON.stringify(key))) ?? true),
+      JSON.stringify(was?.claims) === JSON.stringify(now?.claims),
     certificate: before?.certificate === after?.certificate,
     http: before?.http?.url === after?.http?.url,
   }

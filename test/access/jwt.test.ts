@@ -38,7 +38,10 @@ async function check(token: string, given: JwtSettings, username?: string): Prom
   const authenticator = new JwtAuthenticator(given, () => new Date(nowSeconds * 1000))
   const answer = await authenticator.authenticate(shows(username, token))
   if (answer === 'not-mine') return answer
-  return 'denied' in answer ? answer.denied : answer.identity
+  if ('denied' in answer) return answer.denied
+  const { signedWith, ...identity } = answer.identity
+  expect(given.keys).toContain(signedWith)
+  return identity
 }
 const anna = { user: 'anna', source: 'jwt', expiresAt: nowSeconds + 60 }
 

@@ -129,7 +129,32 @@ test('a weak hash that the broker has replaced is no other password', async () =
   }
 })
 
-test('a key of tokens that is gone', async () => {
+test('of the keys of tokens one is gone: so are those whose tokens it has signed', async () => {
+  const made = ['a', 'b'].map((kid) => ({ kid, ...generateKeyPairSync('ed25519') }))
+  const jwks = (kids: string): string =>
+    JSON.stringify({
+      keys: made.flatMap(({ kid, publicKey }) =>
+        kids.includes(kid) ? [{ ...publicKey.export({ format: 'jwk' }), kid }] : [],
+      ),
+    })
+  const jwtText = 'auth: { jwt: { jwks: keys.json, issuer: i, audience: a } }'
+  const exp = Math.floor(Date.now() / 1000) + 3600
+  files.write('keys.json', jwks('ab'))
+  const { auth } = files.config(jwtText)
+  const broker = await startBroker({ hasher: new CountingHasher(), config: { auth } })
+  const [a, b] = [
+    await enter(broker, 'a', await token({ sub: 'a', exp }, made[0]!.privateKey)),
+    await enter(broker, 'b', await token({ sub: 'b', exp }, made[1]!.privateKey)),
+  ]
+  await reload(broker, jwtText)
+  await a.expectQuiet()
+  files.write('keys.json', jwks('b'))
+  await reload(broker, jwtText)
+  await a.expectDisconnect(Reason.notAuthorized)
+  await b.expectQuiet()
+})
+
+test('tokens are for another audience', async () => {
   const broker = await start()
   const client = await enter(broker, 'whoever', await token({ exp: Math.floor(Date.now() / 1000) + 3600 }))
   await reload(broker)

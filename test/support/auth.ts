@@ -64,10 +64,8 @@ function quickHash(password: string): Promise<string> {
 const quick = { memoryKiB: 64, passes: 1 }
 
 /** What the broker of `issuer: i, audience: a` and the public key below believes. */
-export function token(payload: object): Promise<string> {
-  return new SignJWT({ iss: 'i', aud: 'a', sub: 'thing', ...payload })
-    .setProtectedHeader({ alg: 'EdDSA' })
-    .sign(privateKey)
+export function token(payload: object, key = privateKey): Promise<string> {
+  return new SignJWT({ iss: 'i', aud: 'a', sub: 'thing', ...payload }).setProtectedHeader({ alg: 'EdDSA' }).sign(key)
 }
 export const tokenKey = publicKey.export({ type: 'spki', format: 'pem' }) as string
 
