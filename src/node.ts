@@ -95,6 +95,8 @@ export async function startNode(
     await closeStore()
     throw fault
   }
+  const arrivals = new ConnectionRates(config.connectionRates)
+  const lobby = new Lobby({ clock: host.clock, log, arrivals, limits: config.limits, most: mostSockets() })
   const broker = new Broker({
     host,
     limits: config.limits,
@@ -112,6 +114,7 @@ export async function startNode(
     observer,
     version,
     heapBytes,
+    connectionsRefused: () => Object.values(lobby.refused).reduce((sum, count) => sum + count, 0),
   })
   broker.restore(cluster ? { ...recovered, sessions } : recovered)
   if (broker.sessions.size >= manySessions) collectGarbage()
@@ -131,8 +134,6 @@ export async function startNode(
     }
   }
 
-  const arrivals = new ConnectionRates(config.connectionRates)
-  const lobby = new Lobby({ clock: host.clock, log, arrivals, limits: config.limits, most: mostSockets() })
   const open: { listener: Listener; url: string; server: OpenListener }[] = []
   const closeListeners = async () => {
     const closed = open.splice(0).map(({ server }) => server.close())
@@ -194,6 +195,12 @@ export async function startNode(
         data,
         control,
         tenants: () => broker.tenantFigures(),
+        refusals: () => ({
+          connections: lobby.refused,
+          rates: arrivals.refused,
+          logIns: broker.logIns,
+          reasons: Object.fromEntries(broker.ledger.refusals),
+        }),
         audited: (...change) => door.administered(...change),
         log,
       })
@@ -265,7 +272,7 @@ export async function startNode(
 /** @throws ListenError, AdminTokenError */
 async function openAdminListener(
   config: AdminConfig,
-  rest: Pick<AdminOptions, 'data' | 'control' | 'tenants' | 'audited' | 'log'>,
+  rest: Pick<AdminOptions, 'data' | 'control' | 'tenants' | 'refusals' | 'audited' | 'log'>,
 ): Promise<OpenAdmin> {
   try {
     return await openAdmin({ ...config, ...rest })

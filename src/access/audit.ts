@@ -1,4 +1,4 @@
-import type { Source } from './identity.ts'
+import type { Judge, Source } from './identity.ts'
 
 // Who has logged in, who was refused what, who has changed something: a line of JSON each.
 //
@@ -19,7 +19,7 @@ export type AuditEvent =
   | {
       readonly event: 'log-in-denied'
       readonly party: Party
-      readonly by: Source | undefined
+      readonly by: Judge | undefined
       readonly why: string
       readonly more?: number
     }

@@ -1,5 +1,6 @@
 import findMyWay from 'find-my-way'
 import { z } from 'zod'
+import type { LogInCounts } from '../broker/door.ts'
 import type { Bytes, Log } from '../host.ts'
 import type { TenantReport } from '../broker/tenant-figures.ts'
 import { type ClusterControl, type LeftBehind, Refusal, type RefusalCode } from './control.ts'
@@ -26,9 +27,22 @@ export interface Answer {
   readonly body: string
 }
 
+type Counts = Readonly<Record<string, number>>
+
+/** What was not let in since the start: numbers by why, under names that are ours. */
+export interface Refusals {
+  /** Connections that listeners have refused before CONNECT, and of those by `rate` which one. */
+  readonly connections: Counts
+  readonly rates: Counts
+  readonly logIns: LogInCounts
+  /** Clients, subscriptions and publishes, and connections closed for a fault, by the reason code of MQTT. */
+  readonly reasons: Counts
+}
+
 export interface ApiOptions {
   readonly control: ClusterControl
   readonly tenants: () => TenantReport
+  readonly refusals: () => Refusals
   readonly token: string
   readonly sameSecret: (a: string, b: string) => boolean
   /** The host that it was told to listen on. */
@@ -77,6 +91,7 @@ const bodies = {
  *
  *   GET  /ready                        200, or 503: no new clients here, please. Without a token: a load balancer asks
  *   GET  /v1/tenants                   what each tenant has on this node
+ *   GET  /v1/refusals                  connections and log-ins that were refused, by why
  *   GET  /v1/cluster                   who is in it, and what waits for whom
  *   GET  /v1/cluster/routes[?verify]   the tables of filters; compared with those of the others
  *   POST /v1/cluster/leave             { force }: true, although sessions stay behind
@@ -93,8 +108,9 @@ export class AdminApi {
 
   constructor(options: ApiOptions) {
     this.#options = options
-    const { control, tenants } = options
+    const { control, tenants, refusals } = options
     this.#on('GET', '/v1/tenants', tenants)
+    this.#on('GET', '/v1/refusals', refusals)
     this.#on('GET', '/v1/cluster', () => control.status())
     this.#on(
       'GET',

@@ -15,6 +15,7 @@ export interface AdminOptions {
   readonly data: string | undefined
   readonly control: ClusterControl
   readonly tenants: ApiOptions['tenants']
+  readonly refusals: ApiOptions['refusals']
   readonly audited: ApiOptions['audited']
   readonly log: Log
 }
@@ -30,9 +31,9 @@ export interface OpenAdmin {
  * @throws AdminTokenError, or the system's error, with `code`, when it cannot listen
  */
 export async function openAdmin(options: AdminOptions): Promise<OpenAdmin> {
-  const { host, data, control, tenants, audited, log } = options
+  const { host, data, control, tenants, refusals, audited, log } = options
   const token = openToken(options.tokenFile ?? tokenFileOf(data!))
-  const api = new AdminApi({ control, tenants, token, sameSecret, host, audited, log })
+  const api = new AdminApi({ control, tenants, refusals, token, sameSecret, host, audited, log })
   const listen = (port: number): Promise<OpenHttp> =>
     openHttp({
       host,

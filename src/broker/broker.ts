@@ -32,7 +32,7 @@ import { Asking } from './asking.ts'
 import { Entering } from './entering.ts'
 import { Entitling, openToAll, type Rulebook } from './entitling.ts'
 import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
-import { Door } from './door.ts'
+import { Door, type LogInCounts } from './door.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
 import { LeftOver } from './left-over.ts'
@@ -77,6 +77,8 @@ export interface BrokerOptions {
   readonly memory?: { readonly gauge: MemoryGauge; readonly limitBytes: number } | undefined
   /** Bytes of heap in use, for `$SYS`. */
   readonly heapBytes: () => number
+  /** Connections that listeners have refused, for `$SYS`. Default: there are no listeners. */
+  readonly connectionsRefused?: () => number
 }
 
 /** A message of the host program's own. */
@@ -223,6 +225,8 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       clients,
       version,
       heapBytes,
+      connectionsRefused: options.connectionsRefused ?? (() => 0),
+      logInsDenied: () => sum(this.#door.counts.denied),
       nowMs,
     })
     const asking = new Asking(this.#wheel, now, limits)
@@ -448,6 +452,11 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     return tenantFigures(this.tenants, this.retained)
   }
 
+  /** Who was not let in. */
+  get logIns(): LogInCounts {
+    return this.#door.counts
+  }
+
   /** Clients with an open connection, before CONNECT or after. */
   get connections(): number {
     return this.#watchdogs.size
@@ -571,6 +580,10 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     this.#sysDueMs = nowMs + this.#limits.sysSeconds * 1000
     this.#sys.tell(this.#figures.read(nowMs))
   }
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0)
 }
 
 /** Is it the cluster's, and no client's? */

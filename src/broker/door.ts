@@ -2,7 +2,7 @@ import { neighbourOf } from '../access/address.ts'
 import type { Party } from '../access/audit.ts'
 import { Backoff } from '../access/backoff.ts'
 import type { LogIn } from '../access/chain.ts'
-import type { Credentials, Denial, Identity, Source } from '../access/identity.ts'
+import { type Credentials, type Denial, type Identity, type Judge, sources } from '../access/identity.ts'
 import type { ScramExchange } from '../access/scram.ts'
 import type { Bytes, Clock } from '../host.ts'
 import type { Connection } from '../mqtt/connection.ts'
@@ -15,7 +15,21 @@ import type { Access, LogInSources } from './access.ts'
 import type { Tenants } from './tenants.ts'
 
 type Client = Connection<Session>
-type Denied = Denial & { readonly by: Source | undefined }
+type Denied = Omit<Denial, 'busy'> & { readonly busy?: boolean | undefined; readonly by: Judge | undefined }
+
+/** Who has denied a log-in; `nobody` knew who that is, and `busy`: nobody could say. */
+const deniers = [...sources, 'host-program', 'nobody', 'busy'] as const
+
+/** Log-ins that have not been, by numbers. */
+export interface LogInCounts {
+  readonly denied: Record<(typeof deniers)[number], number>
+  /** Attempts that waited for their turn, as others had failed, and those that do so now. */
+  readonly waited: number
+  readonly waiting: number
+  /** Pairs of address and user that have failed, and those of them that there was no room to remember. */
+  readonly failing: number
+  readonly forgotten: number
+}
 
 export interface DoorParts {
   readonly access: Access
@@ -47,6 +61,8 @@ export class Door {
   readonly #parts: DoorParts
   readonly #backoff = new Backoff()
   readonly #guests = new Map<Client, Guest>()
+  readonly #denied = Object.fromEntries(deniers.map((by) => [by, 0])) as LogInCounts['denied']
+  #waited = 0
   #waiting = 0
   #wasClosed: boolean
 
@@ -58,6 +74,11 @@ export class Door {
   /** Who a client has proved to be; undefined: it is anonymous. */
   identityOf(client: Client): Identity | undefined {
     return this.#guests.get(client)?.identity
+  }
+
+  get counts(): LogInCounts {
+    const { size: failing, dropped: forgotten } = this.#backoff
+    return { denied: { ...this.#denied }, waited: this.#waited, waiting: this.#waiting, failing, forgotten }
   }
 
   /** Must clients log in? */
@@ -140,6 +161,12 @@ export class Door {
     this.#judge(client, user, answer, () => then(answer.data))
   }
 
+  /** The host program does not let in whom the configuration has nothing against. */
+  deniedByHost(client: Client, fault: MqttError): void {
+    this.#count(client, client.username, { denied: fault.message, by: 'host-program' })
+    client.fail(fault)
+  }
+
   /** Somebody is not allowed to do something. @param action publish, will, subscribe, receive … */
   refused(client: Client, action: string, topic: string, why: string): void {
     this.#parts.access.audit?.refused(`${action}\0${client.root?.tenant}\0${client.clientId}`, () => {
@@ -195,10 +222,7 @@ export class Door {
 
   #deny(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
     if (!busy) this.#backoff.failed(addressOf(client), username ?? '', this.#parts.clock.now())
-    this.#parts.access.audit?.refused(`log-in\0${addressOf(client)}\0${username}\0${denied}`, () => {
-      const party = { ...partyOf(client, undefined), user: username }
-      return { event: 'log-in-denied', party, by, why: denied }
-    })
+    this.#count(client, username, { denied, busy, by })
     const reason = busy
       ? Reason.serverBusy
       : username === undefined
@@ -212,6 +236,14 @@ export class Door {
   /** Why nobody of its tenant may come in. */
   #strange({ tenant }: Identity): string | undefined {
     return tenant === undefined ? undefined : this.#parts.tenants.refusal(tenant)
+  }
+
+  #count(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
+    this.#denied[busy ? 'busy' : (by ?? 'nobody')]++
+    this.#parts.access.audit?.refused(`log-in\0${addressOf(client)}\0${username}\0${denied}`, () => {
+      const party = { ...partyOf(client, undefined), user: username }
+      return { event: 'log-in-denied', party, by, why: denied }
+    })
   }
 
   #admit(client: Client, identity: Identity): void {
@@ -237,6 +269,7 @@ export class Door {
       return this.#deny(client, user, { denied: 'too many wait for their turn', busy: true, by: undefined })
     }
     this.#waiting++
+    this.#waited++
     this.#parts.prolong(client, waitMs)
     client.hold()
     const turn = { dueMs: Infinity, tick: -1, due: () => leave(then) }

@@ -22,6 +22,8 @@ export interface FigureParts {
   readonly clients: () => Iterable<Connection<Session>>
   readonly version: string
   readonly heapBytes: () => number
+  readonly connectionsRefused: () => number
+  readonly logInsDenied: () => number
   /** When the broker began; monotonic milliseconds. */
   readonly nowMs: number
 }
@@ -96,6 +98,8 @@ export class Figures {
       memoryStep: memory.step,
       memoryRefused: memory.refused,
       memoryDisconnected: memory.disconnected,
+      connectionsRefused: this.#parts.connectionsRefused(),
+      logInsDenied: this.#parts.logInsDenied(),
       held: this.held(),
     }
   }

@@ -110,9 +110,12 @@ export class Handshake {
       client,
       () => this.#hooks.exchange!(infoOf(client), step),
       (verdict) => {
-        if ('denied' in verdict) return client.fail(verdict.denied)
+        if ('denied' in verdict) return this.#door.deniedByHost(client, verdict.denied)
         const { done, data, username } = verdict.value
         if (!done) return this.#goOn(client, data)
+        // Its session is another's.
+        if (!exchange.packet && username !== undefined && username !== client.username)
+          return this.#door.deniedByHost(client, anotherUser)
         if (username !== undefined) client.username = username
         this.#proved(client, exchange, data)
       },
@@ -139,7 +142,7 @@ export class Handshake {
     if (!hooks.authenticate) return this.#agreed(client, packet, data)
     const hook = () => hooks.authenticate!(infoOf(client), packet.password)
     this.#asking.about(client, hook, (verdict) => {
-      if ('denied' in verdict) client.fail(verdict.denied)
+      if ('denied' in verdict) this.#door.deniedByHost(client, verdict.denied)
       else this.#agreed(client, packet, data)
     })
   }
@@ -169,6 +172,8 @@ export class Handshake {
     return new MqttError(Reason.clientIdNotValid, 'MQTT-3.1.3-8', 'an empty client id needs a clean session')
   }
 }
+
+const anotherUser = new MqttError(Reason.notAuthorized, 'MQTT-4.12.1-2', 'it has logged in as somebody else')
 
 export function infoOf(client: Client): ClientInfo {
   const { clientId: id, username, remote, version } = client

@@ -27,6 +27,8 @@ export interface SysFigures {
   readonly memoryStep: number
   readonly memoryRefused: number
   readonly memoryDisconnected: number
+  readonly connectionsRefused: number
+  readonly logInsDenied: number
   readonly held: Held
 }
 
@@ -63,6 +65,8 @@ const rows: readonly Row[] = [
   ['memory/step', (f) => f.memoryStep],
   ['memory/clients refused', (f) => f.memoryRefused],
   ['memory/clients disconnected', (f) => f.memoryDisconnected],
+  ['connections/refused', (f) => f.connectionsRefused],
+  ['log-ins/denied', (f) => f.logInsDenied],
   ['memory/queued', (f) => f.held.queuedBytes],
   ['memory/retained', (f) => f.held.retainedBytes],
   ['memory/unsent', (f) => f.held.unsentBytes],

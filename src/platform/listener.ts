@@ -63,11 +63,12 @@ export async function openListener(options: ListenOptions): Promise<OpenListener
   })
   // No descriptors left, for one: that refuses a peer, and the listener lives on.
   const repeats = new Repeats(lobby.clock)
-  server.on('error', (err: Error & { code?: string }) =>
+  server.on('error', (err: Error & { code?: string }) => {
+    lobby.refused['not-accepted']++
     repeats.say(err.code ?? '', (more) =>
       log.error({ err, transport, ...more }, 'a listener could not take a connection'),
-    ),
-  )
+    )
+  })
   return {
     port: (server.address() as AddressInfo).port,
     change: (settings) => door.change(settings),
@@ -165,7 +166,7 @@ class Door {
         },
         failed: (socket, why) => {
           const guest = this.#guestOf(socket)
-          if (guest && !guest.refused) this.#options.lobby.say(guest, 'a WebSocket handshake failed', why)
+          if (guest) this.#options.lobby.failed(guest, 'bad-web-socket', 'a WebSocket handshake failed', why)
         },
       },
       this.#isSecure ? this.#tlsOptions() : undefined,
@@ -197,7 +198,7 @@ class Door {
     const guest = this.#guestOf(socket)
     // Of a certificate that is not taken the error says only that there is no connection any more.
     const why = String((socket.authorizationError as Error | string | null) ?? tlsWords(err))
-    if (guest && !guest.refused) this.#options.lobby.say(guest, 'a TLS handshake failed', why)
+    if (guest) this.#options.lobby.failed(guest, 'bad-tls', 'a TLS handshake failed', why)
     socket.destroy()
   }
 

@@ -31,6 +31,8 @@ export interface Source {
 
 /** Why somebody is sent away before it is a client. */
 export type Refusal = 'too-many-connections' | 'no-room' | 'too-late' | 'too-much' | 'bad-proxy' | 'rate'
+/** What somebody could not do: its TLS or WebSocket handshake; or the system could not take it at all. */
+export type Failure = 'bad-tls' | 'bad-web-socket' | 'not-accepted'
 
 /** What a stranger costs in memory, beside its bytes: measured, with some to spare. */
 export const plainBytes = 4096
@@ -50,13 +52,16 @@ const slackBytes = 1024
  * who say nothing keep nobody out, and in a crowd those who are in come to an end.
  */
 export class Lobby {
-  readonly refused: Record<Refusal, number> = {
+  readonly refused: Record<Refusal | Failure, number> = {
     'too-many-connections': 0,
     'no-room': 0,
     'too-late': 0,
     'too-much': 0,
     'bad-proxy': 0,
     rate: 0,
+    'bad-tls': 0,
+    'bad-web-socket': 0,
+    'not-accepted': 0,
   }
   limits: LobbyLimits
   readonly #options: LobbyOptions
@@ -138,13 +143,21 @@ export class Lobby {
     if (guest.refused) return
     guest.refused = true
     this.refused[refusal]++
-    this.say(guest, 'a connection was refused', why)
+    this.#say(guest, 'a connection was refused', why)
     this.#leave(guest)
     guest.socket.destroy()
   }
 
+  /** Its handshake was none; it goes by itself. */
+  failed(guest: Guest, failure: Failure, message: string, why: string): void {
+    if (guest.refused || guest.failed) return
+    guest.failed = true
+    this.refused[failure]++
+    this.#say(guest, message, why)
+  }
+
   /** One line about a guest, or none when there were many about its address. */
-  say({ remote, source }: Guest, message: string, why: string): void {
+  #say({ remote, source }: Guest, message: string, why: string): void {
     this.#repeats.say(`${message} ${source.address} ${why}`, (more) =>
       this.#options.log.warn({ remote, why, ...more }, message),
     )
@@ -202,6 +215,7 @@ export class Guest {
   mustBeForwarded = false
   admitted = false
   refused = false
+  failed = false
   bytes: number
   sent = 0
   timer: NodeJS.Timeout | undefined = undefined

@@ -3,7 +3,7 @@ import { aloneControl } from '../../src/admin/alone.ts'
 import { AdminApi, type Answer } from '../../src/admin/api.ts'
 import { sameSecret } from '../../src/platform/http.ts'
 import { FakeControl, fakeTenants } from './fake-control.ts'
-import { recordedLog } from './kit.ts'
+import { noRefusals, recordedLog } from './kit.ts'
 
 const token = 'a'.repeat(43)
 
@@ -18,7 +18,16 @@ function apiOf(control = new FakeControl() as ConstructorParameters<typeof Admin
   const { log, lines } = recordedLog()
   const changes: string[] = []
   const audited = (...change: string[]) => changes.push(change.join(' from '))
-  const api = new AdminApi({ control, tenants: fakeTenants, token, sameSecret, host: 'Admin.Example', audited, log })
+  const api = new AdminApi({
+    control,
+    tenants: fakeTenants,
+    refusals: noRefusals,
+    token,
+    sameSecret,
+    host: 'Admin.Example',
+    audited,
+    log,
+  })
   const ask = async (method: string, target: string, asked: Asked = {}) => {
     const given = { host: '127.0.0.1:18083', authorization: `Bearer ${token}`, type: 'application/json', ...asked }
     const headers = { host: given.host, authorization: given.authorization, 'content-type': given.type }

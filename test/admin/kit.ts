@@ -1,4 +1,5 @@
 import { connect } from 'node:net'
+import type { Refusals } from '../../src/admin/api.ts'
 import type { Log } from '../../src/host.ts'
 
 /** A log that remembers its lines. */
@@ -37,4 +38,10 @@ export function requestHead(
     ...more,
     '\r\n',
   ].join('\r\n')
+}
+
+/** Of a node that has refused nobody. */
+export function noRefusals(): Refusals {
+  const logIns = { denied: {} as Refusals['logIns']['denied'], waited: 0, waiting: 0, failing: 0, forgotten: 0 }
+  return { connections: {}, rates: {}, logIns, reasons: {} }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openAdmin, type AdminOptions, type OpenAdmin } from '../../src/admin/listener.ts'
 import { FakeControl, fakeTenants } from './fake-control.ts'
-import { exchange, recordedLog, requestHead } from './kit.ts'
+import { exchange, noRefusals, recordedLog, requestHead } from './kit.ts'
 
 let data: string
 let control: FakeControl
@@ -21,7 +21,8 @@ afterEach(async () => {
 
 async function opened(options: Partial<AdminOptions> = {}): Promise<OpenAdmin> {
   const { log } = recordedLog()
-  const plain = { host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data, control, log, audited() {} }
+  const where = { host: '127.0.0.1', port: 0, chosen: true, tokenFile: undefined, data }
+  const plain = { ...where, control, refusals: noRefusals, log, audited() {} }
   const admin = await openAdmin({ ...plain, tenants: fakeTenants, ...options })
   open.push(admin)
   return admin

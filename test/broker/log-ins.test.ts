@@ -2,6 +2,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Hooks } from '../../src/access/hooks.ts'
 import { Reason } from '../../src/mqtt/reason.ts'
 import { CountingHasher } from '../access/kit.ts'
 import { Client } from '../clients/kit.ts'
@@ -216,6 +217,23 @@ describe('SCRAM-SHA-256', () => {
     const client = await RawClient.open(broker, 5)
     client.send(connectPacket(5, { properties: { authenticationMethod: 'M' } }))
     expect((await client.expect('connack')).reasonCode).toBe(Reason.badAuthenticationMethod)
+  })
+
+  test("nobody becomes somebody else by a second exchange with a host program: the session is the first one's", async () => {
+    const exchange: Hooks['exchange'] = (_, { data }) => ({ done: true, username: Buffer.from(data!).toString() })
+    const broker = await startBroker({ hooks: { exchange } })
+    const method = { authenticationMethod: 'M' }
+    const auth = (user: string) =>
+      ({
+        cmd: 'auth',
+        reasonCode: 0x19,
+        properties: { ...method, authenticationData: Buffer.from(user) },
+      }) as const
+    const client = await RawClient.open(broker, 5)
+    client.send(connectPacket(5, { properties: { ...method, authenticationData: Buffer.from('anna') } }))
+    await client.expect('connack')
+    expect(await client.send(auth('anna')).next()).toMatchObject({ cmd: 'auth', reasonCode: 0 })
+    await client.send(auth('eve')).expectDisconnect(Reason.notAuthorized)
   })
 
   test.each(['', 'n,,', 'x'])('rubbish: "%s"', async (text) => {

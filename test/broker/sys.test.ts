@@ -29,6 +29,8 @@ const figures: SysFigures = {
   memoryStep: 2,
   memoryRefused: 14,
   memoryDisconnected: 15,
+  connectionsRefused: 21,
+  logInsDenied: 22,
   held: { queuedBytes: 16, retainedBytes: 17, unsentBytes: 18, unreadBytes: 19, sessionBytes: 20 },
 }
 
@@ -58,6 +60,8 @@ const expected = {
   'memory/step': '2',
   'memory/clients refused': '14',
   'memory/clients disconnected': '15',
+  'connections/refused': '21',
+  'log-ins/denied': '22',
   'memory/queued': '16',
   'memory/retained': '17',
   'memory/unsent': '18',

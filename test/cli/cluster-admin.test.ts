@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openAdmin, type OpenAdmin } from '../../src/admin/listener.ts'
 import { FolderLock } from '../../src/platform/lock.ts'
 import { FakeControl, fakeTenants } from '../admin/fake-control.ts'
-import { recordedLog } from '../admin/kit.ts'
+import { noRefusals, recordedLog } from '../admin/kit.ts'
 import { freePort } from '../support/program.ts'
 import { Godwit, godwit as run, type Given } from './godwit.ts'
 
@@ -31,6 +31,7 @@ beforeEach(async () => {
     data,
     control,
     tenants: fakeTenants,
+    refusals: noRefusals,
     log,
     audited() {},
   })

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import { openAdmin } from '../../src/admin/listener.ts'
 import { FakeControl, fakeTenants } from '../admin/fake-control.ts'
 import { cluster, identity, Post } from '../platform/cluster-kit.ts'
-import { recordedLog } from '../admin/kit.ts'
+import { noRefusals, recordedLog } from '../admin/kit.ts'
 import { startBroker, temporaryFolder } from '../support/broker.ts'
 import { type Certificates, listenerTls, makeCertificates } from '../support/certificates.ts'
 import { SeededRandom } from '../support/random.ts'
@@ -74,7 +74,13 @@ describe('abuse 29: garbage at every port', () => {
       data: temporaryFolder(),
       audited() {},
     }
-    const admin = await openAdmin({ ...where, control: new FakeControl(), tenants: fakeTenants, log })
+    const admin = await openAdmin({
+      ...where,
+      control: new FakeControl(),
+      tenants: fakeTenants,
+      refusals: noRefusals,
+      log,
+    })
     for (const bytes of Object.values(garbage))
       await thrown(connect(Number(new URL(admin.url).port), '127.0.0.1'), bytes)
     expect(lines).toEqual([])
