@@ -1,4 +1,4 @@
-import { filledLevel, isHole, type Levels, levelsOf, type Pattern, type Subject } from './placeholders.ts'
+import { filledLevel, type Levels, levelsOf, type Pattern, type Subject } from './placeholders.ts'
 
 /** A topic or filter that rules are asked about (MQTT 5.0, 4.7); a topic is a filter that matches nothing else. */
 export class Asked {
@@ -26,15 +26,45 @@ export class Asked {
   }
 }
 
-/** A level of the patterns, and those that end behind it. */
+/** A level of the patterns, and those that end behind it. Tokens bring rules of their own, so that there are many: nothing is made before it is needed. */
 class Branch<T> {
-  readonly ends: T[] = []
+  ends: T[] | undefined = undefined
   /** Those that end with "#". */
-  readonly opens: T[] = []
-  readonly words = new Map<string, Branch<T>>()
-  /** Below levels with %c or %u in them. */
-  readonly holes = new Map<string, Branch<T>>()
+  opens: T[] | undefined = undefined
   any: Branch<T> | undefined = undefined
+  /** One word and what is below it, for mostly there is no other. */
+  #word: string | undefined = undefined
+  #below: Branch<T> | undefined = undefined
+  #others: Map<string, Branch<T>> | undefined = undefined
+  /** Below levels with %c or %u in them. */
+  holes: { readonly level: string; readonly below: Branch<T> }[] | undefined = undefined
+
+  below(word: string): Branch<T> | undefined {
+    return word === this.#word ? this.#below : this.#others?.get(word)
+  }
+
+  /** The same, and made if it is not there. */
+  grown(word: string): Branch<T> {
+    const known = this.below(word)
+    if (known) return known
+    const below = new Branch<T>()
+    if (this.#word === undefined) [this.#word, this.#below] = [word, below]
+    else (this.#others ??= new Map<string, Branch<T>>()).set(word, below)
+    return below
+  }
+
+  pierced(level: string): Branch<T> {
+    const known = this.holes?.find((hole) => hole.level === level)
+    if (known) return known.below
+    const below = new Branch<T>()
+    this.holes = joined(this.holes, { level, below })
+    return below
+  }
+
+  eachWord(look: (word: string, below: Branch<T>) => void): void {
+    if (this.#word !== undefined) look(this.#word, this.#below!)
+    this.#others?.forEach((below, word) => look(word, below))
+  }
 }
 
 /**
@@ -49,16 +79,11 @@ export class RuleTree<T> {
   add({ levels, holes }: Pattern, said: T): void {
     let branch = this.#root
     for (const [at, level] of levels.entries()) {
-      if (level === '#') return void branch.opens.push(said)
+      if (level === '#') return void (branch.opens = joined(branch.opens, said))
       if (level === '+') branch = branch.any ??= new Branch<T>()
-      else {
-        const others = holes.includes(at) && isHole(level) ? branch.holes : branch.words
-        let next = others.get(level)
-        if (!next) others.set(level, (next = new Branch<T>()))
-        branch = next
-      }
+      else branch = holes.includes(at) ? branch.pierced(level) : branch.grown(level)
     }
-    branch.ends.push(said)
+    branch.ends = joined(branch.ends, said)
   }
 
   /** Adds to `found` what is said of all topics that the filter matches. */
@@ -81,17 +106,18 @@ export class RuleTree<T> {
     // Behind its fixed levels an open filter matches anything, which only "+" covers.
     if (at >= fixed) return
     const level = levels[at]!
-    const next = branch.words.get(level)
+    const next = branch.below(level)
     if (next) this.#cover(next, at + 1, asked, subject, found)
-    for (const [hole, below] of branch.holes)
-      if (filledLevel(hole, at, subject) === level) this.#cover(below, at + 1, asked, subject, found)
+    if (branch.holes === undefined) return
+    for (const hole of branch.holes)
+      if (filledLevel(hole.level, at, subject) === level) this.#cover(hole.below, at + 1, asked, subject, found)
   }
 
   #overlap(branch: Branch<T>, at: number, asked: Asked, subject: Subject, found: T[]): void {
     const { levels, fixed, open, least, reserved, wild } = asked
     const meetsWild = at > 0 || !reserved
     // The only topic of a closed length must be long enough for "/#", which does not match "".
-    const shortest = branch === this.#root.words.get('') ? 2 : at
+    const shortest = branch === this.#root.below('') ? 2 : at
     if (meetsWild && (open || shortest <= fixed)) add(branch.opens, found)
     if (open ? at >= least : at === fixed) add(branch.ends, found)
     if (!open && at >= fixed) return
@@ -99,14 +125,23 @@ export class RuleTree<T> {
     const level = at < fixed ? levels[at]! : '+'
     const meets = (word: string): boolean =>
       level === '+' ? !(at === 0 && wild && word.startsWith('$')) : word === level
-    for (const [word, below] of branch.words) if (meets(word)) this.#overlap(below, at + 1, asked, subject, found)
-    for (const [hole, below] of branch.holes) {
+    branch.eachWord((word, below) => {
+      if (meets(word)) this.#overlap(below, at + 1, asked, subject, found)
+    })
+    for (const { level: hole, below } of branch.holes ?? []) {
       const word = filledLevel(hole, at, subject)
       if (word !== undefined && meets(word)) this.#overlap(below, at + 1, asked, subject, found)
     }
   }
 }
 
-function add<T>(said: readonly T[], found: T[]): void {
-  for (const one of said) found.push(one)
+/** A list of one has room for one: an empty one that something is pushed to has room for seventeen. */
+export function joined<T>(list: T[] | undefined, item: T): T[] {
+  if (list === undefined) return [item]
+  list.push(item)
+  return list
+}
+
+function add<T>(said: readonly T[] | undefined, found: T[]): void {
+  if (said !== undefined) for (const one of said) found.push(one)
 }

@@ -1,6 +1,6 @@
 import { parseFilter } from '../mqtt/topic.ts'
 import { isHole, isUsable, levelsOf, type Pattern, patternOf, type Subject } from './placeholders.ts'
-import { type Asked, RuleTree } from './rule-tree.ts'
+import { type Asked, joined, RuleTree } from './rule-tree.ts'
 
 // Rules as people write them, and what they say of one client and one topic.
 //
@@ -67,12 +67,13 @@ export interface Policy {
  */
 export class Stage {
   readonly statements: readonly Statement[]
-  readonly #everybody: Trees = []
-  readonly #plain: Trees = []
-  readonly #anonymous: Trees = []
-  readonly #users = new Map<string, Trees>()
-  readonly #groups = new Map<string, Trees>()
-  readonly #clientIds = new Map<string, Trees>()
+  // Undefined: for none of these. Rules that a token brings are for everybody, that is for its own client.
+  #everybody: Trees | undefined = undefined
+  #plain: Trees | undefined = undefined
+  #anonymous: Trees | undefined = undefined
+  #users: TreesByName | undefined = undefined
+  #groups: TreesByName | undefined = undefined
+  #clientIds: TreesByName | undefined = undefined
 
   constructor(statements: readonly Statement[]) {
     this.statements = statements
@@ -103,32 +104,31 @@ export class Stage {
   }
 
   #plant(tree: RuleTree<Statement>, { everybody, plain, anonymous, users, groups, clientIds }: Who): void {
-    if (everybody) return void (plain ? this.#plain : this.#everybody).push(tree)
-    if (anonymous) this.#anonymous.push(tree)
-    const named = [
-      [this.#users, users],
-      [this.#groups, groups],
-      [this.#clientIds, clientIds],
-    ] as const
-    for (const [map, names] of named)
-      for (const name of names ?? []) {
-        const trees = map.get(name)
-        if (trees) trees.push(tree)
-        else map.set(name, [tree])
-      }
+    if (everybody && plain) this.#plain = joined(this.#plain, tree)
+    else if (everybody) this.#everybody = joined(this.#everybody, tree)
+    if (everybody) return
+    if (anonymous) this.#anonymous = joined(this.#anonymous, tree)
+    if (users) plant(tree, users, (this.#users ??= new Map<string, Trees>()))
+    if (groups) plant(tree, groups, (this.#groups ??= new Map<string, Trees>()))
+    if (clientIds) plant(tree, clientIds, (this.#clientIds ??= new Map<string, Trees>()))
   }
 
   #each(subject: Subject, look: (tree: RuleTree<Statement>) => void): void {
-    this.#everybody.forEach(look)
-    if (this.#plain.length > 0 && hasNoWildcard(subject)) this.#plain.forEach(look)
-    if (isAnonymous(subject)) this.#anonymous.forEach(look)
-    else this.#users.get(subject.user!)?.forEach(look)
-    this.#clientIds.get(subject.clientId)?.forEach(look)
-    for (const group of subject.groups) this.#groups.get(group)?.forEach(look)
+    this.#everybody?.forEach(look)
+    if (this.#plain !== undefined && hasNoWildcard(subject)) this.#plain.forEach(look)
+    if (isAnonymous(subject)) this.#anonymous?.forEach(look)
+    else this.#users?.get(subject.user!)?.forEach(look)
+    this.#clientIds?.get(subject.clientId)?.forEach(look)
+    if (this.#groups !== undefined) for (const group of subject.groups) this.#groups.get(group)?.forEach(look)
   }
 }
 
 type Trees = RuleTree<Statement>[]
+type TreesByName = Map<string, Trees>
+
+function plant(tree: RuleTree<Statement>, names: readonly string[], byName: TreesByName): void {
+  for (const name of names) byName.set(name, joined(byName.get(name), tree))
+}
 
 export function compileRules(rules: readonly Rule[]): Policy {
   return { stages: [new Stage(rules.map(statementOf))], always: 0 }
