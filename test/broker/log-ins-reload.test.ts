@@ -202,6 +202,19 @@ test('groups are those of now', async () => {
   }
 })
 
+test('nobody is moved to another tenant while connected', async () => {
+  const { tenants } = files.config('tenants: { north: {}, south: {} }')
+  const broker = await start({ config: { auth: files.auth(text), tenants } })
+  const client = await enter(broker, 'anna')
+  change((users) => (users['anna'] = { ...users['anna'], tenant: 'north' }))
+  await broker.reload(undefined, { auth: files.auth(text), tenants })
+  await client.expectDisconnect(Reason.notAuthorized)
+  const north = await enter(broker, 'anna')
+  change((users) => (users['anna'] = { ...users['anna'], tenant: 'south' }))
+  await broker.reload(undefined, { auth: files.auth(text), tenants })
+  await north.expectDisconnect(Reason.notAuthorized)
+})
+
 test('another name in certificates', async () => {
   const certificates = await makeCertificates()
   const tls = listenerTls(certificates, true)
