@@ -1,7 +1,7 @@
 import type { Hooks } from '../access/hooks.ts'
 import type { Identity } from '../access/identity.ts'
 import type { Holder } from '../access/permissions.ts'
-import type { Host, MemoryGauge, Stream } from '../host.ts'
+import type { Host, Stream } from '../host.ts'
 import { Connection, type ConnectionContext, type ConnectionEvents } from '../mqtt/connection.ts'
 import { Message, Slab } from '../mqtt/message.ts'
 import { Turn } from '../mqtt/output.ts'
@@ -25,13 +25,11 @@ import { ownId } from '../sessions/client-key.ts'
 import type { Session } from '../sessions/session.ts'
 import { Sessions } from '../sessions/sessions.ts'
 import { TimingWheel } from '../sessions/wheel.ts'
-import type { Places } from '../store/places.ts'
-import type { Durability, Lsn, Recovered, Store } from '../store/port.ts'
-import type { Access } from './access.ts'
+import type { Durability, Lsn, Recovered } from '../store/port.ts'
 import { Asking } from './asking.ts'
 import { Entering } from './entering.ts'
 import { Entitling, openToAll, type Rulebook } from './entitling.ts'
-import type { Arrival, BrokerSide, Cluster } from './cluster-port.ts'
+import type { Arrival, BrokerSide } from './cluster-port.ts'
 import { Door, type LogInCounts } from './door.ts'
 import { AckGate } from './gate.ts'
 import { Handshake } from './handshake.ts'
@@ -41,6 +39,7 @@ import type { Limits } from './limits.ts'
 import { MemoryGuard } from './memory.ts'
 import type { Observer } from './observer.ts'
 import { DurabilityRules } from './durability.ts'
+import type { BrokerOptions } from './options.ts'
 import { type Keeping, Publishing } from './publishing.ts'
 import { noRates, type Rates, Throttle } from './rates.ts'
 import { Subscribing } from './subscribing.ts'
@@ -50,36 +49,6 @@ import { SysTopics } from './sys.ts'
 import { Watchdog } from './watchdog.ts'
 
 type Client = Connection<Session>
-
-export interface BrokerOptions {
-  readonly host: Host
-  readonly limits: Limits
-  /** Default: fsync for all, and the newest gives way when a queue is full. */
-  readonly keeping?: Keeping
-  /** Default: clients may send as much as they like. */
-  readonly rates?: Rates | undefined
-  /** Default: nobody who belongs to a tenant may come in. */
-  readonly tenants?: TenantBook
-  readonly store: Store
-  /** Shared with the store, so that a topic is one object. Default: its own. */
-  readonly topics?: TopicTable
-  /** Shared with the store, so that what it has read is not in memory twice. Default: its own. */
-  readonly places?: Places
-  readonly cluster: Cluster
-  /** Default: nobody has to log in. */
-  readonly access?: Access
-  readonly hooks: Hooks
-  /** Default: everybody may do everything. */
-  readonly rulebook?: Rulebook
-  readonly observer: Observer
-  readonly version: string
-  /** Default: nobody measures, and nothing is shed. */
-  readonly memory?: { readonly gauge: MemoryGauge; readonly limitBytes: number } | undefined
-  /** Bytes of heap in use, for `$SYS`. */
-  readonly heapBytes: () => number
-  /** Connections that listeners have refused, for `$SYS`. Default: there are no listeners. */
-  readonly connectionsRefused?: () => number
-}
 
 /** A message of the host program's own. */
 export interface OwnMessage {

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { BrokerOptions } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/options.ts'
 import type { Limits } from '../../src/broker/limits.ts'
 import type { ClusterNode, ClusterOptions, ClusterSettings } from '../../src/cluster/cluster.ts'
 import type { NodeId } from '../../src/cluster/peers.ts'

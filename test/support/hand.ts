@@ -1,5 +1,6 @@
 import mqttPacket, { type IConnectPacket, type Packet } from 'mqtt-packet'
-import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
+import { Broker } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/options.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
 import { alone } from '../../src/cluster/alone.ts'
 import type { Stream } from '../../src/host.ts'
