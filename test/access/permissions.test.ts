@@ -133,17 +133,23 @@ test('rules about others, and about other topics, cost nothing', () => {
           return get.call(this, key)
         },
     )
+    // Nothing else may look into a table meanwhile: what was found is judged behind it.
+    let found: readonly boolean[]
     try {
-      expect(client.may(Act.publish, topic('dev/pump/temperature'))).toBe(true)
-      expect(client.mayFilter(parseFilter('dev/pump/+').filter, false)).toBe(true)
-      expect(client.receivesAll(parseFilter('dev/pump/+').filter)).toBe(true)
+      found = [
+        client.may(Act.publish, topic('dev/pump/temperature')),
+        client.mayFilter(parseFilter('dev/pump/+').filter, false),
+        client.receivesAll(parseFilter('dev/pump/+').filter),
+      ]
     } finally {
       undo()
     }
+    expect(found).toEqual([true, true, true])
     return looks
   }
-  expect(work(10_000)).toBe(work(1))
-  expect(work(1)).toBeLessThan(40)
+  // Of ten there are tables already, where one alone needs none.
+  expect(work(10_000)).toBe(work(10))
+  expect(work(10)).toBeLessThan(40)
 })
 
 describe('filters', () => {

@@ -26,7 +26,7 @@ afterEach(async () => {
 async function started(args: readonly string[], given: Given = {}): Promise<Godwit> {
   const command = new Godwit(['start', ...args], given)
   running.push(command)
-  await Promise.race([command.out.until('demo/hello -m hi\n'), command.code])
+  await Promise.race([command.out.until(' -m hi\n'), command.code])
   return command
 }
 

@@ -180,7 +180,7 @@ export async function screen(program: Program): Promise<{ urls: string[]; port: 
     throw new Error(`it ended with ${code}: ${err}`)
   })
   ended.catch(() => {})
-  const text = await Promise.race([program.out.until('demo/hello -m hi\n'), ended])
+  const text = await Promise.race([program.out.until(' -m hi\n'), ended])
   const urls = [...text.matchAll(/^ {2}((?:tcp|tls|ws|wss):\/\/\S+)$/gm)].map(([, url]) => url!)
   return { urls, port: Number(new URL(urls[0]!).port) }
 }

@@ -419,6 +419,8 @@ export class Town {
     const left = this.leftOver()
     if (left !== undefined) this.blame('leak', left)
     const [node] = this.present
+    // Nobody was promised that a session has ended: a disk that is slow may not have heard of it yet.
+    this.run(1000)
     // What others had for it in streams of their earlier starts is over: it hears that with the next link.
     this.restart(node!)
     this.run(3000)
