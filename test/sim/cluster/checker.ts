@@ -77,9 +77,15 @@ export class Checker {
       if (sent.sends > 1 || qos === 0) continue
       const lane = `${sent.life.number} ${topic} ${[...sent.nodes].join()} ${sent.qos} ${qos}`
       const before = last.get(lane)
-      if (before && before.number > sent.number) this.#blame('order', `${about(life, sent)} came behind ${before.id}`)
+      if (before && before.number > sent.number && !this.#tookTwoWays(life, sent, before))
+        this.#blame('order', `${about(life, sent)} came behind ${before.id}`)
       last.set(lane, sent)
     }
+  }
+
+  /** The session moved while nothing passed: what waited for its old node comes when that one can be reached, behind what came straight. */
+  #tookTwoWays({ homes }: Life, earlier: Sent, later: Sent): boolean {
+    return homes.size > 1 && this.#town.stoodStill(earlier.sentMs, later.sentMs)
   }
 
   #reached(sent: Sent): void {
