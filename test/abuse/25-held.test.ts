@@ -56,4 +56,22 @@ describe('abuse 25: slow and held sockets', () => {
     expect(broker.node.broker.connections).toBe(2)
     await others.served()
   })
+
+  test('400 half-open sockets: honest clients connect meanwhile, and none of the others is left when its time is over', async () => {
+    const broker = await startBroker()
+    const half = connect(5).subarray(0, 8)
+    const held = await Promise.all(
+      Array.from({ length: 400 }, async (_, at) => {
+        const client = await RawClient.open(broker)
+        return at % 2 === 0 ? client : client.bytes(half)
+      }),
+    )
+    const others = await honest(broker)
+    await expect.poll(() => broker.node.broker.connections).toBe(402)
+    await others.served()
+    hasten(11)
+    await Promise.all(held.map((client) => client.expectClosed()))
+    expect(broker.node.broker.connections).toBe(2)
+    await others.served()
+  })
 })
