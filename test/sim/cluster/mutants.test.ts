@@ -11,6 +11,7 @@ import { Remembered } from '../../../src/cluster/remembered.ts'
 import { OutStream } from '../../../src/cluster/streams.ts'
 import { RetainedStore } from '../../../src/retain/retained.ts'
 import { Sessions } from '../../../src/sessions/sessions.ts'
+import type { Durability } from '../../../src/store/port.ts'
 import { patch } from '../patch.ts'
 import type { Habits } from './crowd.ts'
 import { runTown, shapes } from './seeds.ts'
@@ -247,32 +248,14 @@ const mutants: readonly Mutant[] = [
     'a peer gives its word for what is to be synced when it is written',
     /QoS [12] lost|group missed|packet id in use/,
     classes,
-    () =>
-      patch(
-        PublishReader.prototype,
-        'read',
-        (read) =>
-          function (this: PublishReader, ...frame) {
-            read.apply(this, frame)
-            if (this.durability === 'fsync') this.durability = 'os'
-          },
-      ),
+    () => peerTakes('fsync', 'os'),
     220,
   ],
   [
     'a peer gives its word for what is to be written when it has it',
     /QoS [12] lost|packet id in use/,
     classes,
-    () =>
-      patch(
-        PublishReader.prototype,
-        'read',
-        (read) =>
-          function (this: PublishReader, ...frame) {
-            read.apply(this, frame)
-            if (this.durability === 'os') this.durability = 'memory'
-          },
-      ),
+    () => peerTakes('os', 'memory'),
     80,
   ],
   [
@@ -350,3 +333,16 @@ for (const [what, rule, habits, plant, from = 0] of mutants)
     }
     expect.fail(`not found in seeds ${from} to ${from + mostSeeds - 1}`)
   })
+
+/** A peer takes one class of durability for another. Gives what undoes it. */
+function peerTakes(said: Durability, instead: Durability): () => void {
+  return patch(
+    PublishReader.prototype,
+    'read',
+    (read) =>
+      function (this: PublishReader, ...frame) {
+        read.apply(this, frame)
+        if (this.durability === said) this.durability = instead
+      },
+  )
+}
