@@ -9,6 +9,7 @@ import type { Observer } from './broker/observer.ts'
 import type { Keeping } from './broker/publishing.ts'
 import { alone } from './cluster/alone.ts'
 import type { AdminConfig } from './config/admin.ts'
+import type { ClusterConfig } from './config/cluster.ts'
 import type { Config } from './config/config.ts'
 import { hostPortText } from './config/host-port.ts'
 import { addressUrl, type Listener } from './config/listener.ts'
@@ -16,7 +17,7 @@ import { welcomesOrigin } from './config/origins.ts'
 import type { DiskFault, Host, Log, Stream, StreamEvents } from './host.ts'
 import { TopicTable } from './mqtt/topic.ts'
 import { NodeAccess, type OpenHasher } from './node/access.ts'
-import { openCluster } from './node/cluster.ts'
+import type { ClusterHost, OpenCluster } from './node/cluster.ts'
 import { ListenError } from './node/listen-error.ts'
 import { rulebookOf } from './node/rulebook.ts'
 import { openStore } from './node/store.ts'
@@ -50,7 +51,7 @@ export interface RunningNode {
   /** Clients with an accepted CONNECT. */
   readonly clients: number
   /** Applies what can change while running: limits and TLS certificates. @throws and keeps all as it was on an error. */
-  reload(config: Config): Promise<void>
+  reload(config: Config): void
   /** Takes nobody new, sends everybody away (v5: 0x8B), and ends when they are gone, or after `graceMs`. */
   drain(graceMs?: number): Promise<void>
   /** Ends at once. */
@@ -134,6 +135,15 @@ export async function startNode(
     }
   }
 
+  const listen = async (listener: Listener) =>
+    openListener({
+      ...listener,
+      settings: settingsOf(listener, host),
+      messageBytes: config.limits.packetBytes + 1024,
+      lobby,
+      log,
+      accept: (stream) => accept(stream, listener),
+    })
   const open: { listener: Listener; url: string; server: OpenListener }[] = []
   const closeListeners = async () => {
     const closed = open.splice(0).map(({ server }) => server.close())
@@ -166,20 +176,9 @@ export async function startNode(
   try {
     await cluster?.start()
     for (const listener of config.listeners) {
-      const server = await settingsOf(listener, host)
-        .then((settings) =>
-          openListener({
-            ...listener,
-            settings,
-            messageBytes: config.limits.packetBytes + 1024,
-            lobby,
-            log,
-            accept: (stream) => accept(stream, listener),
-          }),
-        )
-        .catch((fault: unknown) => {
-          throw new ListenError(listener.url, fault)
-        })
+      const server = await listen(listener).catch((fault: unknown) => {
+        throw new ListenError(listener.url, fault)
+      })
       open.push({ listener, url: addressUrl({ ...listener, port: server.port }), server })
     }
     const { sessions } = broker
@@ -235,18 +234,16 @@ export async function startNode(
     get clients() {
       return broker.sessions.online
     },
-    async reload(next) {
+    reload(next) {
       // Certificates, peers and origins can change under a running listener; a new set of listeners needs a restart, and says so.
       const wanted = next.listeners.map(({ url }) => url).join(' ')
       if (wanted !== config.listeners.map(({ url }) => url).join(' '))
         log.warn({ wanted }, 'listeners have changed; that takes effect at the next start')
       // Files that cannot be used throw before anything has changed.
-      const fresh = await Promise.all(
-        open.map(async ({ listener, server }) => {
-          const same = next.listeners.find(({ url }) => url === listener.url)
-          return { server, settings: same && (await settingsOf(same, host)) }
-        }),
-      )
+      const fresh = open.map(({ listener, server }) => {
+        const same = next.listeners.find(({ url }) => url === listener.url)
+        return { server, settings: same && settingsOf(same, host) }
+      })
       for (const { server, settings } of fresh) if (settings) server.change(settings)
       arrivals.relimit(next.connectionRates, host.clock.now())
       lobby.limits = next.limits
@@ -269,6 +266,11 @@ export async function startNode(
   }
 }
 
+/** A broker alone loads nothing of it. @throws ClusterIdentityError, JoinError, ListenError */
+async function openCluster(config: ClusterConfig, context: ClusterHost): Promise<OpenCluster> {
+  return (await import('./node/cluster.ts')).openCluster(config, context)
+}
+
 /** @throws ListenError, AdminTokenError */
 async function openAdminListener(
   config: AdminConfig,
@@ -288,8 +290,8 @@ function keepingOf({ durability, durabilityByTopic, overflow }: Config): Keeping
 }
 
 /** @throws TlsFileError */
-async function settingsOf(listener: Listener, { clock, log }: Host): Promise<ListenSettings> {
-  const tls = listener.tls && (await TlsContexts.open(listener.tls, clock.wall()))
+function settingsOf(listener: Listener, { clock, log }: Host): ListenSettings {
+  const tls = listener.tls && TlsContexts.open(listener.tls, clock.wall())
   for (const worry of tls?.worries ?? []) log.error({ url: listener.url }, worry)
   return {
     tls,

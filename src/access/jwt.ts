@@ -1,4 +1,5 @@
-import { decodeProtectedHeader, errors, importJWK, type JWK, type JWTPayload, jwtVerify } from 'jose'
+import type * as jose from 'jose'
+import type { JWK, JWTPayload } from 'jose'
 import { identityOf } from './claims.ts'
 import type { Answer, Authenticator, Credentials } from './identity.ts'
 import type { JwtKey } from './jwt-keys.ts'
@@ -19,7 +20,8 @@ export interface JwtSettings {
   readonly leewaySeconds: number
 }
 
-type Imported = Awaited<ReturnType<typeof importJWK>>
+type Jose = typeof jose
+type Imported = Awaited<ReturnType<Jose['importJWK']>>
 
 const longest = 16_384
 
@@ -28,6 +30,8 @@ export class JwtAuthenticator implements Authenticator {
   readonly source = 'jwt'
   readonly #settings: JwtSettings
   readonly #now: () => Date
+  /** Loaded only where somebody checks tokens. */
+  readonly #jose = import('jose')
   /** By key and algorithm. */
   readonly #imported = new Map<string, Promise<Imported>>()
 
@@ -44,16 +48,20 @@ export class JwtAuthenticator implements Authenticator {
   }
 
   async #check(token: string): Promise<Answer> {
+    const jose = await this.#jose
     try {
-      const verified = await this.#verified(token)
+      const verified = await this.#verified(jose, token)
       return typeof verified === 'string' ? { denied: verified } : this.#identity(verified.payload, verified.key)
     } catch (fault) {
-      return { denied: `token: ${why(fault)}` }
+      return { denied: `token: ${why(jose, fault)}` }
     }
   }
 
   /** @throws JOSEError */
-  async #verified(token: string): Promise<{ readonly payload: JWTPayload; readonly key: JwtKey } | string> {
+  async #verified(
+    { decodeProtectedHeader, errors, importJWK, jwtVerify }: Jose,
+    token: string,
+  ): Promise<{ readonly payload: JWTPayload; readonly key: JwtKey } | string> {
     const { issuer, audience, leewaySeconds, keys } = this.#settings
     const { alg, kid } = decodeProtectedHeader(token)
     const possible = keys.filter(
@@ -61,7 +69,7 @@ export class JwtAuthenticator implements Authenticator {
     )
     for (const key of possible) {
       try {
-        const { payload } = await jwtVerify(token, await this.#import(key, alg!), {
+        const { payload } = await jwtVerify(token, await this.#import(importJWK, key, alg!), {
           algorithms: [alg!],
           issuer,
           audience,
@@ -77,11 +85,11 @@ export class JwtAuthenticator implements Authenticator {
     return possible.length === 0 ? 'token: no key of ours is for it' : 'token: the signature is wrong'
   }
 
-  #import(key: JwtKey, alg: string): Promise<Imported> {
+  #import(load: Jose['importJWK'], key: JwtKey, alg: string): Promise<Imported> {
     const name = `${this.#settings.keys.indexOf(key)} ${alg}`
     const known = this.#imported.get(name)
     if (known) return known
-    const imported = importJWK(key.jwk as JWK, alg)
+    const imported = load(key.jwk as JWK, alg)
     this.#imported.set(name, imported)
     return imported
   }
@@ -109,7 +117,7 @@ function tokenIn(password: Uint8Array): string | undefined {
 }
 
 /** Without what stands in the token: the library's own words name claims, and never their values. */
-function why(fault: unknown): string {
+function why({ errors }: Jose, fault: unknown): string {
   if (fault instanceof errors.JWTExpired) return 'it has expired'
   if (fault instanceof errors.JWTClaimValidationFailed) return `the claim "${fault.claim}" is missing or wrong`
   if (fault instanceof errors.JOSEError) return fault.code

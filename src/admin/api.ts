@@ -1,4 +1,3 @@
-import findMyWay from 'find-my-way'
 import { z } from 'zod'
 import type { LogInCounts } from '../broker/door.ts'
 import type { Bytes, Log } from '../host.ts'
@@ -102,7 +101,7 @@ const bodies = {
  */
 export class AdminApi {
   readonly #options: ApiOptions
-  readonly #router = findMyWay()
+  /** By method and path. */
   readonly #routes = new Map<string, Route>()
   #intruders = 0
 
@@ -152,10 +151,7 @@ export class AdminApi {
   }
 
   #on(method: 'GET' | 'POST', path: string, handler: Handler, parameters: readonly string[] = []): void {
-    // The router only finds the name of the handler: its own way of calling one wants Node's requests.
-    const name = `${method} ${path}`
-    this.#routes.set(name, { handler, parameters })
-    this.#router.on(method, path, () => {}, name)
+    this.#routes.set(`${method} ${path}`, { handler, parameters })
   }
 
   #ready({ method }: Request): Answer {
@@ -186,9 +182,9 @@ export class AdminApi {
   #handle({ method, target, header, body, remote }: Request): object | Promise<object> {
     const cut = target.indexOf('?')
     const path = cut < 0 ? target : target.slice(0, cut)
-    const found = this.#named(method, path)
+    const found = this.#routes.get(`${method} ${path}`)
     if (!found) {
-      const allowed = ['GET', 'POST'].filter((other) => this.#named(other, path))
+      const allowed = ['GET', 'POST'].filter((other) => this.#routes.has(`${other} ${path}`))
       if (allowed.length === 0) throw new Denied(404, 'not-found', 'there is nothing at this path')
       const allow = allowed.join(', ')
       throw new Denied(405, 'method', `this path takes ${allow}`, { allow })
@@ -203,13 +199,6 @@ export class AdminApi {
         throw new Denied(400, 'malformed', `this path knows no parameter ${JSON.stringify(name)}`)
     if (method === 'POST') this.#options.audited(`${path} ${Buffer.from(body).toString()}`.trim(), remote)
     return found.handler({ query, body })
-  }
-
-  #named(method: string, path: string): Route | undefined {
-    // As to a proxy, with a host of its own, nothing is asked of us.
-    if ((method !== 'GET' && method !== 'POST') || !path.startsWith('/')) return undefined
-    const name = this.#router.find(method, path)?.store as string | undefined
-    return name === undefined ? undefined : this.#routes.get(name)
   }
 }
 

@@ -1,47 +1,45 @@
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problem.ts'
 import { version } from '../version.ts'
-import { aclCommand } from './acl.ts'
-import { benchCommand } from './bench/command.ts'
-import { clusterCommand } from './cluster.ts'
 import { CliError, Exit, note, type Io } from './io.ts'
-import { pubCommand } from './pub.ts'
-import { startCommand } from './start.ts'
-import { storeCommand } from './store.ts'
-import { subCommand } from './sub.ts'
-import { tenantsCommand } from './tenants.ts'
-import { usersCommand } from './users.ts'
-import { versionCommand } from './version.ts'
+
+/** In the order of the help. */
+const commands = new Map<string, (io: Io) => Promise<Command>>([
+  ['start', async (io) => (await import('./start.ts')).startCommand(io)],
+  ['pub', async (io) => (await import('./pub.ts')).pubCommand(io)],
+  ['sub', async (io) => (await import('./sub.ts')).subCommand(io)],
+  ['cluster', async (io) => (await import('./cluster.ts')).clusterCommand(io)],
+  ['acl', async (io) => (await import('./acl.ts')).aclCommand(io)],
+  ['store', async (io) => (await import('./store.ts')).storeCommand(io)],
+  ['users', async (io) => (await import('./users.ts')).usersCommand(io)],
+  ['tenants', async (io) => (await import('./tenants.ts')).tenantsCommand(io)],
+  ['bench', async (io) => (await import('./bench/command.ts')).benchCommand(io)],
+  ['version', async (io) => (await import('./version.ts')).versionCommand(io)],
+])
 
 /**
  * Runs one command line, without `node` and the script. @returns the exit code.
  */
 export async function run(args: readonly string[], io: Io): Promise<Exit> {
   try {
-    await program(io).parseAsync(args, { from: 'user' })
+    await (await program(args, io)).parseAsync(args, { from: 'user' })
     return Exit.ok
   } catch (fault) {
     return told(fault, io)
   }
 }
 
-function program(io: Io): Command {
+async function program(args: readonly string[], io: Io): Promise<Command> {
+  // Loading takes its time: whoever names a command waits for that one only.
+  const named = commands.get(args[0] ?? '')
+  const makers = named ? [named] : args[0] === '--version' ? [] : [...commands.values()]
   const root = new Command('godwit')
     .description('An MQTT broker for IoT fleets: an acknowledgement is a fact.')
     .helpOption('--help', 'show this; after a command: its flags')
     .helpCommand('help [command]', 'show the flags of a command')
     .version(version, '--version', 'show the version')
     .enablePositionalOptions()
-    .addCommand(startCommand(io))
-    .addCommand(pubCommand(io))
-    .addCommand(subCommand(io))
-    .addCommand(clusterCommand(io))
-    .addCommand(aclCommand(io))
-    .addCommand(storeCommand(io))
-    .addCommand(usersCommand(io))
-    .addCommand(tenantsCommand(io))
-    .addCommand(benchCommand(io))
-    .addCommand(versionCommand(io))
+  for (const command of await Promise.all(makers.map((make) => make(io)))) root.addCommand(command)
   const style = (command: Command): void => {
     // Commander's own answers to a slip of the finger end the process with 1; ours do not end it.
     command.exitOverride().configureOutput({

@@ -9,7 +9,7 @@ import { Repeats } from './repeats.ts'
 import { SocketStream } from './socket.ts'
 import { below, type TlsContexts } from './tls.ts'
 import { tlsWords } from './tls-words.ts'
-import { upgradeServer } from './upgrade.ts'
+import type { upgradeServer } from './upgrade.ts'
 import { WebSocketStream } from './websocket.ts'
 
 /** What can change while it listens: for those who come from then on. */
@@ -50,7 +50,8 @@ export interface OpenListener {
 /** Listens. @throws the system's error, with `code`, when that cannot be. */
 export async function openListener(options: ListenOptions): Promise<OpenListener> {
   const { host, port, transport, log, lobby } = options
-  const door = new Door(options)
+  const isHttp = transport === 'ws' || transport === 'wss'
+  const door = new Door(options, isHttp ? (await import('./upgrade.ts')).upgradeServer : undefined)
   const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, (socket) =>
     door.arrived(socket),
   )
@@ -89,13 +90,14 @@ class Door {
   readonly #inner: Server | undefined
   #settings: ListenSettings
 
-  constructor(options: ListenOptions) {
+  /** @param upgraded makes the way from HTTP to a WebSocket, where that is wanted */
+  constructor(options: ListenOptions, upgraded: typeof upgradeServer | undefined) {
     const { transport, settings } = options
     this.#options = options
     this.#settings = settings
     this.#isSecure = transport === 'tls' || transport === 'wss'
-    this.#isHttp = transport === 'ws' || transport === 'wss'
-    this.#inner = this.#isHttp ? this.#http() : this.#isSecure ? this.#tls() : undefined
+    this.#isHttp = upgraded !== undefined
+    this.#inner = upgraded ? this.#http(upgraded) : this.#isSecure ? this.#tls() : undefined
     this.#inner?.on('tlsClientError', (err: Error, socket: TLSSocket) => this.#tlsFailed(err, socket))
   }
 
@@ -151,8 +153,8 @@ class Door {
     })
   }
 
-  #http(): Server {
-    return upgradeServer(
+  #http(upgraded: typeof upgradeServer): Server {
+    return upgraded(
       {
         path: this.#options.path,
         messageBytes: this.#options.messageBytes,

@@ -26,15 +26,16 @@ export function folder(): string {
   return path
 }
 
-export async function cluster(): Promise<{
+export function cluster(): Promise<{
   path: string
   directory: ClusterDirectory
   pair: { certificate: string; key: string }
 }> {
   const path = join(folder(), 'cluster')
-  await initCluster(path)
+  initCluster(path)
   const read = (name: string) => readFileSync(join(path, name), 'utf8')
-  return { path, directory: new ClusterDirectory(path), pair: { certificate: read('ca.pem'), key: read('ca-key.pem') } }
+  const pair = { certificate: read('ca.pem'), key: read('ca-key.pem') }
+  return Promise.resolve({ path, directory: new ClusterDirectory(path), pair })
 }
 
 export function publicKey(pem = newKey()): KeyObject {

@@ -2,19 +2,17 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { decimal, qos, usage, whole } from '../flags.ts'
 import { CliError, Exit, note, type Io, silenced } from '../io.ts'
 import type { Host, Outcome } from './bench.ts'
-import { runConnect, runSubscribe } from './idle.ts'
 import type { Version } from './frames.ts'
 import { type CommonOptions, type ConnectOptions, faultOf, modes, type PublishOptions } from './options.ts'
 import type { SubscribeOptions } from './options.ts'
 import { exitOf, render, showProgress } from './report.ts'
-import { runPublish } from './run.ts'
 import { tcpDial } from './socket.ts'
 
 const mostClients = 1_000_000
 const mostMessages = 1e12
 const longestSeconds = 86_400
 
-/** `godwit bench`: a load generator for any MQTT broker. */
+/** `godwit bench`: a load generator for any MQTT broker. What makes the load is loaded when it is wanted. */
 export function benchCommand(io: Io): Command {
   return new Command('bench')
     .description('measure a broker: how many messages, how fast, and whether any is lost')
@@ -59,14 +57,18 @@ function subCommand(io: Io): Command {
     .option('-C, --count <n>', 'end at so many messages instead', whole(1, mostMessages))
     .option('-q, --qos <qos>', 'QoS to subscribe with', qos, 0)
     .option('--persistent', 'take up the sessions that `pub` left behind, and what they have queued; same --prefix')
-    .action((options: SubscribeOptions) => conclude('sub', io, options, (host) => runSubscribe(options, host)))
+    .action((options: SubscribeOptions) =>
+      conclude('sub', io, options, async (host) => (await import('./idle.ts')).runSubscribe(options, host)),
+    )
 }
 
 function connCommand(io: Io): Command {
   return verb('conn', 'connect idle clients, hold them, and count those that drop')
     .option('-n, --connections <n>', 'clients', whole(1, mostClients), 1000)
     .option('--hold <s>', 'how long to hold them', decimal(0, longestSeconds), 5)
-    .action((options: ConnectOptions) => conclude('conn', io, options, (host) => runConnect(options, host)))
+    .action((options: ConnectOptions) =>
+      conclude('conn', io, options, async (host) => (await import('./idle.ts')).runConnect(options, host)),
+    )
 }
 
 /** A verb with the options that all have; as with Mosquitto's clients, -h is the host. */
@@ -120,7 +122,7 @@ async function publish(name: string, io: Io, flags: PublishFlags): Promise<void>
   const options = { ...flags, subscribers, subQos }
   const fault = faultOf(options)
   if (fault !== undefined) throw usage(fault)
-  await conclude(name, io, options, (host) => runPublish(options, host))
+  await conclude(name, io, options, async (host) => (await import('./run.ts')).runPublish(options, host))
 }
 
 async function conclude(

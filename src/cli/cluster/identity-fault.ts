@@ -1,7 +1,11 @@
 import { CliError, Exit } from '../io.ts'
 
-/** Throws what a person reads of a cluster's directory that cannot be used. */
-export function identityFault(fault: unknown): never {
-  const { name, message } = fault as Error
-  throw name === 'ClusterIdentityError' ? new CliError(Exit.data, message) : fault
+/** Turns what is thrown of a cluster's directory that cannot be used into what a person reads. */
+export function sound<T>(use: () => T): T {
+  try {
+    return use()
+  } catch (fault) {
+    const { name, message } = fault as Error
+    throw name === 'ClusterIdentityError' ? new CliError(Exit.data, message) : fault
+  }
 }

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { initCluster } from '../../platform/cluster-directory.ts'
 import { type Io, note } from '../io.ts'
 import { shellWord } from '../terminal.ts'
-import { identityFault } from './identity-fault.ts'
+import { sound } from './identity-fault.ts'
 
 const help = `
 The directory holds the authority that says who is a node of the cluster: whoever can read it can be any node. Nodes on this
@@ -16,8 +16,8 @@ export function initCommand(io: Io): Command {
     .argument('<directory>', 'a new one')
     .option('--json', 'as JSON')
     .addHelpText('after', help)
-    .action(async (directory: string, { json }: { json?: true }) => {
-      const clusterId = await initCluster(directory).catch(identityFault)
+    .action((directory: string, { json }: { json?: true }) => {
+      const clusterId = sound(() => initCluster(directory))
       if (json) return void io.stdout.write(`${JSON.stringify({ schemaVersion: 1, clusterId, directory })}\n`)
       const word = shellWord(directory)
       note(io, `cluster ${clusterId} is in ${directory}; keep it to yourself. Its first node:`)

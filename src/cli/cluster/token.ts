@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { ClusterDirectory } from '../../platform/cluster-directory.ts'
 import { reading, usage } from '../flags.ts'
 import { type Io, note } from '../io.ts'
-import { identityFault } from './identity-fault.ts'
+import { sound } from './identity-fault.ts'
 
 const help = `
 The token goes to stdout. Whoever has it can become a node of the cluster, once, until it expires. On the other machine:
@@ -24,13 +24,11 @@ export function tokenCommand(io: Io): Command {
     .option('--expires <time>', 'how long it is good: 90s, 10m, 1h, 7d; 1h if not given', reading(parseSeconds))
     .option('--json', 'as JSON')
     .addHelpText('after', help)
-    .action(async ({ cluster, expires = 3600, json }: TokenFlags) => {
+    .action(({ cluster, expires = 3600, json }: TokenFlags) => {
       const path = cluster ?? io.env['GODWIT_CLUSTER_DIRECTORY']
       if (!path) throw usage('which cluster? --cluster DIR, as godwit cluster init has made it')
       const expiresMs = Date.now() + expires * 1000
-      const token = await Promise.resolve(path)
-        .then((root) => new ClusterDirectory(root).token(expiresMs))
-        .catch(identityFault)
+      const token = sound(() => new ClusterDirectory(path).token(expiresMs))
       const expiresAt = new Date(expiresMs).toISOString()
       if (json) return void io.stdout.write(`${JSON.stringify({ schemaVersion: 1, token, expiresAt })}\n`)
       io.stdout.write(`${token}\n`)
