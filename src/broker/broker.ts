@@ -160,7 +160,8 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
         ended: (session) => this.#ended(session),
         move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
         persistence: (session) => cluster.persistence(session),
-        arrived: (session) => (session.rights = this.#entitling.byName(session)),
+        // Of the cluster's own nobody asks: what they hold is asked of where it arrives.
+        entitle: (session, before) => (isOwn(session) ? undefined : this.#entitling.renewed(session, before)),
         join: (key) => tenants.join(key),
         leave: (tenant) => tenants.leave(tenant),
       },
@@ -395,6 +396,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
 
   /** From now on this is allowed, and nothing that was decided before. */
   permit(rulebook: Rulebook): void {
+    this.sessions.rules++
     this.#entitling.reload(rulebook, this.sessions.values())
   }
 
@@ -481,6 +483,8 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
   closed(from: Client, fault: Error | undefined): void {
     this.#watchdogs.get(from)?.over()
     this.#watchdogs.delete(from)
+    // By who it is, which is forgotten with the connection.
+    void from.session?.rights
     this.#handshake.forget(from)
     this.#throttle.end(from)
     if (fault instanceof MqttError) this.ledger.refusal(fault.reason)
@@ -543,6 +547,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
     this.#memory.tick()
     // The process stood still. What clients sent meanwhile lies unread: read it before anybody is called silent.
     if (sinceMs > 10 * this.#wheel.resolutionMs) return
+    this.#entitling.goOn()
     this.#wheel.advance(nowMs)
     this.retained.expire(nowMs)
     if (nowMs < this.#sysDueMs) return

@@ -24,17 +24,22 @@ export const notAllowed = {
   subscribe: new MqttError(Reason.notAuthorized, 'MQTT-3.9.3', 'no permission to subscribe to this filter'),
 }
 
+/** Sessions that are given their rights in a tick, if nobody has asked for them since a reload: about a millisecond. */
+const stride = 1000
+
 /**
  * Gives each session what its client may do.
  *
  *   log-in ─▶ of(client)                   identity known: its rules, and those of its token
  *   restart, another node ─▶ byName        only the name is: what files say of it, else nothing until it logs in
- *   reload ─▶ all of them, anew
+ *   reload ─▶ renewed                      when it is asked of next, and by and by all the others
  */
 export class Entitling {
   readonly #permissions: Permissions
   readonly #holderOf: (client: Connection<Session>) => Holder | undefined
   #rulebook: Rulebook
+  /** Those whom a reload has left for later. */
+  #waiting: Iterator<Session> | undefined = undefined
 
   /** @param holderOf who a client has proved to be; undefined: nobody */
   constructor(rulebook: Rulebook, holderOf: (client: Connection<Session>) => Holder | undefined) {
@@ -47,8 +52,14 @@ export class Entitling {
     return this.#permissions.limiting(this.#holderOf(client), client.clientId)
   }
 
+  /** Of a session that has none by the rules of now. @param before what it had */
+  renewed(session: Session, before: Rights | undefined): Rights | undefined {
+    if (session.connection) return this.of(session.connection)
+    return before instanceof ClientPermissions && before.brought ? before : this.#byName(session)
+  }
+
   /** Of a session whose client has not logged in since it came from the store or from another node. */
-  byName({ username, clientId: key }: Session): Rights | undefined {
+  #byName({ username, clientId: key }: Session): Rights | undefined {
     const clientId = ownId(key)
     if (username === undefined) return this.#permissions.limiting(undefined, clientId)
     const holder = this.#rulebook.named(username)
@@ -59,10 +70,15 @@ export class Entitling {
   reload(rulebook: Rulebook, sessions: Iterable<Session>): void {
     this.#rulebook = rulebook
     this.#permissions.reload(rulebook.policies)
-    for (const session of sessions) {
-      const { connection, rights } = session
-      if (connection) session.rights = this.of(connection)
-      else if (!(rights instanceof ClientPermissions && rights.brought)) session.rights = this.byName(session)
+    this.#waiting = sessions[Symbol.iterator]()
+  }
+
+  /** To be called at each tick. What nobody asks for would hold on to the rules before it. */
+  goOn(): void {
+    for (let count = 0; count < stride && this.#waiting; count++) {
+      const next = this.#waiting.next()
+      if (next.done === true) this.#waiting = undefined
+      else void next.value.rights
     }
   }
 }

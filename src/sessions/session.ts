@@ -24,6 +24,10 @@ export interface SessionContext extends OutboxContext {
   readonly limits: SessionLimits
   readonly backpressure: Backpressure
   now(): number
+  /** Another number, above 0, with each reload of the rules. */
+  readonly rules: number
+  /** What a session may do by the rules of now, which had `before` by others. */
+  entitle(session: Session, before: Rights | undefined): Rights | undefined
   /** Something in the session's queue expires at this time, wall clock seconds. */
   expires(session: Session, atSeconds: number): void
   /** The session has become persistent, or is no longer. */
@@ -61,8 +65,9 @@ export class Session implements Timed, SessionState {
   number = 0
   #outbox: Outbox | undefined = undefined
   connection: Connection<Session> | undefined = undefined
-  /** What it may do; undefined: everything. */
-  rights: Rights | undefined = undefined
+  #rights: Rights | undefined = undefined
+  /** By which rules it has them; 0: nobody has asked. */
+  #ruled = 0
   /** The `version` of its rights by which all that it subscribes to may come, or not all; 0: nobody has looked. */
   #judged = 0
   #receivesAll = false
@@ -101,6 +106,16 @@ export class Session implements Timed, SessionState {
 
   get online(): boolean {
     return this.connection !== undefined
+  }
+
+  /** What it may do, by the rules of now; undefined: everything. A reload gives it nothing: whoever asks next does. */
+  get rights(): Rights | undefined {
+    return this.#ruled === this.#context.rules ? this.#rights : this.#entitle()
+  }
+
+  set rights(rights: Rights | undefined) {
+    this.#rights = rights
+    this.#ruled = this.#context.rules
   }
 
   get subscriptions(): SessionSubscriptions {
@@ -418,6 +433,10 @@ export class Session implements Timed, SessionState {
   /** The connection, once CONNACK is out, which waits for the store: nothing may come before it [MQTT-3.2.0-1]. */
   get #live(): Connection<Session> | undefined {
     return this.connection?.state === 'connected' ? this.connection : undefined
+  }
+
+  #entitle(): Rights | undefined {
+    return (this.rights = this.#context.entitle(this, this.#rights))
   }
 
   /** May what comes by its subscriptions be sent to it? */

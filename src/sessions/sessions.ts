@@ -9,6 +9,7 @@ import type { Lsn, RecoveredSession, StateSource, Store } from '../store/port.ts
 import { Backpressure } from './backpressure.ts'
 import type { Ledger } from './ledger.ts'
 import type { Terms } from './outlet.ts'
+import type { Rights } from './rights.ts'
 import { Session, type SessionContext, type SessionLimits } from './session.ts'
 import type { Tenant } from './tenant.ts'
 import type { Timed, TimingWheel } from './wheel.ts'
@@ -21,8 +22,8 @@ export interface SessionEffects {
   move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean
   /** It outlives its connections from now on, or does so no more. */
   persistence(session: Session): void
-  /** It has come from the store or from another node, and its client has not logged in. */
-  arrived(session: Session): void
+  /** What it may do now; it had `before` by other rules. */
+  entitle(session: Session, before: Rights | undefined): Rights | undefined
   /** A session of this key is one of the broker's from now on: whose is it? */
   join(key: string): Tenant | undefined
   /** One of its sessions is so no more. */
@@ -59,6 +60,7 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   readonly #wallOffsetMs: number
   readonly #wheel: TimingWheel
   readonly #effects: SessionEffects
+  rules = 1
   /** Sessions with a connection. */
   online = 0
   /** Sessions that ended because their time was over. */
@@ -91,6 +93,10 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
 
   wallSeconds(atMs: number): number {
     return Math.ceil((atMs + this.#wallOffsetMs) / 1000)
+  }
+
+  entitle(session: Session, before: Rights | undefined): Rights | undefined {
+    return this.#effects.entitle(session, before)
   }
 
   expires(session: Session, atSeconds: number): void {
@@ -152,7 +158,6 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     session.will = will
     session.endDueMs = endDueMs
     session.willDueMs = willDueMs
-    this.#effects.arrived(session)
     this.#join(session)
     this.#byNumber.set(number, session)
     session.restore(recovered, this.limits.inflightMessages)
@@ -240,7 +245,6 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
 
   /** A session has come from another node, and is offline until its client is let in. */
   adopt(session: Session): Lsn {
-    this.#effects.arrived(session)
     this.#join(session)
     if (session.number !== 0) this.#byNumber.set(session.number, session)
     this.keep(session)

@@ -64,9 +64,9 @@ const mutants: readonly Mutant[] = [
   ['to share is not asked for', 'broker/subscribing.ts', 'wish.parsed.group !== undefined)', 'false)'],
   [
     'a reload is for those who log in later',
-    'broker/entitling.ts',
-    'if (connection) session.rights = this.of(connection)',
-    'if (connection) continue',
+    'sessions/session.ts',
+    'this.#ruled === this.#context.rules ?',
+    'this.#ruled > 0 ?',
   ],
   [
     'a token limits nobody where there are no other rules',
