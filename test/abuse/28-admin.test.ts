@@ -42,6 +42,17 @@ function expectInert(answer: string): void {
 }
 
 describe('abuse 28: the admin listener', () => {
+  test('headers of more than 8 KiB are refused, also where they never end', async () => {
+    const { broker, url, token } = await world()
+    const others = await honest(broker)
+    const statusWith = async (bytes: number) =>
+      parts(await exchange(url, requestHead(url, token, 'GET', '/v1/refusals', [`x: ${'x'.repeat(bytes)}`]))).status
+    expect([await statusWith(7000), await statusWith(8192)]).toEqual([200, 431])
+    const endless = `GET / HTTP/1.1\r\nhost: ${new URL(url).host}\r\nx: ${'x'.repeat(9000)}`
+    expect(parts(await exchange(url, endless)).status).toBe(431)
+    await others.served()
+  })
+
   test('names that a client or a caller has chosen are inert in whatever is answered', async () => {
     const { broker, url, token } = await world()
     const client = await joinBroker(broker, evil, 5, { username: evil })

@@ -1,6 +1,7 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import tls from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { HttpClient, type HttpClientOptions } from '../../src/platform/http-client.ts'
 import { makeCertificates } from '../support/certificates.ts'
@@ -110,4 +111,30 @@ test('https: only who has a certificate of the authority', async () => {
   )
   await expect(clientOf(url).post('{}')).rejects.toThrow(/self.signed/)
   expect((await clientOf(url, { ca: cert }).post('{}')).status).toBe(200)
+})
+
+test('https: no TLS before 1.2, whatever the process would take', async () => {
+  const { cert, key } = await makeCertificates()
+  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' } as const
+  const url = await serve(
+    createHttps({ cert, key, ...old }, (_, response) => void response.end('{}')),
+    'https',
+  )
+  const { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS } = tls
+  Object.assign(tls, { DEFAULT_MIN_VERSION: 'TLSv1', DEFAULT_CIPHERS: old.ciphers })
+  try {
+    // Somebody without a floor gets through.
+    const port = Number(new URL(url).port)
+    const spoken = await new Promise<string | null>((resolve, reject) => {
+      const socket = tls.connect({ port, host: '127.0.0.1', ca: cert }, () => {
+        resolve(socket.getProtocol())
+        socket.destroy()
+      })
+      socket.once('error', reject)
+    })
+    expect(spoken).toBe('TLSv1.1')
+    await expect(clientOf(url, { ca: cert }).post('{}')).rejects.toThrow(/protocol version|unsupported protocol/)
+  } finally {
+    Object.assign(tls, { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS })
+  }
 })
