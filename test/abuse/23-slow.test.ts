@@ -59,8 +59,8 @@ describe('abuse 23: a subscriber that stops reading', () => {
   const count = 20_000
   const bytes = 1024
 
-  /** Somebody far behind, somebody who is not, and what the first one costs. */
-  async function behind(data: string | undefined, queueBytes: number) {
+  /** Somebody far behind, for whom no more than `most` bytes are held, and somebody who is not. */
+  async function behind(data: string | undefined, queueBytes: number, most: number) {
     const limits = { queueMessages: count, queueBytes, inflightMessages: 4000, stallSeconds: 3600 }
     const { node } = await startBroker({ ...(data !== undefined && { data }), limits })
     const { broker } = node
@@ -73,28 +73,27 @@ describe('abuse 23: a subscriber that stops reading', () => {
     deaf!.reads = false
     await from!.publish('a', count, bytes)
     await well!.has(1000 + count)
-    const grown = heldBytes() - before
+    // The store may still be writing, and what is freed is given back beside us.
+    await expect.poll(() => heldBytes() - before, { timeout: 20_000, interval: 200 }).toBeLessThan(most)
     const unsent = broker.sessions.get('deaf')!.connection!.heldBytes
     const queued = broker.sessions.queued.bytes
     deaf!.read()
     await deaf!.has(1000 + count - broker.ledger.lostTotal)
-    return { grown, unsent, queued, wrong: [deaf!.wrong, well!.wrong], ledger: broker.ledger }
+    return { unsent, queued, wrong: [deaf!.wrong, well!.wrong], ledger: broker.ledger }
   }
 
   test(`${count} × 1 KiB for it wait on disk: in memory is what its socket may hold, and nothing is lost`, async () => {
-    const { grown, unsent, queued, wrong, ledger } = await behind(temporaryFolder(), 2 * count * bytes)
+    const { unsent, queued, wrong, ledger } = await behind(temporaryFolder(), 2 * count * bytes, 8 * mebibyte)
     expect(unsent).toBeLessThan(defaultLimits.unsentBytes + 2 * bytes)
     expect(queued).toBeGreaterThan(0.9 * count * bytes)
-    expect(grown).toBeLessThan(8 * mebibyte)
     expect([...wrong, ledger.lostTotal]).toEqual([0, 0, 0])
   })
 
   test('without a disk it is `queueBytes` more, and what has no room is lost to it alone, and counted', async () => {
-    const { grown, unsent, queued, wrong, ledger } = await behind(undefined, 4 * mebibyte)
+    const { unsent, queued, wrong, ledger } = await behind(undefined, 4 * mebibyte, 12 * mebibyte)
     expect(unsent).toBeLessThan(defaultLimits.unsentBytes + 2 * bytes)
     // What publishers had sent before they were slowed has its place, too.
     expect(queued).toBeLessThan(5 * mebibyte)
-    expect(grown).toBeLessThan(12 * mebibyte)
     expect([wrong[1], ledger.lostTotal - ledger.lost['queue-full']]).toEqual([0, 0])
     expect(ledger.lostTotal).toBeGreaterThan(0.5 * count)
   })
