@@ -1,4 +1,4 @@
-import type { Judge, Source } from './identity.ts'
+import type { Judge } from './identity.ts'
 
 // Who has logged in, who was refused what, who has changed something: a line of JSON each.
 //
@@ -15,7 +15,7 @@ export interface Party {
 }
 
 export type AuditEvent =
-  | { readonly event: 'log-in'; readonly party: Party; readonly by: Source }
+  | { readonly event: 'log-in'; readonly party: Party; readonly by: Judge }
   | {
       readonly event: 'log-in-denied'
       readonly party: Party

@@ -51,7 +51,10 @@ type Answer<T> = T | Promise<T>
  * to choose the reason code that an MQTT 5 client is told.
  */
 export interface Hooks {
-  /** Asked of every client but those of an exchange. With it a session belongs to the user name that it was begun with. */
+  /**
+   * Asked of every client but those of an exchange. With it a session belongs to the user name that it was begun with. After a no (but one with 0x88 or
+   * 0x89) the next attempt as that user from that address waits before it is asked of: 0.25 s, and twice as long each time, up to 30 s.
+   */
   authenticate?(client: ClientInfo, password: Uint8Array | undefined): Answer<void | boolean>
   authorizePublish?(client: ClientInfo, request: PublishRequest): Answer<void | boolean>
   authorizeSubscribe?(client: ClientInfo, request: SubscribeRequest): Answer<void | boolean>

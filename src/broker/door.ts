@@ -161,9 +161,25 @@ export class Door {
     this.#judge(client, user, answer, () => then(answer.data))
   }
 
+  /** A host program is to say who it is: `then` runs when it is its turn, which whom the configuration knows has had. */
+  beforeHost(client: Client, then: () => void): void {
+    if (this.identityOf(client)) then()
+    else this.#turn(client, client.username ?? '', then)
+  }
+
+  /** The host program lets it in. @param user whom it has found it to be; `client` has the name that it gave */
+  admittedByHost(client: Client, user: string | undefined): void {
+    // One log-in, one line: the configuration has written it.
+    if (this.identityOf(client)) return
+    this.#backoff.succeeded(addressOf(client), client.username ?? '')
+    const party = { ...partyOf(client, undefined), user: user ?? client.username }
+    this.#parts.access.audit?.write({ event: 'log-in', party, by: 'host-program' })
+  }
+
   /** The host program does not let in whom the configuration has nothing against. */
   deniedByHost(client: Client, fault: MqttError): void {
-    this.#count(client, client.username, { denied: fault.message, by: 'host-program' })
+    const busy = fault.reason === Reason.serverBusy || fault.reason === Reason.serverUnavailable
+    this.#fail(client, client.username, { denied: fault.message, busy, by: 'host-program' })
     client.fail(fault)
   }
 
@@ -221,8 +237,7 @@ export class Door {
   }
 
   #deny(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
-    if (!busy) this.#backoff.failed(addressOf(client), username ?? '', this.#parts.clock.now())
-    this.#count(client, username, { denied, busy, by })
+    this.#fail(client, username, { denied, busy, by })
     const reason = busy
       ? Reason.serverBusy
       : username === undefined
@@ -238,7 +253,8 @@ export class Door {
     return tenant === undefined ? undefined : this.#parts.tenants.refusal(tenant)
   }
 
-  #count(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
+  #fail(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
+    if (!busy) this.#backoff.failed(addressOf(client), username ?? '', this.#parts.clock.now())
     this.#denied[busy ? 'busy' : (by ?? 'nobody')]++
     this.#parts.access.audit?.refused(`log-in\0${addressOf(client)}\0${username}\0${denied}`, () => {
       const party = { ...partyOf(client, undefined), user: username }

@@ -57,6 +57,7 @@ export class Handshake {
   connect(client: Client, packet: ConnectPacket): void {
     const refusal = this.#idRefusal(packet)
     if (refusal) return client.fail(refusal)
+    if (packet.clientId === '') client.clientId = `auto-${Buffer.from(this.#random.bytes(12)).toString('hex')}`
     const { authenticationMethod: method, authenticationData: data } = packet
     if (method !== undefined) this.#begin(client, { method, data, step: 'connect' }, packet)
     else if (this.#door.asks(client, packet))
@@ -102,7 +103,7 @@ export class Handshake {
     const exchange = { packet, scram }
     this.#exchanges.set(client, exchange)
     if (scram) this.#door.scramFirst(client, scram, step.data, (data) => this.#goOn(client, data))
-    else this.#exchange(client, step, exchange)
+    else this.#door.beforeHost(client, () => this.#exchange(client, step, exchange))
   }
 
   #exchange(client: Client, step: ExchangeStep, exchange: Exchange): void {
@@ -116,6 +117,7 @@ export class Handshake {
         // Its session is another's.
         if (!exchange.packet && username !== undefined && username !== client.username)
           return this.#door.deniedByHost(client, anotherUser)
+        this.#door.admittedByHost(client, username)
         if (username !== undefined) client.username = username
         this.#proved(client, exchange, data)
       },
@@ -141,15 +143,17 @@ export class Handshake {
     const hooks = this.#hooks
     if (!hooks.authenticate) return this.#agreed(client, packet, data)
     const hook = () => hooks.authenticate!(infoOf(client), packet.password)
-    this.#asking.about(client, hook, (verdict) => {
-      if ('denied' in verdict) this.#door.deniedByHost(client, verdict.denied)
-      else this.#agreed(client, packet, data)
-    })
+    this.#door.beforeHost(client, () =>
+      this.#asking.about(client, hook, (verdict) => {
+        if ('denied' in verdict) return this.#door.deniedByHost(client, verdict.denied)
+        this.#door.admittedByHost(client, client.username)
+        this.#agreed(client, packet, data)
+      }),
+    )
   }
 
   #agreed(client: Client, packet: ConnectPacket, data: Uint8Array | undefined): void {
-    const assigned = packet.clientId === '' ? `auto-${Buffer.from(this.#random.bytes(12)).toString('hex')}` : undefined
-    if (assigned !== undefined) client.clientId = assigned
+    const assigned = packet.clientId === '' ? client.clientId : undefined
     if (!packet.will) return this.#effects.welcome(client, packet, assigned, data)
     const { root } = client
     const will = root ? { ...packet.will, topic: root.topic(packet.will.topic) } : packet.will

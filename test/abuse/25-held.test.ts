@@ -26,7 +26,8 @@ describe('abuse 25: slow and held sockets', () => {
       const broker = await startBroker({ hooks: { authenticate: () => false } })
       for (let count = 0; count < 50; count++) {
         const client = await RawClient.open(broker, version)
-        client.bytes(connect(version))
+        // Of one user the second would wait.
+        client.bytes(connect(version, { flags: 0x82, payload: ['raw', `user ${count}`] }))
         await client.expect('connack')
         await client.expectClosed()
       }

@@ -57,7 +57,7 @@ test('GET /v1/refusals: connections and log-ins that were refused, by why', asyn
   expect(counted(connections)).toEqual({ 'bad-tls': 1, 'bad-web-socket': 1, 'too-late': 1 })
   expect(counted(rates)).toEqual({})
   expect(counted(logIns.denied)).toEqual({ users: 1, nobody: 1, 'host-program': 1 })
-  expect({ ...logIns, denied: 0 }).toEqual({ denied: 0, waited: 1, waiting: 0, failing: 1, forgotten: 0 })
+  expect({ ...logIns, denied: 0 }).toEqual({ denied: 0, waited: 1, waiting: 0, failing: 2, forgotten: 0 })
   expect(reasons['badUserNameOrPassword']).toBe(2)
 
   await broker.node.close()

@@ -26,6 +26,8 @@ import {
 const method: Part[] = [0x15, 'M']
 const data = (text: string): Part[] => [0x16, text]
 const withMethod = (...more: Part[]) => connect(5, { properties: block(...method, ...more) })
+const asUser = (user: string, ...more: Part[]) =>
+  connect(5, { flags: 0x82, properties: block(...method, ...more), payload: ['raw', user] })
 const auth = (reason: number, ...more: Part[]) => packet(0xf0, reason, block(...method, ...more))
 
 /** Counts to `steps`, and says so; `later` answers in a turn of its own. */
@@ -325,10 +327,11 @@ covers(
       },
     })
     for (thrown of Object.values(Reason)) {
-      const refused = await open(broker, withMethod(...data('refuse')))
+      // Of one user the next would wait.
+      const refused = await open(broker, asUser(`refused ${thrown}`, ...data('refuse')))
       const connack = (await refused.expect('connack')).reasonCode as number
       await refused.expectClosed()
-      const client = await open(broker, withMethod())
+      const client = await open(broker, asUser(`user ${thrown}`))
       await client.expect('connack')
       client.bytes(auth(0x19, ...data('refuse')))
       const disconnect = (await client.expect('disconnect')).reasonCode as number

@@ -100,7 +100,11 @@ covers(['5:MQTT-3.1.4-2', '3.1.1:MQTT-3.1.4-1'], 'a hook that fails, or says no,
   }
   await each(hooks, async (authenticate) => {
     const broker = await startBroker({ hooks: { authenticate } })
-    for (const version of versions) await expectRefusal(broker, version, connect(version), version === 5 ? 0x87 : 5)
+    // Of one user the second would wait.
+    for (const version of versions) {
+      const request = connect(version, { flags: 0x82, payload: ['raw', `user ${version}`] })
+      await expectRefusal(broker, version, request, version === 5 ? 0x87 : 5)
+    }
   })
 })
 
@@ -116,7 +120,8 @@ for (const transport of transports)
         const witness = await RawClient.connect(broker, 5, { clientId: 'witness' })
         await witness.subscribe('#')
         for (const version of versions) {
-          const request = bytes(connect(version), packet(0x31, 'a', only5(version), 'x'), hex('c0 00'))
+          const hello = connect(version, { flags: 0x82, payload: ['raw', `user ${version}`] })
+          const request = bytes(hello, packet(0x31, 'a', only5(version), 'x'), hex('c0 00'))
           await expectRefusal(broker, version, request, version === 5 ? 0x87 : 5, transport)
         }
         await witness.expectQuiet()
