@@ -118,12 +118,12 @@ export class MessageRate {
     this.#buckets = accounts.flatMap(({ buckets }) => buckets)
   }
 
-  /** A message has come. @returns milliseconds for which nothing should be read; 0: go on */
-  spend(bytes: number, nowMs: number): number {
+  /** Messages have come. @returns milliseconds for which nothing should be read; 0: go on */
+  spend(bytes: number, nowMs: number, messages = 1): number {
     let waitMs = 0
     for (let at = 0; at < this.#buckets.length; at++) {
       const { counts, bucket } = this.#buckets[at]!
-      const ms = bucket.spend(counts === 'bytes' ? bytes : 1, nowMs)
+      const ms = bucket.spend(counts === 'bytes' ? bytes : messages, nowMs)
       if (ms > waitMs) waitMs = ms
     }
     return waitMs

@@ -71,6 +71,7 @@ const lookMs = 1000
  *
  *   slow:    PUBLISH ─▶ taken, whatever it costs ─▶ in debt? not read until that is paid
  *   refuse:  PUBLISH ─▶ paid for, or else refused
+ *   both:    SUBSCRIBE, UNSUBSCRIBE ─▶ as `slow`, each filter as a message
  */
 class Account implements Allowance, Timed {
   dueMs = Infinity
@@ -92,19 +93,24 @@ class Account implements Allowance, Timed {
   }
 
   admits(message: Message): boolean {
-    const { now, ledger } = this.#parts
-    const nowMs = now()
     if (this.#slows) {
-      const waitMs = this.#rate.spend(message.valueBytes, nowMs)
-      // What somebody left behind who is gone is a chunk or two.
-      if (waitMs > 0 && !this.#held && !this.#client.ended) this.#hold(nowMs, waitMs)
+      this.#spend(1, message.valueBytes)
       return true
     }
-    if (this.#rate.take(message.valueBytes, nowMs)) return true
-    this.#tell()
+    const { now, ledger } = this.#parts
+    if (this.#rate.take(message.valueBytes, now())) return true
+    this.#tell('what is too much is refused')
     this.#refused++
     ledger.overRate++
     return false
+  }
+
+  /** UNSUBACK has no code to refuse by, and whoever lacks a subscription does not know it: they are slowed whatever `over` says. */
+  charge(filters: readonly string[]): void {
+    this.#spend(
+      filters.length,
+      filters.reduce((sum, filter) => sum + Buffer.byteLength(filter), 0),
+    )
   }
 
   due(nowMs: number): void {
@@ -128,8 +134,16 @@ class Account implements Allowance, Timed {
     this.#client.release()
   }
 
+  /** Pays, and is not read for as long as that makes it owe. */
+  #spend(messages: number, bytes: number): void {
+    const nowMs = this.#parts.now()
+    const waitMs = this.#rate.spend(bytes, nowMs, messages)
+    // What somebody left behind who is gone is a chunk or two.
+    if (waitMs > 0 && !this.#held && !this.#client.ended) this.#hold(nowMs, waitMs)
+  }
+
   #hold(nowMs: number, waitMs: number): void {
-    this.#tell()
+    this.#tell('is not read until it has paid for it')
     this.#slowed++
     this.#parts.ledger.slowed++
     this.#held = true
@@ -142,10 +156,9 @@ class Account implements Allowance, Timed {
   }
 
   /** Once: who sends too much does so often. */
-  #tell(): void {
+  #tell(what: string): void {
     if (this.#slowed + this.#refused > 0) return
     const { clientId, remote } = this.#client
-    const what = this.#slows ? 'is not read until it has paid for it' : 'what is too much is refused'
     this.#parts.log.warn({ client: clientId, remote }, `sends more than its rate: ${what}`)
   }
 }

@@ -62,6 +62,7 @@ export class Subscribing {
   }
 
   subscribe(from: Client, packet: SubscribePacket): void {
+    from.allowance?.charge(packet.entries.map(({ filter }) => filter))
     const wishes = packet.entries.map((entry) => wishOf(entry, from.root))
     permit(from, wishes)
     const { hooks, asking } = this.#parts
@@ -97,6 +98,7 @@ export class Subscribing {
   unsubscribe(from: Client, packet: UnsubscribePacket): void {
     const { tree, store, gate, observer } = this.#parts
     const session = from.session!
+    from.allowance?.charge(packet.filters)
     let lsn: Lsn = 0
     const filters = packet.filters.map((filter) => withinOf(filter, from.root))
     session.stopFeeds(new Set(filters.filter((filter) => filter !== undefined)))

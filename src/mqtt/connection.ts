@@ -61,6 +61,8 @@ export interface ConnectionContext<S> {
 export interface Allowance {
   /** A PUBLISH has come. False: it is too much, and is refused. */
   admits(message: Message): boolean
+  /** So many filters have come in a SUBSCRIBE or UNSUBSCRIBE: nothing refuses them, but they have to be paid for. */
+  charge(filters: readonly string[]): void
   end(): void
 }
 

@@ -192,8 +192,9 @@ export function messagesDiffer(seed: number, rounds = 60): string | undefined {
         wanted = mine.every((one) => one.bucket.has(cost(one)))
         if (wanted) for (const one of mine) one.bucket.spend(cost(one))
       } else {
-        is = connection.spend(size, now)
-        for (const one of mine) one.bucket.spend(cost(one))
+        const messages = 1 + random.below(3)
+        is = connection.spend(size, now, messages)
+        for (const one of mine) one.bucket.spend(one.bytes ? size : messages)
         wanted = Math.max(...mine.map(({ bucket }) => bucket.wait()))
       }
       if (is !== wanted)

@@ -94,6 +94,57 @@ describe('slow', () => {
   })
 })
 
+describe.each(['slow', 'refuse'] as const)('SUBSCRIBE and UNSUBSCRIBE, over: %s', (over) => {
+  const filters = (count: number) => Array.from({ length: count }, (_, at) => `f/${at}`)
+  const subscribe = (count: number) => ({
+    cmd: 'subscribe' as const,
+    messageId: 1,
+    subscriptions: filters(count).map((topic) => ({ topic, qos: 0 as const })),
+  })
+  const unsubscribe = (count: number) => ({
+    cmd: 'unsubscribe' as const,
+    messageId: 1,
+    unsubscriptions: filters(count),
+  })
+
+  test('each filter counts as a message: all are taken, and whoever owes is not read', () => {
+    const hand = new HandBroker({ rates: { ...slow, over } })
+    const client = hand.client('fast')
+    client.send(subscribe(10))
+    expect(client.paused).toBe(false)
+    for (const packet of [subscribe(10), unsubscribe(10)]) {
+      client.send(packet)
+      client.forget()
+      client.send({ cmd: 'pingreq' })
+      expect(client.paused).toBe(true)
+      hand.pass(700)
+      expect(client.taken()).toEqual([])
+      hand.pass(500)
+      expect(client.taken()).toMatchObject([{ cmd: 'pingresp' }])
+    }
+    expect(hand.broker.ledger).toMatchObject({ slowed: 2, overRate: 0 })
+    expect(hand.broker.tree.size).toBe(0)
+  })
+
+  test('their bytes count, and a flood of packets as well as one with many filters', () => {
+    const hand = new HandBroker({ rates: { ...slow, over, client: { bytes: { perSecond: 100, burst: 100 } } } })
+    const client = hand.client('fast')
+    client.send(...Array.from({ length: 1000 }, () => subscribe(1)))
+    // Three bytes each: the 34th is in debt, and what follows it waits.
+    expect(client.taken()).toHaveLength(34)
+    hand.pass(10_000)
+    expect(client.taken().length).toBeLessThan(400)
+  })
+
+  test('what is paid for them is not there for messages', () => {
+    const hand = new HandBroker({ rates: { ...slow, over } })
+    const client = hand.client('fast')
+    client.send(subscribe(10), ...frames(5, 1))
+    const { published, refused, overRate } = hand.broker.ledger
+    expect([published - refused, overRate]).toEqual(over === 'slow' ? [1, 0] : [0, 5])
+  })
+})
+
 describe('refuse', () => {
   test('MQTT 5: PUBACK and PUBREC with 0x97, QoS 0 is dropped; all of it is counted by its name', () => {
     const told: string[] = []
