@@ -179,12 +179,13 @@ test('a reload: tenants that are gone are sent away, limits and rates hold for t
     await enter(broker, 'south', 'a', 5, kept),
     await enter(broker, '', 'a'),
   ]
-  const next = '{ north: { subscriptions: 0, rates: { messagesPerSecond: 1, messagesBurst: 1 } } }'
+  const next = '{ north: { subscriptions: 0, rates: { messagesPerSecond: 1, messagesBurst: 2 } } }'
   const { tenants, rates } = configOf(next, 'rates: { over: refuse }')
   const { auth } = configOf(next)
   await broker.reload(undefined, { auth, tenants, rates })
   await south.expectDisconnect(0x87)
   expect(await refused(broker, 'south', 'a')).toBe(0x86)
+  // It is refused, and paid for.
   expect(await north.subscribe('x')).toBe(0x97)
   for (const [messageId, code] of [
     [1, 0x10],
