@@ -157,6 +157,7 @@ export class Broker implements ConnectionEvents<Session>, BrokerSide {
       this.#wheel,
       {
         publishWill: (session, will) => this.#publishing.publishWill(session, will),
+        knowsOthers: () => cluster.ready,
         ended: (session) => this.#ended(session),
         move: (message, terms, filter, from) => this.#publishing.move(message, terms, filter, from),
         persistence: (session) => cluster.persistence(session),

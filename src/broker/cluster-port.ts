@@ -99,6 +99,8 @@ export type Entrance =
 export interface Cluster {
   /** There are no other nodes, and never will be: the rest need not be asked. */
   readonly alone: boolean
+  /** It is known what the other nodes want, or none has answered for some seconds: wills can be told. */
+  readonly ready: boolean
   serve(broker: BrokerSide): void
   /** Takes over what it kept in our store: sessions whose client id no client can have. */
   restore(sessions: readonly RecoveredSession[]): void

@@ -5,6 +5,7 @@ const nobody: Forwarded = { nodes: 0, recorded: false, wait: undefined }
 /** A node without a cluster. */
 export const alone: Cluster = {
   alone: true,
+  ready: true,
   serve() {},
   restore() {},
   state: () => undefined,

@@ -156,7 +156,8 @@ export class ClusterNode implements Cluster {
   readonly #clientAddresses = new Map<NodeId, string>()
   #drain: Drain | undefined = undefined
   #startedMs = Infinity
-  #ready: (() => void)[] | undefined = []
+  /** To be told when it is known what the others want; undefined: it is. */
+  #unready: (() => void)[] | undefined = []
   #knownTicks = 0
   #stopTicking = () => {}
 
@@ -245,8 +246,12 @@ export class ClusterNode implements Cluster {
 
   /** Calls `then` when it is known what the other nodes want, or nobody answers: now, or in some seconds at most. */
   whenReady(then: () => void): void {
-    if (this.#ready) this.#ready.push(then)
+    if (this.#unready) this.#unready.push(then)
     else then()
+  }
+
+  get ready(): boolean {
+    return this.#unready === undefined
   }
 
   /** Takes a stream that a peer has opened; its certificate has proven that it is `node`. */
@@ -342,7 +347,7 @@ export class ClusterNode implements Cluster {
 
   /** Nodes that we remember, and of whom nobody has told us since our start. Once clients may come, they count as dead. */
   *#unheard(): Iterable<Member> {
-    const state = this.#ready === undefined ? 'dead' : 'suspect'
+    const state = this.ready ? 'dead' : 'suspect'
     for (const node of this.remembered.nodes())
       if (this.members.state(node) === undefined) yield { node, address: '-', incarnation: 0, state }
   }
@@ -519,10 +524,10 @@ export class ClusterNode implements Cluster {
       if (this.#isComplete(node))
         this.remembered.prove(node, this.gossip.owner(node)!, (key) => this.#wants(node, key, 0))
     }
-    if (this.#ready && this.#isReady()) {
+    if (this.#unready && this.#isReady()) {
       host.log.debug({ afterMs: host.clock.now() - this.#startedMs }, 'what the other nodes want is known')
-      const told = this.#ready
-      this.#ready = undefined
+      const told = this.#unready
+      this.#unready = undefined
       for (const then of told) then()
     }
   }

@@ -37,7 +37,7 @@ export interface SessionContext extends OutboxContext {
   /** Runs something when this turn is over. */
   soon(run: () => void): void
   /** The time of one of the session's delays has come. */
-  due(session: Session, nowMs: number): void
+  fallsDue(session: Session, nowMs: number): void
 }
 
 /** Retained messages that are looked at before the others have their turn. */
@@ -212,7 +212,7 @@ export class Session implements Timed, SessionState {
   }
 
   due(nowMs: number): void {
-    this.#context.due(this, nowMs)
+    this.#context.fallsDue(this, nowMs)
   }
 
   /**

@@ -17,6 +17,8 @@ import type { Timed, TimingWheel } from './wheel.ts'
 /** What sessions cause in the broker. */
 export interface SessionEffects {
   publishWill(session: Session, will: WillPacket): void
+  /** Is it known to whom wills go? Soon after a start it is. */
+  knowsOthers(): boolean
   /** The session is over: its subscriptions must go. `move` gives a copy to another member of its group. */
   ended(session: Session): void
   move(message: Message, terms: Terms | undefined, filter: string | undefined, from: Session): boolean
@@ -37,6 +39,9 @@ class QueueExpiry implements Timed {
 
   constructor(readonly due: (nowMs: number) => void) {}
 }
+
+/** Time between two looks whether it is known to whom wills go. */
+const unknownMs = 100
 
 /** Least time between two looks through one queue for what has expired. */
 const expiryPauseMs = 1000
@@ -278,6 +283,13 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     this.#schedule(session)
   }
 
+  fallsDue(session: Session, nowMs: number): void {
+    // What fell due while we were away, or just now: a will of it stays in the store until it can be told to all.
+    if (session.will !== undefined && !this.#effects.knowsOthers()) this.#wheel.schedule(session, nowMs + unknownMs)
+    else this.due(session, nowMs)
+  }
+
+  /** Does what is due for the session. */
   due(session: Session, nowMs: number): void {
     if (session.connection) return
     if (session.endDueMs <= nowMs) {

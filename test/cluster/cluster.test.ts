@@ -207,6 +207,39 @@ test.each(['kill', 'power'] as const)('a will that nobody has the word of is wri
   city.audit()
 })
 
+describe('a will that falls due at a start', () => {
+  const will = { topic: 't', payload: 'gone' }
+
+  test('waits until it is known who wants it, also of clients whose sessions nobody keeps', () => {
+    const city = new City(['a', 'b'], { weather: { latencyMs: [90, 90], syncMs: [1, 1], hiccup: 0 } })
+    const watcher = city.client('a', 'w')
+    city.subscribe(watcher, 't', 1)
+    city.client('b', 'x', { clean: false, expirySeconds: 1000, will })
+    city.run(100)
+    city.fall('b')
+    city.run(4000)
+    city.rise('b')
+    city.until(() => watcher.texts.length > 0, 2000)
+    city.run(6000)
+    expect(watcher.texts).toEqual(['gone'])
+  })
+
+  test('waits some seconds at most', () => {
+    const city = new City(['a', 'b'])
+    city.keeper('b', 's', 't').disconnect()
+    city.client('b', 'x', { clean: false, expirySeconds: 1000, will })
+    city.run(100)
+    city.fall('a')
+    city.fall('b')
+    city.rise('b')
+    const keeper = city.client('b', 's', { clean: false, expirySeconds: 1000 })
+    city.run(4500)
+    expect(keeper.texts).toEqual([])
+    city.until(() => keeper.texts.length > 0, 1500)
+    expect(keeper.texts).toEqual(['gone'])
+  })
+})
+
 test('a node is given up: what waits for it is gone, and it comes back as a new one', () => {
   const city = new City(['a', 'b', 'c'])
   city.keeper('b', 's', 't').disconnect()

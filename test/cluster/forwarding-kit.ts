@@ -227,6 +227,7 @@ export class Node implements Peers {
     const { forwarding } = this
     const cluster: Cluster = {
       alone: false,
+      ready: true,
       serve: (broker) => void (forwarding.broker = broker),
       restore: (sessions) => forwarding.restore(sessions),
       state: (number) => forwarding.archive.get(number),
