@@ -6,7 +6,7 @@ export type Bytes = Uint8Array
 export interface Clock {
   /** Monotonic milliseconds: keep alive, expiry, delays. Never jumps with the wall clock. */
   now(): number
-  /** Unix time in milliseconds, for logs and `$SYS` only. */
+  /** Unix time in milliseconds: for logs and `$SYS`, and for what has passed while no process ran. Others may set it. */
   wall(): number
   /** Calls `tick` about every `periodMs` until the returned function is called. */
   every(periodMs: number, tick: () => void): () => void

@@ -64,7 +64,6 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   /** Messages that were given up with their node. */
   evicted = 0
   readonly #clock: Clock
-  readonly #wallOffsetMs: number
   readonly #interest: RemoteInterest<Outgoing>
   readonly #outgoing = new Map<NodeId, Outgoing>()
   readonly #incoming = new Map<NodeId, Incoming>()
@@ -90,7 +89,6 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     this.settings = parts.settings
     this.#interest = parts.interest
     this.#clock = clock
-    this.#wallOffsetMs = clock.wall() - clock.now()
     // Above all of earlier starts: nobody publishes a million messages a second for all the time in between. A clock that was
     // set back leaves 1,024 numbers for each start. It fits into 53 bits until the year 2248.
     this.#serial = incarnation * 1024
@@ -108,10 +106,6 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
 
   soon(run: () => void): void {
     this.#clock.endOfTurn(run)
-  }
-
-  wallSeconds(atMs: number): number {
-    return Math.ceil((atMs + this.#wallOffsetMs) / 1000)
   }
 
   stop(): void {
@@ -409,7 +403,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     const nowMs = this.now()
     if (nowMs < this.#expireAtMs) return
     this.#expireAtMs = nowMs + expireMs
-    const nowSeconds = Math.floor((nowMs + this.#wallOffsetMs) / 1000)
+    const nowSeconds = Math.floor((nowMs + this.store.offsetMs) / 1000)
     for (const outgoing of this.#outgoing.values()) outgoing.expire(nowSeconds)
   }
 }

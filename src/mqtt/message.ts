@@ -105,6 +105,26 @@ export class Message {
     return this
   }
 
+  /** The same, but with another end. */
+  expiring(atMs: number): Message {
+    const { topic, qos, retain, source, payloadStart, payloadEnd, properties, publisher, version } = this
+    const other = new Message(
+      topic,
+      qos,
+      retain,
+      source,
+      payloadStart,
+      payloadEnd,
+      properties,
+      atMs,
+      publisher,
+      version,
+    )
+    other.stamp = this.stamp
+    other.#kept = this.#kept
+    return other
+  }
+
   /** Whole seconds of life left, at least 0 [MQTT-3.3.2-6]; -1 when it never expires. */
   expirySecondsLeft(nowMs: number): number {
     if (this.expiresAtMs === Infinity) return -1

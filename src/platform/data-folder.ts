@@ -18,8 +18,8 @@ import { indexFile, openIndex } from './lmdb.ts'
 import { DamagedIndexError } from './lmdb-file.ts'
 import { FolderLock, LockedError } from './lock.ts'
 
-/** The format of the folder that this version writes, and the newest that it reads. 2: see `format` of the store's index. */
-const dataFormat = 2
+/** The format of the folder that this version writes, and the newest that it reads: see `format` of the store's index. */
+const dataFormat = 3
 
 /** What makes a folder ours. */
 export interface Identity {

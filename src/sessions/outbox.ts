@@ -1,5 +1,6 @@
 import type { Message } from '../mqtt/message.ts'
 import { Entry, type Lsn, type QueueView } from '../store/port.ts'
+import { dropSeconds } from '../store/store-time.ts'
 import type { Loss } from './ledger.ts'
 import type { Outlet, OutboxContext, OutboxOwner, Terms } from './outlet.ts'
 import { idOf, packetIds, Ring } from './ring.ts'
@@ -34,7 +35,7 @@ export class Outbox extends Ring {
   #unacked = 0
   /** QoS 1 and 2 messages that the client takes unacknowledged. */
   window = 0
-  /** No entry expires before this; wall clock seconds, 0 when none does. */
+  /** No entry expires before this; the store's seconds, 0 when none does. */
   nextExpiry = 0
   /** What stands before it may have been sent by a process that is gone. */
   #perhapsSent = 0
@@ -95,7 +96,7 @@ export class Outbox extends Ring {
     if (stored) this.store(slot, message)
     else if ((entry & stateBits) !== released) this.hold(slot, message, terms)
     if ((entry & stateBits) !== waiting) return
-    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.context.wallSeconds(message.expiresAtMs))
+    if (message.expiresAtMs !== Infinity) this.#expire(slot, message.expiresAtMs)
     this.#waiting++
   }
 
@@ -196,7 +197,7 @@ export class Outbox extends Ring {
     const slot = this.append(flags | waiting)
     if (stored) this.store(slot, message)
     else this.hold(slot, message, terms)
-    if (message.expiresAtMs !== Infinity) this.#expire(slot, this.context.wallSeconds(message.expiresAtMs))
+    if (message.expiresAtMs !== Infinity) this.#expire(slot, message.expiresAtMs)
     this.#waiting++
     return stored ? seq : Pushed.kept
   }
@@ -308,7 +309,7 @@ export class Outbox extends Ring {
   }
 
   /**
-   * Drops what waits and has expired by `nowSeconds` (wall clock), and works out when the next one does. The cost is a look
+   * Drops what waits and has expired by `nowSeconds` of the store's time, and works out when the next one does. The cost is a look
    * at each entry, so it is called when something is due, and no more often.
    */
   expire(nowSeconds: number): void {
@@ -476,7 +477,9 @@ export class Outbox extends Ring {
     if (lsn !== 0) this.context.store.settled(this.#owner.number, this.head, this.head + offset, lsn)
   }
 
-  #expire(slot: number, atSeconds: number): void {
+  #expire(slot: number, atMs: number): void {
+    const atSeconds = dropSeconds(atMs + this.context.store.offsetMs)
+    if (atSeconds === 0) return
     this.page.setExpiry(slot, atSeconds)
     this.#expires(atSeconds)
   }

@@ -50,8 +50,6 @@ export interface OutboxContext {
   readonly places: Places
   /** Bytes in all queues. */
   readonly queued: { bytes: number }
-  /** Wall clock seconds of a monotonic time, rounded up. */
-  wallSeconds(atMs: number): number
 }
 
 /** Whose outbox it is. */

@@ -28,7 +28,7 @@ export interface SessionContext extends OutboxContext {
   readonly rules: number
   /** What a session may do by the rules of now, which had `before` by others. */
   entitle(session: Session, before: Rights | undefined): Rights | undefined
-  /** Something in the session's queue expires at this time, wall clock seconds. */
+  /** Something in the session's queue expires at this time, in the store's seconds. */
   expires(session: Session, atSeconds: number): void
   /** The session has become persistent, or is no longer. */
   persistence(session: Session): void
@@ -185,7 +185,7 @@ export class Session implements Timed, SessionState {
     this.#outbox?.moved(seq, lsn)
   }
 
-  /** Something in the queue may have expired by `nowSeconds`, wall clock. */
+  /** Something in the queue may have expired by `nowSeconds` of the store's time. */
   dropExpired(nowSeconds: number): void {
     const outbox = this.#outbox
     if (outbox === undefined) return

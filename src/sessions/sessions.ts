@@ -61,8 +61,6 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
   readonly #byNumber = new Numbered<Session>()
   readonly #expiries = new Map<Session, QueueExpiry>()
   #waiting = new Set<Session>()
-  /** From monotonic to wall clock milliseconds, as it was at the start: a clock that is set expires nothing. */
-  readonly #wallOffsetMs: number
   readonly #wheel: TimingWheel
   readonly #effects: SessionEffects
   rules = 1
@@ -93,11 +91,6 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     this.#wheel = wheel
     this.backpressure = new Backpressure(wheel, this.now)
     this.#effects = effects
-    this.#wallOffsetMs = clock.wall() - clock.now()
-  }
-
-  wallSeconds(atMs: number): number {
-    return Math.ceil((atMs + this.#wallOffsetMs) / 1000)
   }
 
   entitle(session: Session, before: Rights | undefined): Rights | undefined {
@@ -109,11 +102,11 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     if (expiry === undefined) {
       const due = (nowMs: number) => {
         this.#expiries.delete(session)
-        session.dropExpired(Math.floor((nowMs + this.#wallOffsetMs) / 1000))
+        session.dropExpired(Math.floor((nowMs + this.store.offsetMs) / 1000))
       }
       this.#expiries.set(session, (expiry = new QueueExpiry(due)))
     }
-    const atMs = Math.max(atSeconds * 1000 - this.#wallOffsetMs, this.now() + expiryPauseMs)
+    const atMs = Math.max(atSeconds * 1000 - this.store.offsetMs, this.now() + expiryPauseMs)
     if (atMs < expiry.dueMs) this.#wheel.schedule(expiry, atMs)
   }
 

@@ -218,6 +218,7 @@ const fields = new Map<number, (reader: RecordReader) => void>([
     },
   ],
   [RecordType.alive, () => undefined],
+  [RecordType.clock, (reader) => reader.f64()],
 ])
 
 function numberAndId(reader: RecordReader): void {

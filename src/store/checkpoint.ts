@@ -9,7 +9,7 @@ export interface CheckpointContext {
   readonly index: Index
   readonly tracks: Tracks
   readonly retainedKeys: RetainedKeys
-  readonly wallOffsetMs: number
+  readonly offsetMs: number
   readonly source: StateSource
   /** Where the next record will stand. */
   readonly next: Lsn
@@ -159,19 +159,19 @@ export class Checkpoint {
       this.#current = undefined
       yield
     }
-    const { source, retainedKeys, wallOffsetMs } = this.#context
+    const { source, retainedKeys, offsetMs } = this.#context
     for (const topic of this.#topicsLeft) {
       this.#topicsLeft.delete(topic)
       this.#topics.push(topic)
       const message = source.retained(topic)
       if (message === undefined) this.#cleared.push(topic)
-      this.#put(retainedKeys.of(topic), message && this.#image.retained(message, wallOffsetMs))
+      this.#put(retainedKeys.of(topic), message && this.#image.retained(message, offsetMs))
       yield
     }
   }
 
   *#session(track: Track): Generator<void, void, void> {
-    const { source, next, wallOffsetMs } = this.#context
+    const { source, next, offsetMs } = this.#context
     const { number, headChanged, queueChanged, appendedFrom, chunks } = track
     track.dirty = track.headChanged = track.queueChanged = false
     track.appendedFrom = undefined
@@ -179,7 +179,7 @@ export class Checkpoint {
     const state = track.ended ? undefined : source.session(number)
     if (state === undefined) return this.#remove(track)
     track.indexed = true
-    if (headChanged) this.#put(sessionKey(number), this.#image.session(state, next, wallOffsetMs))
+    if (headChanged) this.#put(sessionKey(number), this.#image.session(state, next, offsetMs))
     if (!queueChanged) return void this.#written.push({ track, from: track.indexedFrom })
     const { queue } = state
     const head = queue?.head ?? 0

@@ -19,8 +19,8 @@ import {
   type StoredCopy,
 } from './port.ts'
 import { RecordType, writeHead, writeSettled, writeSubscription } from './records.ts'
-import { recover } from './recover.ts'
-import type { Restore } from './restore.ts'
+import { type Opened, recover } from './recover.ts'
+import type { StoreTime } from './store-time.ts'
 import type { Tracks } from './tracks.ts'
 import { RecordWriter } from './writer.ts'
 
@@ -31,9 +31,8 @@ const MiB = 1024 * 1024
  * @throws StoreFormatError when this version cannot read it, LogFormatError when the log is not this store's, DiskFault
  */
 export function openDiskStore(options: DiskStoreOptions): { store: DiskStore; recovered: Recovered } {
-  const wallOffsetMs = options.clock.wall() - options.clock.now()
-  const { log, restore, tracks, recovered } = recover(options, wallOffsetMs)
-  return { store: new DiskStore(options, log, restore, tracks, wallOffsetMs), recovered }
+  const { recovered, ...opened } = recover(options)
+  return { store: new DiskStore(options, opened), recovered }
 }
 
 const settleMs = 200
@@ -57,9 +56,9 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   readonly retainedKeys: RetainedKeys
   readonly segmentBytes: number
   readonly bytesPerSecond: number
-  /** From monotonic to wall clock time. Of the start: a wall clock that is set does not move what has been read. */
-  readonly wallOffsetMs: number
+  readonly offsetMs: number
   readonly #options: DiskStoreOptions
+  readonly #time: StoreTime
   readonly #checkpointBytes: number
   readonly #reserveBytes: number
   readonly #syncs: boolean
@@ -107,13 +106,14 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   #quarantined: number
   #lostCopies = 0
 
-  constructor(options: DiskStoreOptions, log: CommitLog, restore: Restore, tracks: Tracks, wallOffsetMs: number) {
+  constructor(options: DiskStoreOptions, { log, restore, tracks, time }: Omit<Opened, 'recovered'>) {
     this.#options = options
     this.clock = options.clock
     this.index = options.index
     this.log = log
     this.tracks = tracks
-    this.wallOffsetMs = wallOffsetMs
+    this.#time = time
+    this.offsetMs = time.offsetMs
     this.retainedKeys = restore.retainedKeys
     this.segmentBytes = options.segmentBytes ?? 64 * MiB
     this.bytesPerSecond = options.collectBytesPerSecond ?? 8 * MiB
@@ -134,7 +134,10 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     this.#idleNext = log.next
     this.#checkpoint = new Checkpoint(this)
     this.#collection = new Collection(this)
-    log.onCommit(() => this.#writeSettled())
+    log.onCommit(() => {
+      this.#writeSettled()
+      this.#writeClock()
+    })
     log.onProgress(() => this.#progress())
     log.onFailure((fault) => this.#fail(fault))
     log.onDamage((from, to, file) => this.#damaged(from, to, file))
@@ -216,7 +219,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     // A replay ends it, too, when it comes by the new number.
     if (owner && owner.number !== head.number) this.tracks.end(owner)
     this.tracks.head(head)
-    writeHead(this.log.begin(RecordType.session), head, this.wallOffsetMs)
+    writeHead(this.log.begin(RecordType.session), head, this.offsetMs)
     return this.log.end(this.#syncs)
   }
 
@@ -342,7 +345,8 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   meta(replayFrom: Lsn): Meta {
     const references = new Map<Lsn, number>()
     for (const { first, holds } of this.log.segments()) references.set(first, holds + this.references(first))
-    return { format, replayFrom, nextNumber: this.#nextNumber, wallMs: this.clock.wall(), references }
+    const { aheadMs } = this.#time
+    return { format, replayFrom, nextNumber: this.#nextNumber, atMs: this.#time.now(), aheadMs, references }
   }
 
   finished(replayFrom: Lsn): void {
@@ -379,7 +383,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     this.#writer = this.log.begin(RecordType.message)
     this.#open = this.log.next
     this.#recipients.reset()
-    writeBody(this.#writer, message, this.wallOffsetMs)
+    writeBody(this.#writer, message, this.offsetMs)
   }
 
   #arrived(publisher: number, packetId: number, durability: Durability): Lsn {
@@ -426,13 +430,20 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
     this.log.end(false)
   }
 
+  /** Whatever was written since the wall clock was set says so, too. */
+  #writeClock(): void {
+    if (!this.#time.wasSet) return
+    this.log.begin(RecordType.clock).f64(this.#time.written())
+    this.log.end(true)
+  }
+
   #copy(lsn: Lsn, session: number, seq: number): StoredCopy | undefined {
     const reader = this.#reader
     const { type, bytes, start, end } = this.log.found
     // It may have been read into other bytes meanwhile.
     if (!this.#lastMessage || lsn !== this.#lastLsn || bytes !== this.#lastBytes || start !== this.#lastStart) {
       if (type !== RecordType.message && type !== RecordType.moved) return undefined
-      this.#lastMessage = reader.over(bytes, start, end).message(this.#options.topics, this.wallOffsetMs)
+      this.#lastMessage = reader.over(bytes, start, end).message(this.#options.topics, this.offsetMs)
       this.#lastLsn = lsn
       this.#lastBytes = bytes
       this.#lastStart = start
@@ -460,6 +471,7 @@ export class DiskStore implements Store, CheckpointContext, CollectionContext {
   #tick(): void {
     this.#poll()
     this.#reclaim()
+    if (this.#time.wasSet) this.log.commitSoon()
     const nowMs = this.clock.now()
     if (this.next !== this.#idleNext) {
       this.#idleNext = this.next

@@ -1,8 +1,8 @@
-import type { Clock } from '../host.ts'
 import type { Extent, Extents } from './extents.ts'
 import { beginFrame, type FrameKey, frameHead, recordHead, sealFrame, segmentHead, writeSegmentHead } from './frames.ts'
 import type { Lsn } from './port.ts'
 import type { Segment, Segments } from './segments.ts'
+import type { StoreTime } from './store-time.ts'
 import { RecordWriter } from './writer.ts'
 
 /** Sealed frames in one segment, to be written at once. */
@@ -27,7 +27,7 @@ const frameBytes = 128 * 1024
 export class Filling {
   readonly #segments: Segments
   readonly #extents: Extents
-  readonly #clock: Clock
+  readonly #time: Pick<StoreTime, 'now'>
   readonly #key: FrameKey
   readonly #pageBytes: number
   readonly #writer: RecordWriter
@@ -53,7 +53,7 @@ export class Filling {
   constructor(
     segments: Segments,
     extents: Extents,
-    clock: Clock,
+    time: Pick<StoreTime, 'now'>,
     key: FrameKey,
     pageBytes: number,
     end: Lsn,
@@ -63,7 +63,7 @@ export class Filling {
     this.#segments = segments
     this.#extents = extents
     this.#writer = new RecordWriter(0, (bytes) => extents.buffers.take(Math.max(bytes, pageBytes)))
-    this.#clock = clock
+    this.#time = time
     this.#key = key
     this.#pageBytes = pageBytes
     this.#at = this.#batch = this.#frame = end
@@ -145,7 +145,7 @@ export class Filling {
   #seal(): void {
     const page = this.#page
     const { base, buffer } = page
-    sealFrame(buffer, this.#frame - base, this.#at - base, this.#count, this.#clock.wall(), this.#key)
+    sealFrame(buffer, this.#frame - base, this.#at - base, this.#count, this.#time.now(), this.#key)
     this.#frame = this.#at
     this.#count = 0
     this.#writer.keep = this.#at - base

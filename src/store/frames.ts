@@ -5,8 +5,10 @@ import type { Lsn } from './port.ts'
 //
 //   segment  = head · frame · frame · …          one file, named by the address of its first byte
 //   head     = magic 4 · crc 4 · version 4 · store id 4 · first f64 · previous f64 · slot bytes 4 · 0 4
-//   frame    = magic 4 · crc 4 · length 4 · count 4 · lsn f64 · wall ms f64 · flags 4 · record · record · …
+//   frame    = magic 4 · crc 4 · length 4 · count 4 · lsn f64 · ms f64 · flags 4 · record · record · …
 //   record   = length 4 · offset from its frame 4 · type 1 · content
+//
+// Its ms are the store's time when it was sealed (`store-time.ts`; to format 2 the wall clock's).
 //
 // A crc covers what stands behind it. That of a frame begins with the store's id, so that a frame of another store, left
 // over on the disk, is no frame; and a frame says where it belongs, so that neither is an old one of ours.
@@ -76,10 +78,10 @@ export function beginFrame(buffer: Buffer, at: number, lsn: Lsn): void {
 }
 
 /** Completes the frame at `at`, which ends at `end`. */
-export function sealFrame(buffer: Buffer, at: number, end: number, count: number, wallMs: number, key: FrameKey): void {
+export function sealFrame(buffer: Buffer, at: number, end: number, count: number, atMs: number, key: FrameKey): void {
   buffer.writeUInt32LE(end - at, at + 8)
   buffer.writeUInt32LE(count, at + 12)
-  buffer.writeDoubleLE(wallMs, at + 24)
+  buffer.writeDoubleLE(atMs, at + 24)
   buffer.writeUInt32LE(0, at + 32)
   buffer.writeUInt32LE(key.checksum(buffer, at + 8, end, key.storeId), at + 4)
 }
@@ -98,7 +100,7 @@ export function frameCount(buffer: Buffer, at: number): number {
   return buffer.readUInt32LE(at + 12)
 }
 
-export function frameWallMs(buffer: Buffer, at: number): number {
+export function frameMs(buffer: Buffer, at: number): number {
   return buffer.readDoubleLE(at + 24)
 }
 

@@ -9,7 +9,8 @@ import { CorruptRecordError, type RecordReader, RecordWriter } from './writer.ts
 
 // What stands in the index, by key. `n` is a session's number in 14 hexadecimal digits, `c` a chunk's in 12.
 //
-//   #meta     format · lsn to replay from · next session number · wall clock · references of each segment so far
+//   #meta     format · lsn to replay from · next session number · time · references of each segment so far · by how
+//             much the wall clock is ahead
 //   r<topic>  body of the retained message; R<number> where the topic is too long for a key
 //   s<n>      lsn · head · subscriptions
 //   s<n>!     lsn · head and next of the queue · QoS 2 packet ids from the client
@@ -19,9 +20,10 @@ import { CorruptRecordError, type RecordReader, RecordWriter } from './writer.ts
 
 /**
  * The layout of the index and of the log's records, as this version writes them; older ones are read. One that is larger is
- * from a newer version. 2: retained messages may have a stamp, and empty ones stand where a topic was cleared by one.
+ * from a newer version. 2: retained messages may have a stamp, and empty ones stand where a topic was cleared by one. 3: times
+ * are the store's, which begin as the wall clock's did, and the log says when that is set.
  */
-export const format = 2
+export const format = 3
 
 export const metaKey = '#meta'
 export const retainedPrefix = 'r'
@@ -87,7 +89,9 @@ export interface Meta {
   readonly format: number
   readonly replayFrom: Lsn
   readonly nextNumber: number
-  readonly wallMs: number
+  /** The store's time, and by how much the wall clock is ahead of it. */
+  readonly atMs: number
+  readonly aheadMs: number
   /** Recipients that were ever written into each segment, by the segment's first address. */
   readonly references: ReadonlyMap<Lsn, number>
 }
@@ -101,24 +105,25 @@ export class ImageWriter {
     writer.varint(meta.format)
     writer.varint(meta.replayFrom)
     writer.varint(meta.nextNumber)
-    writer.f64(meta.wallMs)
+    writer.f64(meta.atMs)
     writer.varint(meta.references.size)
     for (const [first, count] of meta.references) {
       writer.varint(first)
       writer.varint(count)
     }
+    writer.f64(meta.aheadMs)
     return this.#value()
   }
 
-  retained(message: Message, wallOffsetMs: number): Uint8Array {
-    writeBody(this.#begin(), message, wallOffsetMs)
+  retained(message: Message, offsetMs: number): Uint8Array {
+    writeBody(this.#begin(), message, offsetMs)
     return this.#value()
   }
 
-  session(state: SessionState, lsn: Lsn, wallOffsetMs: number): Uint8Array {
+  session(state: SessionState, lsn: Lsn, offsetMs: number): Uint8Array {
     const writer = this.#begin()
     writer.varint(lsn)
-    writeHead(writer, state, wallOffsetMs)
+    writeHead(writer, state, offsetMs)
     writer.varint(state.subscriptions.size)
     for (const [filter, grant] of state.subscriptions) writeSubscription(writer, filter, grant)
     return this.#value()
@@ -178,13 +183,14 @@ export class ImageWriter {
 export function readMeta(reader: RecordReader): Meta {
   const itsFormat = reader.varint()
   if (itsFormat > format)
-    return { format: itsFormat, replayFrom: 0, nextNumber: 1, wallMs: 0, references: new Map<Lsn, number>() }
+    return { format: itsFormat, replayFrom: 0, nextNumber: 1, atMs: 0, aheadMs: 0, references: new Map() }
   const replayFrom = reader.varint()
   const nextNumber = reader.varint()
-  const wallMs = reader.f64()
+  const atMs = reader.f64()
   const references = new Map<Lsn, number>()
   for (let left = reader.varint(); left > 0; left--) references.set(reader.varint(), reader.varint())
-  return { format: itsFormat, replayFrom, nextNumber, wallMs, references }
+  const aheadMs = itsFormat < 3 ? 0 : reader.f64()
+  return { format: itsFormat, replayFrom, nextNumber, atMs, aheadMs, references }
 }
 
 /** @throws CorruptRecordError */

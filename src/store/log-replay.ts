@@ -1,6 +1,6 @@
 import type { Log } from '../host.ts'
 import { bytesAt, recordsIn } from './damage.ts'
-import { type FrameKey, frameHead, frameWallMs, recordHead, segmentHead } from './frames.ts'
+import { type FrameKey, frameHead, frameMs, recordHead, segmentHead } from './frames.ts'
 import type { Lsn } from './port.ts'
 import type { Quarantine } from './quarantine.ts'
 import { scanSegment, type ScanVisitor } from './scan.ts'
@@ -10,9 +10,9 @@ export interface LogVisitor {
   /**
    * Each record from `from` on, in order.
    * @param bytes its content is `bytes[start, end)`, and never changes
-   * @param wallMs the wall clock when its frame was sealed
+   * @param atMs the store's time when its frame was sealed
    */
-  record(lsn: Lsn, type: number, bytes: Uint8Array, start: number, end: number, wallMs: number): void
+  record(lsn: Lsn, type: number, bytes: Uint8Array, start: number, end: number, atMs: number): void
   /**
    * Frames in [from, to) could not be read.
    * @param file where what stood there is being saved; '' when there was nothing to save
@@ -89,13 +89,13 @@ export class LogReplay implements ScanVisitor {
   frame(lsn: Lsn, buffer: Buffer, at: number, length: number): void {
     this.#at = lsn + length
     if (this.#at <= this.#from) return
-    const wallMs = frameWallMs(buffer, at)
+    const atMs = frameMs(buffer, at)
     let next: number
     for (let record = at + frameHead; record < at + length; record = next) {
       next = record + buffer.readUInt32LE(record)
       const address = lsn + record - at
       if (address < this.#from) continue
-      this.#visitor.record(address, buffer[record + recordHead - 1]!, buffer, record + recordHead, next, wallMs)
+      this.#visitor.record(address, buffer[record + recordHead - 1]!, buffer, record + recordHead, next, atMs)
     }
   }
 

@@ -8,6 +8,7 @@ import { Quarantine } from './quarantine.ts'
 import { Reading } from './reading.ts'
 import { LogReplay, type LogVisitor } from './log-replay.ts'
 import { type SegmentInfo, Segments } from './segments.ts'
+import type { StoreTime } from './store-time.ts'
 import type { RecordWriter } from './writer.ts'
 
 export type { LogVisitor } from './log-replay.ts'
@@ -16,6 +17,8 @@ export type { SegmentInfo } from './segments.ts'
 export interface LogOptions {
   readonly disk: Disk
   readonly clock: Clock
+  /** What frames are stamped with. It is not asked before the replay is over. */
+  readonly time: Pick<StoreTime, 'now'>
   readonly log: Log
   /** 32 bits that no other store has: a frame of another one never passes for ours. */
   readonly storeId: number
@@ -69,7 +72,7 @@ export class CommitLog implements CommitSource {
   }
 
   private constructor(options: LogOptions, from: Lsn, floor: Lsn, visitor: LogVisitor) {
-    const { disk, clock, log, cacheBytes = 16 * MiB } = options
+    const { disk, clock, time, log, cacheBytes = 16 * MiB } = options
     const key = { storeId: options.storeId, checksum: options.checksum ?? crc32 }
     this.#clock = clock
     this.#batchBytes = options.batchBytes ?? 8 * MiB
@@ -90,7 +93,7 @@ export class CommitLog implements CommitSource {
     this.found = extents.found
     extents.unpin(end)
     const page = Math.min(pageBytes, Math.max(4096, cacheBytes / 8))
-    this.#filling = new Filling(segments, extents, clock, key, page, end, floor, tail)
+    this.#filling = new Filling(segments, extents, time, key, page, end, floor, tail)
     this.#commits = new Commits(disk, clock, segments, this, end, durable, tail)
     this.#reading = new Reading(segments, extents, clock, key, this.#quarantine, log, () => this.#commits.written)
     if (durable < end) {

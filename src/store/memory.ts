@@ -2,6 +2,7 @@ import type { Lsn, Store, StoredCopy } from './port.ts'
 
 /** Keeps nothing beyond the sessions' own memory: every change is as durable as it will ever be, at once. */
 export class MemoryStore implements Store {
+  readonly offsetMs = 0
   readonly next: Lsn = 0
   readonly durable: Lsn = Infinity
   readonly written: Lsn = Infinity

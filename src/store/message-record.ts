@@ -26,7 +26,7 @@ const Trailer = { retains: 1, publisher: 2, blocks: 4 } as const
 const blockRecipients = 64
 
 /** The message itself. */
-export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: number): void {
+export function writeBody(writer: RecordWriter, message: Message, offsetMs: number): void {
   const { properties, expiresAtMs } = message
   const expires = expiresAtMs !== Infinity
   const publisher = message.retain ? publisherOf(message) : undefined
@@ -42,7 +42,7 @@ export function writeBody(writer: RecordWriter, message: Message, wallOffsetMs: 
   )
   writer.varint(message.bytes)
   writer.block(message.topic.bytes, 0, message.topic.bytes.length)
-  if (expires) writer.f64(expiresAtMs + wallOffsetMs)
+  if (expires) writer.f64(expiresAtMs + offsetMs)
   if (properties) writer.block(properties, 0, properties.length)
   if (publisher !== undefined) writer.text(publisher)
   if (stamp !== undefined) writeStamp(writer, stamp)
@@ -138,7 +138,7 @@ export class MessageReader {
   /** What the message counts in limits. */
   countedBytes = 0
   /** Infinity: never. */
-  expiryWallMs = Infinity
+  expiryStoreMs = Infinity
   payloadStart = 0
   payloadEnd = 0
   /** The retained message of its topic changes. */
@@ -262,11 +262,11 @@ export class MessageReader {
   }
 
   /** The message as it goes out: its payload stays where it is, unless it is so large that a socket takes it from there. */
-  message(topics: TopicTable, wallOffsetMs: number): Message {
+  message(topics: TopicTable, offsetMs: number): Message {
     const { buffer } = this.#reader
     const properties =
       this.#propertiesStart < 0 ? undefined : copyBytes(buffer, this.#propertiesStart, this.#propertiesEnd)
-    const message = this.#message(topics, wallOffsetMs, properties, undefined)
+    const message = this.#message(topics, offsetMs, properties, undefined)
     message.stamp = this.stamp()
     if (this.#originAt >= 0) this.#readOrigin(message)
     return message.payloadLength < direct ? message : message.keep()
@@ -284,7 +284,7 @@ export class MessageReader {
   }
 
   /** The message as it is retained: in bytes of its own, and it knows its publisher's client id. */
-  retained(topics: TopicTable, wallOffsetMs: number): Message {
+  retained(topics: TopicTable, offsetMs: number): Message {
     const { buffer } = this.#reader
     const properties =
       this.#propertiesStart < 0 ? undefined : copyBytes(buffer, this.#propertiesStart, this.#propertiesEnd)
@@ -292,7 +292,7 @@ export class MessageReader {
       this.#publisherStart < 0
         ? undefined
         : { clientId: Buffer.from(buffer.subarray(this.#publisherStart, this.#publisherEnd)).toString('utf8') }
-    const message = this.#message(topics, wallOffsetMs, properties, publisher).keep()
+    const message = this.#message(topics, offsetMs, properties, publisher).keep()
     message.stamp = this.stamp()
     return message
   }
@@ -304,13 +304,13 @@ export class MessageReader {
 
   #message(
     topics: TopicTable,
-    wallOffsetMs: number,
+    offsetMs: number,
     properties: Uint8Array | undefined,
     publisher: object | undefined,
   ): Message {
     const { qos, retain, payloadStart, payloadEnd } = this
     const source = this.#reader.buffer
-    const expiresAtMs = this.expiryWallMs - wallOffsetMs
+    const expiresAtMs = this.expiryStoreMs - offsetMs
     const topic = this.topic(topics)
     return new Message(topic, qos, retain, source, payloadStart, payloadEnd, properties, expiresAtMs, publisher, 5)
   }
@@ -360,7 +360,7 @@ export class MessageReader {
     this.countedBytes = reader.varint()
     this.#topicStart = this.#skipBlock()
     this.#topicEnd = reader.at
-    this.expiryWallMs = flags & Body.expires ? reader.f64() : Infinity
+    this.expiryStoreMs = flags & Body.expires ? reader.f64() : Infinity
     this.#propertiesStart = flags & Body.properties ? this.#skipBlock() : -1
     this.#propertiesEnd = reader.at
     this.#publisherStart = flags & Body.publisher ? this.#skipBlock() : -1

@@ -48,7 +48,7 @@ export interface OfflineOptions {
   readonly checksum?: Checksum
 }
 
-/** What a store would come back with, were it opened now. Times are Unix milliseconds. */
+/** What a store would come back with, were it opened now. Times are the store's. */
 export interface OfflineStore {
   readonly disk: Disk
   readonly key: FrameKey
@@ -62,7 +62,9 @@ export interface OfflineStore {
   /** What has to be read again behind that. */
   readonly replayBytes: number
   /** When it was last heard of. */
-  readonly wallMs: number
+  readonly lastMs: number
+  /** By how much the wall clock was ahead of the store's time then. */
+  readonly aheadMs: number
   /** What a write that was cut short has left behind the end. It was promised to nobody. */
   readonly tornBytes: number
   /** What an opening comes by. Below `replayFrom` it does not look. */
@@ -79,7 +81,7 @@ export function readStore(options: OfflineOptions): OfflineStore {
   const slotBytes = slotBytesOf(disk, key)
   const topics = new TopicTable()
   const damage: Damage[] = []
-  const restore = new Restore(topics, 0, slotBytes, nobody)
+  const restore = new Restore(topics, slotBytes, nobody)
   let indexEntries = 0
   if (options.entries) {
     const wrong = (entry: string, what: string) =>
@@ -101,8 +103,9 @@ export function readStore(options: OfflineOptions): OfflineStore {
   const sessions = new Map<number, OfflineSession>()
   for (const [number, restored] of restore.sessions) sessions.set(number, sessionOf(restored))
   const replayBytes = files.reduce((bytes, file) => bytes + between(file, replayFrom, end), 0)
-  const { retained, wallMs } = restore
-  return { disk, key, slotBytes, sessions, retained, indexEntries, replayFrom, replayBytes, wallMs, tornBytes, damage }
+  const { retained, lastMs, aheadMs } = restore
+  const found = { sessions, retained, indexEntries, replayFrom, replayBytes, lastMs, aheadMs }
+  return { disk, key, slotBytes, ...found, tornBytes, damage }
 }
 
 /** Bytes of a file that lie in [from, to). */

@@ -66,7 +66,7 @@ export class Page {
     ;(this.#lsns ??= new Float64Array(this.entries.length))[place] = lsn
   }
 
-  /** Wall clock seconds; 0: never. */
+  /** The store's seconds (`dropSeconds`); 0: never. */
   expiry(place: number): number {
     return this.#expiries === undefined ? 0 : this.#expiries[place]!
   }

@@ -41,7 +41,7 @@ export interface QueueView {
   lsnOf(seq: number): Lsn
   /** An `Entry`. */
   entryOf(seq: number): number
-  /** Wall clock seconds at which it expires; 0: never. */
+  /** When it is to be dropped, as `dropSeconds` says; 0: never. */
   expiryOf(seq: number): number
 }
 
@@ -118,6 +118,8 @@ export class StaleEpochError extends Error {
  * room again.
  */
 export interface Store {
+  /** From the monotonic clock to the store's own time, in which it keeps what must come to its end (`StoreTime`). */
+  readonly offsetMs: number
   /** Where the next record will stand; 0 when this store keeps nothing. */
   readonly next: Lsn
   /** Records that begin below it survive a power cut. */

@@ -4,8 +4,8 @@ import type { QoS } from '../mqtt/topic.ts'
 import { Entry, type SessionHead } from './port.ts'
 import type { RecordReader, RecordWriter } from './writer.ts'
 
-// What stands in the log, but for messages (`message-record.ts`). Times are Unix milliseconds: a monotonic clock dies with
-// its process. `wallOffsetMs` is what lies between the two.
+// What stands in the log, but for messages (`message-record.ts`). Times are those of the store (`store-time.ts`): a monotonic
+// clock dies with its process. `offsetMs` is what lies between the two.
 //
 //   arrived        number varint · packet id u16              QoS 2 from a client, that nobody else needs
 //   released       number varint · packet id u16           PUBREL from a client
@@ -16,6 +16,7 @@ import type { RecordReader, RecordWriter } from './writer.ts'
 //   subscribed     number varint · filter text · grant u32
 //   unsubscribed   number varint · filter text
 //   alive          nothing: its frame says when
+//   clock          ahead f64                               from format 3 on
 
 /** The first byte of a record. Numbers are never used for something else. */
 export const RecordType = {
@@ -32,9 +33,11 @@ export const RecordType = {
   unsubscribed: 10,
   /** Somebody was connected at this time. */
   alive: 11,
+  /** The wall clock was set: by so many milliseconds it is ahead of the store's time. */
+  clock: 12,
 } as const
 
-/** A session's head as it is kept: `SessionHead` in wall clock time. */
+/** A session's head as it is kept: `SessionHead` in the store's time. */
 export interface HeadRecord {
   number: number
   clientId: string
@@ -43,23 +46,23 @@ export interface HeadRecord {
   username: string | undefined
   will: WillPacket | undefined
   /** Infinity: never, or not known as it is online. */
-  endDueWallMs: number
-  willDueWallMs: number
+  endDueStoreMs: number
+  willDueStoreMs: number
   online: boolean
 }
 
 const Has = { username: 1, will: 2, online: 4 } as const
 const WillHas = { qos: 3, retain: 4, properties: 8, expiry: 16 } as const
 
-export function writeHead(writer: RecordWriter, head: SessionHead, wallOffsetMs: number): void {
+export function writeHead(writer: RecordWriter, head: SessionHead, offsetMs: number): void {
   const { username, will } = head
   writer.varint(head.number)
   writer.u8((username === undefined ? 0 : Has.username) | (will ? Has.will : 0) | (head.online ? Has.online : 0))
   writer.text(head.clientId)
   writer.varint(head.epoch)
   writer.f64(head.expirySeconds)
-  writer.f64(head.endDueMs + wallOffsetMs)
-  writer.f64(head.willDueMs + wallOffsetMs)
+  writer.f64(head.endDueMs + offsetMs)
+  writer.f64(head.willDueMs + offsetMs)
   if (username !== undefined) writer.text(username)
   if (will) writeWill(writer, will)
 }
@@ -73,8 +76,8 @@ export function readHead(reader: RecordReader): HeadRecord {
     clientId: reader.text(),
     epoch: reader.varint(),
     expirySeconds: reader.f64(),
-    endDueWallMs: reader.f64(),
-    willDueWallMs: reader.f64(),
+    endDueStoreMs: reader.f64(),
+    willDueStoreMs: reader.f64(),
     username: has & Has.username ? reader.text() : undefined,
     will: has & Has.will ? readWill(reader) : undefined,
     online: (has & Has.online) !== 0,

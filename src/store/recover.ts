@@ -1,8 +1,10 @@
+import type { Message } from '../mqtt/message.ts'
 import type { DiskStoreOptions } from './disk-options.ts'
 import { CommitLog } from './log.ts'
 import type { Lsn, Recovered, RecoveredSession } from './port.ts'
 import { RecordType, writeHead } from './records.ts'
 import { Restore, type Restored } from './restore.ts'
+import { StoreTime } from './store-time.ts'
 import { Tracks } from './tracks.ts'
 
 /** What an open store starts with. */
@@ -10,6 +12,7 @@ export interface Opened {
   readonly log: CommitLog
   readonly restore: Restore
   readonly tracks: Tracks
+  readonly time: StoreTime
   readonly recovered: Recovered
 }
 
@@ -17,21 +20,17 @@ const MiB = 1024 * 1024
 
 /**
  * Reads the index, replays the log behind it, and opens the log for appending. Blocks.
- * @param wallOffsetMs from monotonic to wall clock time
  * @throws StoreFormatError, LogFormatError, DiskFault
  */
-export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened {
-  const restore = new Restore(
-    options.topics,
-    wallOffsetMs,
-    options.segmentBytes ?? 64 * MiB,
-    options.log,
-    options.places,
-  )
+export function recover(options: DiskStoreOptions): Opened {
+  const time = new StoreTime(options.clock)
+  const restore = new Restore(options.topics, options.segmentBytes ?? 64 * MiB, options.log, options.places)
   restore.load(options.index.entries())
-  const log = CommitLog.open(options, restore.replayFrom, restore.floor, restore)
+  const log = CommitLog.open({ ...options, time }, restore.replayFrom, restore.floor, restore)
   restore.finish()
-  const diedMs = Math.min(restore.wallMs, options.clock.wall()) - wallOffsetMs
+  time.resume(restore.lastMs, restore.aheadMs)
+  const { offsetMs } = time
+  const diedMs = restore.lastMs - offsetMs
   const tracks = new Tracks()
   const isThere = presence(log)
   for (const restored of restore.sessions.values()) {
@@ -44,28 +43,35 @@ export function recover(options: DiskStoreOptions, wallOffsetMs: number): Opened
     track(restored, tracks)
     if (!restored.head.online) continue
     // From here on the log speaks of another process: that this one was over by then must stand there.
-    const left = sessionOf(restored, diedMs, wallOffsetMs)
+    const left = sessionOf(restored, diedMs, offsetMs)
     tracks.head(left)
-    writeHead(log.begin(RecordType.session), left, wallOffsetMs)
+    writeHead(log.begin(RecordType.session), left, offsetMs)
     log.end(true)
   }
   for (const ended of restore.ended) tracks.soil(ended)
   tracks.dirtyTopics = restore.dirtyTopics
   restore.losses.report()
-  const { retained, tombstones } = restore
-  const sessions = handOver(restore.sessions, diedMs, wallOffsetMs)
-  return { log, restore, tracks, recovered: { sessions, retained: [...retained.values(), ...tombstones.values()] } }
+  const sessions = handOver(restore.sessions, diedMs, offsetMs)
+  return { log, restore, tracks, time, recovered: { sessions, retained: retainedOf(restore, offsetMs) } }
+}
+
+/** What is retained, with its expiries by the clock of this process. */
+function retainedOf({ retained, tombstones }: Restore, offsetMs: number): Message[] {
+  const all = [...retained.values(), ...tombstones.values()]
+  for (const [at, message] of all.entries())
+    if (message.expiresAtMs !== Infinity) all[at] = message.expiring(message.expiresAtMs - offsetMs)
+  return all
 }
 
 /** There may be a hundred thousand: nobody has all of them twice. */
 function* handOver(
   sessions: Map<number, Restored>,
   diedMs: number,
-  wallOffsetMs: number,
+  offsetMs: number,
 ): Generator<RecoveredSession, void, void> {
   const left = [...sessions.values()].reverse()
   sessions.clear()
-  for (let restored = left.pop(); restored; restored = left.pop()) yield sessionOf(restored, diedMs, wallOffsetMs)
+  for (let restored = left.pop(); restored; restored = left.pop()) yield sessionOf(restored, diedMs, offsetMs)
 }
 
 /** Is there a file for an lsn? */
@@ -83,7 +89,7 @@ function presence(log: CommitLog): (lsn: Lsn) => boolean {
  * Who comes back. One that was connected when the process ended counts as disconnected at that time: from then on its expiry
  * and the delay of its will run (MQTT 5.0, 3.1.2.11.2 and 3.1.3.2.2).
  */
-function sessionOf(restored: Restored, diedMs: number, wallOffsetMs: number): RecoveredSession {
+function sessionOf(restored: Restored, diedMs: number, offsetMs: number): RecoveredSession {
   const { head, subscriptions, incoming, queue } = restored
   const { number, clientId, epoch, expirySeconds, username, will, online } = head
   return {
@@ -93,12 +99,12 @@ function sessionOf(restored: Restored, diedMs: number, wallOffsetMs: number): Re
     expirySeconds,
     username,
     will,
-    endDueMs: online ? diedMs + expirySeconds * 1000 : head.endDueWallMs - wallOffsetMs,
+    endDueMs: online ? diedMs + expirySeconds * 1000 : head.endDueStoreMs - offsetMs,
     willDueMs: online
       ? will
         ? diedMs + Math.min(will.delaySeconds, expirySeconds) * 1000
         : Infinity
-      : head.willDueWallMs - wallOffsetMs,
+      : head.willDueStoreMs - offsetMs,
     online: false,
     subscriptions,
     incoming: [...incoming],

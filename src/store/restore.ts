@@ -25,6 +25,7 @@ import { Places } from './places.ts'
 import { Entry, type Lsn } from './port.ts'
 import { RecoveredQueue } from './recovered-queue.ts'
 import { type HeadRecord, readGrant, readHead, RecordType } from './records.ts'
+import { dropSeconds } from './store-time.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { chunkOf, Track } from './tracks.ts'
 import { CorruptRecordError, RecordReader } from './writer.ts'
@@ -76,6 +77,7 @@ const none: ReadonlySet<number> = new Set<number>()
  */
 export class Restore implements LogVisitor {
   readonly sessions = new Map<number, Restored>()
+  /** Their expiries are in the store's time. */
   readonly retained = new Map<string, Message>()
   /** What was cleared, and since when, for the other nodes of a cluster. */
   readonly tombstones = new Map<string, Message>()
@@ -91,12 +93,14 @@ export class Restore implements LogVisitor {
   /** The log must go on behind this: the index has seen it. */
   floor: Lsn = 0
   nextNumber = 1
-  /** When the store was last heard of. */
-  wallMs = 0
+  /** When the store was last heard of, by its own time; and by how much the wall clock was ahead. */
+  lastMs = 0
+  aheadMs = 0
   records = 0
+  /** When the index was written. */
+  #indexedMs = 0
   readonly #byClient = new Map<string, Restored>()
   readonly #topics: TopicTable
-  readonly #wallOffsetMs: number
   readonly #segmentBytes: number
   readonly #log: Log
   readonly #reader = new RecordReader()
@@ -105,10 +109,9 @@ export class Restore implements LogVisitor {
   #segment: Lsn = 0
   #segmentReferences = 0
 
-  constructor(topics: TopicTable, wallOffsetMs: number, segmentBytes: number, log: Log, places = new Places()) {
+  constructor(topics: TopicTable, segmentBytes: number, log: Log, places = new Places()) {
     this.#places = places
     this.#topics = topics
-    this.#wallOffsetMs = wallOffsetMs
     this.#segmentBytes = segmentBytes
     this.#log = log
     this.losses = new Losses(log)
@@ -129,9 +132,9 @@ export class Restore implements LogVisitor {
     }
   }
 
-  record(lsn: Lsn, type: number, bytes: Uint8Array, start: number, end: number, wallMs: number): void {
+  record(lsn: Lsn, type: number, bytes: Uint8Array, start: number, end: number, atMs: number): void {
     this.records++
-    if (wallMs > this.wallMs) this.wallMs = wallMs
+    this.lastMs = Math.max(atMs, this.#indexedMs)
     try {
       this.#apply(lsn, type, bytes, start, end)
     } catch (fault) {
@@ -159,7 +162,10 @@ export class Restore implements LogVisitor {
     this.replayFrom = meta.replayFrom
     this.floor = Math.max(this.floor, meta.replayFrom)
     this.nextNumber = Math.max(this.nextNumber, meta.nextNumber)
-    this.wallMs = meta.wallMs
+    this.lastMs = meta.atMs
+    // Before, it was the wall clock's, which may have been set back since.
+    if (meta.format >= 3) this.#indexedMs = meta.atMs
+    this.aheadMs = meta.aheadMs
     for (const [first, count] of meta.references) this.references.set(first, count)
   }
 
@@ -191,7 +197,7 @@ export class Restore implements LogVisitor {
   }
 
   #loadRetained(key: string, value: Uint8Array): void {
-    const message = this.#message.overBody(value, 0, value.length).retained(this.#topics, this.#wallOffsetMs)
+    const message = this.#message.overBody(value, 0, value.length).retained(this.#topics, 0)
     const { name } = message.topic
     if (key.startsWith(longRetainedPrefix)) this.retainedKeys.known(key, name)
     this.#keep(name, message)
@@ -237,6 +243,10 @@ export class Restore implements LogVisitor {
       }
       case RecordType.alive:
         return
+      case RecordType.clock:
+        // The index may know of a later time, which the log has lost.
+        if (this.lastMs > this.#indexedMs) this.aheadMs = reader.f64()
+        return
       default:
         throw new CorruptRecordError(`records of type ${type} are not known`)
     }
@@ -244,8 +254,8 @@ export class Restore implements LogVisitor {
 
   #published(lsn: Lsn, bytes: Uint8Array, start: number, end: number): void {
     const message = this.#message.over(bytes, start, end)
-    const { expiryWallMs } = message
-    const expirySeconds = expiryWallMs === Infinity ? 0 : Math.max(1, Math.ceil(expiryWallMs / 1000))
+    const { expiryStoreMs } = message
+    const expirySeconds = dropSeconds(expiryStoreMs)
     const first = Entry.waiting | (Math.min(message.countedBytes, Entry.mostBytes) << Entry.bytesShift)
     let count = 0
     for (; message.next(); count++) {
@@ -270,7 +280,7 @@ export class Restore implements LogVisitor {
 
   #retain(message: MessageReader): void {
     const { name } = message.topic(this.#topics)
-    this.#keep(name, message.retained(this.#topics, this.#wallOffsetMs))
+    this.#keep(name, message.retained(this.#topics, 0))
     this.dirtyTopics.add(name)
   }
 

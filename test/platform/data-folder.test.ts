@@ -96,7 +96,7 @@ describe('a data folder', () => {
     ['somebody’s files', { 'notes.txt': 'mine' }, 'foreign'],
     ['somebody’s hidden file', { '.profile': '' }, 'foreign'],
     ['a log without an identity', { 'log/0000000004000000.seg': '' }, 'foreign'],
-    ['a newer format', { 'store.json': JSON.stringify({ ...ours, format: 3, id: 'another kind' }) }, 'newer'],
+    ['a newer format', { 'store.json': JSON.stringify({ ...ours, format: 4, id: 'another kind' }) }, 'newer'],
     ['a format that never was', { 'store.json': JSON.stringify({ ...ours, format: 0 }) }, 'damaged'],
     ['an empty identity', { 'store.json': '' }, 'damaged'],
     ['half an identity', { 'store.json': '{"store":"godwit","fo' }, 'damaged'],

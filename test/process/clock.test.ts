@@ -49,14 +49,29 @@ class Scene {
   private constructor(
     readonly broker: TestBroker,
     readonly program: Program,
+    readonly folder: string,
   ) {}
 
   static async begin(shifts: readonly number[]): Promise<Scene> {
     const folder = temporary()
-    const config = join(folder, 'godwit.yaml')
     const { cert, key } = await makeCertificates()
     writeFileSync(join(folder, 'cert.pem'), cert)
     writeFileSync(join(folder, 'key.pem'), key)
+    const scene = await Scene.#start(folder, { SHIFTS: shifts.join() })
+    await scene.#fill()
+    return scene
+  }
+
+  /** Another process on what this one has kept, with a clock that is off by so much. */
+  async again(shifted: number): Promise<Scene> {
+    for (const timer of this.#pings) clearInterval(timer)
+    this.program.signal('SIGKILL')
+    await this.program.ended()
+    return await Scene.#start(this.folder, { SHIFTED: String(shifted) })
+  }
+
+  static async #start(folder: string, shifted: Record<string, string>): Promise<Scene> {
+    const config = join(folder, 'godwit.yaml')
     const tls = 'tls: { cert: cert.pem, key: key.pem }'
     // Who has not sent CONNECT by then is late, but not if it is the broker that was away.
     writeFileSync(
@@ -67,12 +82,11 @@ limits: { connectSeconds: 1, sysSeconds: 0 }
 `,
     )
     const clock = pathToFileURL(join(root, 'test/support/shifted-clock.mjs')).href
-    const env = { NODE_OPTIONS: `--import ${clock}`, SHIFTS: shifts.join() }
-    const { port, urls, program } = await startGodwit(['--config', config], { env })
+    const env = { NODE_OPTIONS: `--import ${clock}`, ...shifted }
+    const args = ['--config', config, '--data', join(folder, 'data')]
+    const { port, urls, program } = await startGodwit(args, { env })
     const [, tlsUrl, ws, wss] = urls
-    const scene = new Scene({ port, tls: tlsUrl, ws, wss } as TestBroker, program)
-    await scene.#fill()
-    return scene
+    return new Scene({ port, tls: tlsUrl, ws, wss } as TestBroker, program, folder)
   }
 
   async #fill(): Promise<void> {
@@ -133,6 +147,19 @@ limits: { connectSeconds: 1, sysSeconds: 0 }
     this.program.signal('SIGCONT')
   }
 
+  /** What was written down before a jump, in a process of before the start. */
+  async checkKept(): Promise<void> {
+    this.#publisher = await this.#client('publisher')
+    await this.#checkLong()
+    expect((await this.#returns('due')).sessionPresent).toBe(false)
+  }
+
+  /** A PUBACK of something that is kept: what was known before it is on the disk. */
+  async write(): Promise<void> {
+    this.#publisher.publish('written', 'x', { qos: 1, messageId: 3, retain: true })
+    for (const id of [2, 3]) expect((await this.#publisher.expect('puback')).messageId).toBe(id)
+  }
+
   async check(): Promise<void> {
     await this.#will('due')
     // And what begins now takes its time, no less and no more.
@@ -147,6 +174,13 @@ limits: { connectSeconds: 1, sysSeconds: 0 }
       await client.expectQuiet()
       expect(client.closed).toBe(false)
     }
+    await this.#checkLong()
+    expect((await this.#returns('due')).sessionPresent).toBe(false)
+    await this.#wills.expectQuiet()
+  }
+
+  /** What was given long is there. */
+  async #checkLong(): Promise<void> {
     const { away, sessionPresent } = await this.#returns('away')
     expect(sessionPresent).toBe(true)
     expect(await away.expect('publish')).toMatchObject({ topic: 'queued' })
@@ -154,8 +188,6 @@ limits: { connectSeconds: 1, sysSeconds: 0 }
     const { properties } = await this.#publisher.expect('publish')
     expect((properties as { messageExpiryInterval: number }).messageExpiryInterval).toBeGreaterThan(0)
     expect((await this.#returns('later')).sessionPresent).toBe(true)
-    expect((await this.#returns('due')).sessionPresent).toBe(false)
-    await this.#wills.expectQuiet()
   }
 
   async #will(name: string): Promise<void> {
@@ -184,4 +216,19 @@ describe('no wrong disconnect, and no wrong expiry', () => {
       await scene.check()
       expect(scene.program.err.text).not.toMatch(/error|warn/i)
     })
+})
+
+describe('a restart after it throws away nothing that was written down before', () => {
+  const jumps = [
+    ['a day ahead', [day]],
+    ['fifty years ahead, and a day back', [50 * 365 * day, 49 * 365 * day]],
+  ] as const
+  test.each(whole === undefined ? jumps.slice(0, 1) : jumps)('%s', { timeout: 30_000 }, async (_, shifts) => {
+    const scene = await Scene.begin(shifts)
+    await scene.happens({ name: '', shifts })
+    await scene.write()
+    const next = await scene.again(shifts.at(-1)!)
+    await next.checkKept()
+    expect(next.program.err.text).not.toMatch(/error|warn/i)
+  })
 })

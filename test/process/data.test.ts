@@ -53,8 +53,8 @@ describe('a directory that is not ours, or not for this version', () => {
       ],
       [
         'of a newer version',
-        (data) => writeFileSync(join(data, 'store.json'), json({ ...identity, format: 3, more: 1 })),
-        (data) => `${data} was written by a newer version (format 3; this one reads up to 2); use that version`,
+        (data) => writeFileSync(join(data, 'store.json'), json({ ...identity, format: 4, more: 1 })),
+        (data) => `${data} was written by a newer version (format 4; this one reads up to 3); use that version`,
       ],
       [
         'without its index',

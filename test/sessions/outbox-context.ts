@@ -17,6 +17,5 @@ export function outboxContext(
     store,
     places: new Places(),
     queued: { bytes: 0 },
-    wallSeconds: (atMs) => Math.ceil(atMs / 1000),
   }
 }

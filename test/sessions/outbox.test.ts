@@ -6,6 +6,7 @@ import { TopicTable } from '../../src/mqtt/topic.ts'
 import { Ledger, type Loss, losses } from '../../src/sessions/ledger.ts'
 import { Outbox } from '../../src/sessions/outbox.ts'
 import type { Outlet, Terms } from '../../src/sessions/outlet.ts'
+import { MemoryStore } from '../../src/store/memory.ts'
 import { SeededRandom } from '../support/random.ts'
 import { outboxContext } from './outbox-context.ts'
 
@@ -242,6 +243,24 @@ describe('an outbox', () => {
     }
     expect(times[0]).toBe(0)
     expect(new Set(times.subarray(1))).toEqual(new Set([3, 4]))
+  })
+
+  test('keeps what expires later than 32 bits of seconds say, when something else expires', () => {
+    const store = Object.assign(new MemoryStore(), { offsetMs: 1_700_000_000_000 })
+    const ledger = new Ledger()
+    const outbox = new Outbox({ clientId: 'c', number: 0 }, outboxContext({}, ledger, store))
+    for (const seconds of [10, 0xffff_ffff, 20])
+      outbox.push(message(1, 1, seconds * 1000), 1, false, terms, false, undefined)
+    for (const [seconds, left] of [
+      [9, 3],
+      [10, 2],
+      [20, 1],
+      [0xffff_fff0, 1],
+    ] as const) {
+      // prettier-ignore
+      outbox.expire(1_700_000_000 + seconds)
+      expect(outbox.pending).toBe(left)
+    }
   })
 
   test('never uses an id that a client forgot to acknowledge: it waits', () => {

@@ -34,6 +34,10 @@ export class WatchedStore implements Store {
     for (const [number, clientId] of clientIds) this.#clientIds.set(number, clientId)
   }
 
+  get offsetMs(): number {
+    return this.#store.offsetMs
+  }
+
   get next(): Lsn {
     return this.#store.next
   }

@@ -20,6 +20,8 @@ export class Time implements Clock {
   seq = 0
   /** How much slower than asked `every` may tick: above 1 to get through quiet days. */
   lazy = 1
+  /** By how much the wall clock was set, altogether. */
+  setMs = 0
   #nowMs: number
   #busy = 0
   readonly #dice: Dice
@@ -35,7 +37,7 @@ export class Time implements Clock {
   }
 
   wall(): number {
-    return 1_700_000_000_000 + this.#nowMs
+    return 1_700_000_000_000 + this.#nowMs + this.setMs
   }
 
   /** Is something under way, apart from what ticks for ever? */

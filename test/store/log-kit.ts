@@ -88,6 +88,7 @@ export class Bench {
     const given = {
       disk: this.disk,
       clock: turns,
+      time: turns,
       log: quiet,
       storeId: 0xcafe_f00d,
       segmentBytes,

@@ -5,7 +5,7 @@ import type { WillPacket } from '../../src/mqtt/packets.ts'
 import { type QoS, TopicTable } from '../../src/mqtt/topic.ts'
 import type { DiskStoreOptions } from '../../src/store/disk-options.ts'
 import { type DiskStore, openDiskStore } from '../../src/store/disk-store.ts'
-import { metaKey, readMeta } from '../../src/store/image.ts'
+import { type Meta, metaKey, readMeta } from '../../src/store/image.ts'
 import { CommitLog } from '../../src/store/log.ts'
 import {
   Entry,
@@ -15,6 +15,8 @@ import {
   type SessionState,
   type StateSource,
 } from '../../src/store/port.ts'
+import { RecordType } from '../../src/store/records.ts'
+import { dropSeconds } from '../../src/store/store-time.ts'
 import { RecordReader } from '../../src/store/writer.ts'
 import { Dice } from '../sim/dice.ts'
 import { SimDisk } from '../sim/disk.ts'
@@ -48,7 +50,7 @@ class Queue implements QueueView {
 
   expiryOf(seq: number): number {
     const at = this.places.get(seq)?.expiresAtMs ?? Infinity
-    return at === Infinity ? 0 : Math.ceil((at + wallOffsetMs) / 1000)
+    return dropSeconds(at + offsetMs)
   }
 
   trim(): void {
@@ -56,7 +58,8 @@ class Queue implements QueueView {
   }
 }
 
-const wallOffsetMs = 1_700_000_000_000
+/** From the monotonic to the store's time: in the model all processes have the same. */
+const offsetMs = 1_700_000_000_000
 
 class ModelSession implements SessionState {
   epoch = 1
@@ -99,6 +102,8 @@ export const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, er
 export type Options = Partial<Omit<DiskStoreOptions, 'disk' | 'index' | 'clock' | 'topics'>>
 
 const storeId = 0x5eed
+/** A tick, and a commit on a disk that takes some milliseconds. */
+const noticedMs = 1100
 const topicNames = ['a', 'b/c', 'd/e/f', 'ü', `long/${'x'.repeat(600)}`]
 
 /** A store under a broker that does anything at any time; and what of it must be there after a crash. */
@@ -116,6 +121,8 @@ export class World implements StateSource {
   /** What came to its end, as `number/seq`: may come back, if nothing was synced since. */
   readonly settled = new Set<string>()
   readonly #options: Options
+  /** When the wall clock was last set. */
+  #setMs = -Infinity
   #messages = 0
   #epoch = 0
 
@@ -187,6 +194,7 @@ export class World implements StateSource {
       [1, () => void (session.queue.next += this.dice.pick([1, 3, 70_000]))],
       [10, () => this.run(this.dice.between(0, 20))],
       [1, () => this.run(1000)],
+      [2, () => this.setClock()],
     ])()
   }
 
@@ -366,6 +374,14 @@ export class World implements StateSource {
     }
   }
 
+  /** Somebody sets the wall clock: by seconds, a day, fifty years. */
+  setClock(): void {
+    this.time.setMs += this.dice.pick([2, 86_400, 50 * 31_557_600]) * this.dice.pick([1000, -1000])
+    this.#setMs = this.time.now()
+    // Nothing else happens in the same moment.
+    this.time.stall(0.001)
+  }
+
   /** Time goes on. */
   run(ms: number): void {
     const until = this.time.now() + ms
@@ -378,7 +394,7 @@ export class World implements StateSource {
     for (let i = 0; i < 10_000 && this.time.busy; i++) this.time.step()
   }
 
-  /** In order. Gives when the process was last heard of. */
+  /** In order. Gives when the process was last heard of, by the store's time. */
   async close(): Promise<number> {
     const closed = this.store.close()
     let over = false
@@ -391,9 +407,10 @@ export class World implements StateSource {
     await closed
     this.disk = clone(this.disk, this.dice, this.later)
     this.index = this.index.crash(this.dice)
-    const { wallMs } = recordsOf(this.disk, this.index, this.#options)
+    const { lastMs, aheadMs } = recordsOf(this.disk, this.index, this.#options)
+    expectNear(aheadMs, this.time.setMs)
     this.#anew()
-    return wallMs
+    return lastMs
   }
 
   /** The process ends, or the power is cut. Then opens the store again, and checks what came back. */
@@ -401,23 +418,26 @@ export class World implements StateSource {
     const { durable } = this.store
     const left = how === 'kill' ? this.disk.kill(this.dice) : this.disk.crash(this.dice)
     this.index = this.index.crash(this.dice, this.later)
-    const { lsns, wallMs } = recordsOf(left, this.index, this.#options)
+    const { lsns, lastMs, aheadMs } = recordsOf(left, this.index, this.#options)
+    // A second later it is written down that the clock was set. If that is lost, somebody sets it back meanwhile.
+    if (this.time.now() - this.#setMs > noticedMs) expectNear(aheadMs, this.time.setMs)
+    this.time.setMs = Math.round(aheadMs)
     this.disk = left
     this.#anew()
     this.changes = this.changes.filter(({ lsn }) => lsn < durable || lsns.has(lsn))
     this.state = new State()
     for (const change of this.changes) change.apply(this.state)
     this.open()
-    this.check(wallMs)
+    this.check(lastMs)
   }
 
-  /** Is everything there that must be, as it was? Then goes on with that. @param diedWallMs when the process was last heard of */
-  check(diedWallMs: number, exact = false): void {
+  /** Is everything there that must be, as it was? Then goes on with that. @param lastMs when the process was last heard of */
+  check(lastMs: number, exact = false): void {
     const { state, recovered } = this
     const numbers = (list: Iterable<{ readonly number: number }>) => Array.from(list, ({ number }) => number).sort()
     expect(numbers(recovered.sessions)).toEqual(numbers(state.sessions.values()))
     for (const session of recovered.sessions)
-      this.#checkSession(session, state.sessions.get(session.number)!, diedWallMs, exact)
+      this.#checkSession(session, state.sessions.get(session.number)!, lastMs, exact)
     expect(recovered.retained.map(({ topic }) => topic.name).sort()).toEqual([...state.retained.keys()].sort())
     for (const message of recovered.retained) {
       const same = state.retained.get(message.topic.name)!
@@ -429,11 +449,13 @@ export class World implements StateSource {
   /** Another process: nothing of the last one goes on. */
   #anew(): void {
     const nowMs = this.time.now() + this.dice.pick([1, 100, 1e6])
+    const { setMs } = this.time
     this.time = new Time(this.dice)
+    this.time.setMs = setMs
     this.time.stall(nowMs - this.time.now())
   }
 
-  #checkSession(session: RecoveredSession, same: ModelSession, diedWallMs: number, exact: boolean): void {
+  #checkSession(session: RecoveredSession, same: ModelSession, lastMs: number, exact: boolean): void {
     const { number, clientId, epoch, expirySeconds, username, will, endDueMs, willDueMs } = session
     const subscriptions = new Map(session.subscriptions)
     expect({ clientId, epoch, expirySeconds, username, subscriptions, will: will && plain(will) }).toEqual({
@@ -445,7 +467,7 @@ export class World implements StateSource {
       will: same.will && plain(same.will),
     })
     expect(new Set(session.incoming)).toEqual(same.ids)
-    const diedMs = diedWallMs - wallOffsetMs
+    const diedMs = lastMs - offsetMs
     if (same.online) {
       same.presumed = { endDueMs: diedMs + expirySeconds * 1000, willDueMs: Infinity }
       if (will) same.presumed.willDueMs = diedMs + Math.min(will.delaySeconds, expirySeconds) * 1000
@@ -555,20 +577,30 @@ export function clone(disk: SimDisk, dice: Dice, later: (run: () => void) => voi
   return copy
 }
 
-/** The records that a start on this disk would find, and when somebody last said something. */
-function recordsOf(disk: SimDisk, index: MemoryIndex, options: Options): { lsns: Set<Lsn>; wallMs: number } {
+/** What a start on this disk would find. */
+interface Left {
+  readonly lsns: Set<Lsn>
+  /** When somebody last said something, by the store's time, and by how much the wall clock was ahead then. */
+  readonly lastMs: number
+  readonly aheadMs: number
+}
+
+function recordsOf(disk: SimDisk, index: MemoryIndex, options: Options): Left {
   const lsns = new Set<Lsn>()
-  let wallMs = 0
+  let meta: Meta | undefined
   for (const [key, value] of index.entries())
-    if (key === metaKey) wallMs = readMeta(new RecordReader().over(value, 0, value.length)).wallMs
+    if (key === metaKey) meta = readMeta(new RecordReader().over(value, 0, value.length))
+  let { atMs: lastMs, aheadMs } = meta ?? { atMs: 0, aheadMs: 0 }
   const time = new Time(new Dice(0))
   const copy = clone(disk, new Dice(0), () => {})
-  CommitLog.open({ ...options, disk: copy, clock: time, log: silent, storeId }, 0, 0, {
-    record: (lsn, _type, _bytes, _start, _end, atMs) => {
+  CommitLog.open({ ...options, disk: copy, clock: time, time, log: silent, storeId }, 0, 0, {
+    record: (lsn, type, bytes, start, end, atMs) => {
       lsns.add(lsn)
-      wallMs = Math.max(wallMs, atMs)
+      lastMs = Math.max(lastMs, atMs)
+      if (type === RecordType.clock && atMs > (meta?.atMs ?? 0))
+        aheadMs = new RecordReader().over(bytes, start, end).f64()
     },
     damaged: () => {},
   })
-  return { lsns, wallMs }
+  return { lsns, lastMs, aheadMs }
 }

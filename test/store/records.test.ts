@@ -58,7 +58,7 @@ describe('a head comes back as it was', () => {
     const { endDueMs, willDueMs, ...rest } = head
     expect(readHead(new RecordReader().over(bytes, 0, bytes.length))).toEqual({
       ...rest,
-      ...{ endDueWallMs: endDueMs + offsetMs, willDueWallMs: willDueMs + offsetMs },
+      ...{ endDueStoreMs: endDueMs + offsetMs, willDueStoreMs: willDueMs + offsetMs },
     })
     for (let end = 0; end < Math.min(bytes.length, 100); end++)
       expect(() => readHead(new RecordReader().over(bytes, 0, end))).toThrow(CorruptRecordError)

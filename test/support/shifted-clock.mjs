@@ -1,8 +1,9 @@
-// Loaded before a broker: at each SIGUSR2 its wall clock jumps, so that it is off by the next of SHIFTS, in seconds. The monotonic
-// clock goes on as ever.
-const shifts = process.env.SHIFTS.split(',').map(Number)
+// Loaded before a broker: its wall clock is off by SHIFTED seconds, and at each SIGUSR2 it jumps, so that it is off by the next of
+// SHIFTS. The monotonic clock goes on as ever.
+const { SHIFTS = '', SHIFTED = '0' } = process.env
+const shifts = SHIFTS.split(',').map(Number)
 const Real = Date
-let shiftMs = 0
+let shiftMs = Number(SHIFTED) * 1000
 
 globalThis.Date = class extends Real {
   constructor(...when) {

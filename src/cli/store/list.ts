@@ -1,6 +1,6 @@
 import { unpackGrant } from '../../routing/delivery.ts'
 import type { Message } from '../../mqtt/message.ts'
-import type { OfflineQueue, OfflineSession } from '../../store/offline.ts'
+import type { OfflineQueue, OfflineSession, OfflineStore } from '../../store/offline.ts'
 import { Entry } from '../../store/port.ts'
 import { type Io, note } from '../io.ts'
 import type { ListFlags } from '../store.ts'
@@ -30,13 +30,14 @@ export async function list(directory: string, flags: ListFlags, io: Io): Promise
       },
       sessions: showsSessions ? [...store.sessions.values()].slice(0, limit) : undefined,
       retained: showsRetained ? [...store.retained.values()].slice(0, limit) : undefined,
-      wallMs: store.wallMs,
+      lastMs: store.lastMs,
+      aheadMs: store.aheadMs,
       damage: [...indexDamage, ...store.damage].map(plainDamage),
     }
   })
   const { summary, damage } = read
-  const sessions = read.sessions?.map((session) => sessionRow(session, read.wallMs))
-  const retained = read.retained?.map(retainedRow)
+  const sessions = read.sessions?.map((session) => sessionRow(session, read))
+  const retained = read.retained?.map((message) => retainedRow(message, read.aheadMs))
   if (json) {
     const { sessions: sessionCount, ...figures } = summary
     const listed = { ...(sessions && { sessions }), ...(retained && { retainedMessages: retained }) }
@@ -61,9 +62,11 @@ export async function list(directory: string, flags: ListFlags, io: Io): Promise
 type SessionRow = ReturnType<typeof sessionRow>
 type RetainedRow = ReturnType<typeof retainedRow>
 
-/** @param wallMs when the broker was last heard of: who was connected has left then */
-function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession, wallMs: number) {
-  const { number, clientId, epoch, username, online, expirySeconds, endDueWallMs, will, willDueWallMs } = head
+/** When the broker was last heard of: who was connected has left then. And by how much the wall clock is ahead of the store's time. */
+type Times = Pick<OfflineStore, 'lastMs' | 'aheadMs'>
+
+function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession, { lastMs, aheadMs }: Times) {
+  const { number, clientId, epoch, username, online, expirySeconds, endDueStoreMs, will, willDueStoreMs } = head
   return {
     clientId,
     number,
@@ -73,7 +76,7 @@ function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession, wa
     connected: online,
     // JSON has no Infinity.
     expirySeconds: Number.isFinite(expirySeconds) ? expirySeconds : null,
-    ends: timeOf(online ? wallMs + expirySeconds * 1000 : endDueWallMs),
+    ends: timeOf((online ? lastMs + expirySeconds * 1000 : endDueStoreMs) + aheadMs),
     subscriptions: Array.from(subscriptions, ([filter, grant]) => ({ filter, ...unpackGrant(grant) })),
     queued: { messages: queue.messages, bytes: queue.bytes, ...inFlight(queue) },
     incoming: [...incoming],
@@ -83,7 +86,7 @@ function sessionRow({ head, subscriptions, incoming, queue }: OfflineSession, wa
         qos: will.qos,
         retain: will.retain,
         bytes: will.payload.length,
-        due: timeOf(online ? wallMs + Math.min(will.delaySeconds, expirySeconds) * 1000 : willDueWallMs),
+        due: timeOf((online ? lastMs + Math.min(will.delaySeconds, expirySeconds) * 1000 : willDueStoreMs) + aheadMs),
       },
     }),
   }
@@ -97,9 +100,9 @@ function inFlight({ places }: OfflineQueue): { released: number } {
   return { released }
 }
 
-function retainedRow(message: Message) {
+function retainedRow(message: Message, aheadMs: number) {
   const { topic, qos, payloadLength, expiresAtMs } = message
-  return { topic: topic.name, qos, bytes: payloadLength, expires: timeOf(expiresAtMs) }
+  return { topic: topic.name, qos, bytes: payloadLength, expires: timeOf(expiresAtMs + aheadMs) }
 }
 
 /** Filters that a row of the table has room for. */

@@ -38,7 +38,7 @@ export async function verify(directory: string, json: boolean, io: Io): Promise<
     const { segments, records, damage } = audit(store)
     return {
       directory: path,
-      lastHeardOf: timeOf(store.wallMs),
+      lastHeardOf: timeOf(store.lastMs + store.aheadMs),
       format: folder.format,
       storeId: folder.storeId,
       log: {
