@@ -44,10 +44,15 @@ export function clusterControl({ cluster, clusterId, sessions, left }: Controlle
     if (!started) throw new Refusal('not-possible', 'no other node is there that could take over what this one has')
     return (drained = told)
   }
+  const stateOf = (): ClusterStatus['state'] => {
+    if (hasLeft) return 'left'
+    if (cluster.members.evicted) return 'evicted'
+    return cluster.draining ? 'draining' : 'serving'
+  }
   return {
     status: () => ({
       clusterId,
-      state: hasLeft ? 'left' : cluster.draining ? 'draining' : 'serving',
+      state: stateOf(),
       clients: sessions.online,
       sessions: sessions.size,
       evicted: cluster.forwarding.evicted,

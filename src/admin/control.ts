@@ -23,7 +23,8 @@ export interface ClusterControl {
 export interface ClusterStatus {
   /** Undefined: a node alone. */
   readonly clusterId: string | undefined
-  readonly state: 'serving' | 'draining' | 'left'
+  /** `evicted`: the other nodes have given this one up, and it has to be started again. */
+  readonly state: 'serving' | 'draining' | 'left' | 'evicted'
   /** Clients that are connected to this node, and its sessions. */
   readonly clients: number
   readonly sessions: number

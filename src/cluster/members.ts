@@ -168,6 +168,11 @@ export class Members implements Part {
     return standing === 'evicted' ? undefined : standing
   }
 
+  /** Has the cluster given us up? Then only a start with a new incarnation brings us back. */
+  get evicted(): boolean {
+    return this.#me.standing === 'evicted'
+  }
+
   /** Those that are alive or suspect, beside ourselves. */
   *alive(): Iterable<NodeId> {
     for (const known of this.#roster.all()) if (known.up) yield known.node

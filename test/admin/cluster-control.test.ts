@@ -53,6 +53,20 @@ describe('three nodes', () => {
     expect(nodes[2]).toMatchObject({ queueMessages: 2, handoff: true, version: 0 })
   })
 
+  test('status of a node that was given up while it was cut off: evicted, until it is started again', () => {
+    const city = new City(['a', 'b'])
+    city.part(['a'], ['b'])
+    city.until(() => city.node('a').members.state('b') === 'dead', 20_000)
+    controlOf(city, 'a').control.evict('b')
+    expect(controlOf(city, 'b').control.status().state).toBe('serving')
+    city.heal()
+    city.until(() => controlOf(city, 'b').control.status().state === 'evicted', 20_000)
+    city.fall('b')
+    city.rise('b')
+    city.until(() => [...city.node('a').live()].includes('b'), 20_000)
+    expect(controlOf(city, 'b').control.status().state).toBe('serving')
+  })
+
   test('status: sessions that were merged, and their messages', () => {
     const city = new City(['a', 'b'], { settings: { absentOwner: 'fresh' } })
     city.keeper('b', 'keeper', 'demo/#').disconnect()

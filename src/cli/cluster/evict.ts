@@ -30,5 +30,6 @@ export function evictCommand(io: Io): Command {
       if (flags.json) return void io.stdout.write(`${JSON.stringify(answer)}\n`)
       const { messages, bytes } = answer.lost
       note(io, `${name} is forgotten; ${many(messages, 'message')} (${bytesText(bytes)}) given up`)
+      note(io, 'should it still run, cut off from here: start it again, for it may never be told')
     })
 }

@@ -37,7 +37,8 @@ function summary({
     ...(offline > 0 ? [`${many(offline, 'message')} for clients of nodes that were away`] : []),
   ]
   const lost = losses.length > 0 ? `lost since the start: ${losses.join(', ')}\n` : ''
-  return `${who}, ${inert(state)}; here ${many(clients, 'client')}, ${many(sessions, 'session')}\n${lost}\n`
+  const gone = state === 'evicted' ? 'the other nodes have given this one up: start it again\n' : ''
+  return `${who}, ${inert(state)}; here ${many(clients, 'client')}, ${many(sessions, 'session')}\n${gone}${lost}\n`
 }
 
 const columns: readonly Column<NodeStatus>[] = [
