@@ -5,11 +5,18 @@ import type { Loss } from './ledger.ts'
 import type { Outlet, OutboxContext, OutboxOwner, Terms } from './outlet.ts'
 import { idOf, packetIds, Ring } from './ring.ts'
 
-/** What became of a push: it is not for the store, it was refused, or (0 and above) its sequence number for the store. */
-export const Pushed = { kept: -1, refused: -2 } as const
+/**
+ * What became of a message: it is not for the store, it was refused, it cannot go at once, or (0 and above) its sequence
+ * number for the store.
+ */
+export const Pushed = { kept: -1, refused: -2, waits: -3 } as const
 
 const { stateBits, gone, waiting, sent, released, qos2, retain: retainBit, shared: sharedBit } = Entry
 const { bytesShift } = Entry
+
+function flagsOf(qos: 1 | 2, retain: boolean, keep: boolean): number {
+  return (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? sharedBit : 0)
+}
 
 /** Packet ids that can be out at once; one less than the ids there are, so that none is ever used twice. */
 const maximumSpan = packetIds - 1
@@ -154,7 +161,6 @@ export class Outbox extends Ring {
   /**
    * Sends a message if its turn has come, else queues it. A full queue drops the newest or its oldest, and counts it.
    * @param keep hold it until it is acknowledged, whatever the session is
-   * @param full has it no room: what does not go at once is refused
    * @returns its sequence number when the store must keep it, else a `Pushed`
    */
   push(
@@ -166,35 +172,45 @@ export class Outbox extends Ring {
     outlet: Outlet | undefined,
     full = this.full,
   ): number {
-    const flags = (qos === 2 ? qos2 : 0) | (retain ? retainBit : 0) | (keep ? sharedBit : 0)
+    const passed = this.pass(message, qos, retain, terms, keep, outlet)
+    return passed === Pushed.waits ? this.wait(message, qos, retain, terms, keep, full) : passed
+  }
+
+  /** The first half of `push`: sends a message if its turn has come. */
+  pass(message: Message, qos: 1 | 2, retain: boolean, terms: Terms, keep: boolean, outlet: Outlet | undefined): number {
     const stored = this.keepsSent && message.lasting
     if (
-      outlet !== undefined &&
-      this.#cursor === this.length &&
-      this.#unacked < this.window &&
-      this.length < maximumSpan &&
-      !outlet.congested &&
+      outlet === undefined ||
+      this.#cursor !== this.length ||
+      this.#unacked >= this.window ||
+      this.length >= maximumSpan ||
+      outlet.congested ||
       // Exactly once holds only for what is known after a crash: it waits until it is durable.
-      !(stored && qos === 2)
-    ) {
-      const seq = this.next
-      if (!outlet.send(message, qos, retain, false, idOf(seq), terms.subscriptionIds)) {
-        this.context.ledger.lose('too-large', this.#owner.clientId, message)
-        return Pushed.refused
-      }
-      const slot = this.append(flags | sent)
-      if (stored) this.store(slot, message)
-      else if (keep || this.keepsSent) this.hold(slot, message, terms)
-      this.#cursor++
-      this.#unacked++
-      return stored ? seq : Pushed.kept
+      (stored && qos === 2)
+    )
+      return Pushed.waits
+    const seq = this.next
+    if (!outlet.send(message, qos, retain, false, idOf(seq), terms.subscriptionIds)) {
+      this.context.ledger.lose('too-large', this.#owner.clientId, message)
+      return Pushed.refused
     }
+    const slot = this.append(flagsOf(qos, retain, keep) | sent)
+    if (stored) this.store(slot, message)
+    else if (keep || this.keepsSent) this.hold(slot, message, terms)
+    this.#cursor++
+    this.#unacked++
+    return stored ? seq : Pushed.kept
+  }
+
+  /** The second half of `push`: queues a message. @param full has it no room? */
+  wait(message: Message, qos: 1 | 2, retain: boolean, terms: Terms, keep: boolean, full: boolean): number {
     if (full && !this.#makeRoom()) {
       this.context.ledger.lose('queue-full', this.#owner.clientId, message)
       return Pushed.refused
     }
     const seq = this.next
-    const slot = this.append(flags | waiting)
+    const slot = this.append(flagsOf(qos, retain, keep) | waiting)
+    const stored = this.keepsSent && message.lasting
     if (stored) this.store(slot, message)
     else this.hold(slot, message, terms)
     if (message.expiresAtMs !== Infinity) this.#expire(slot, message.expiresAtMs)

@@ -239,22 +239,26 @@ export class Session implements Timed, SessionState {
 
   /** `deliver`, of QoS 1 and 2: apart, so that QoS 0 stays small enough for the engine to inline. */
   #queue(message: Message, delivery: Delivery<Session>, retain: boolean): boolean {
-    const context = this.#context
-    const qos = message.qos < delivery.qos ? message.qos : delivery.qos
+    const qos = (message.qos < delivery.qos ? message.qos : delivery.qos) as 1 | 2
     const connection = this.#live
     const outbox = this.#box()
     const { group } = delivery
-    const full = outbox.full && !this.#slows(message)
-    const expires = message.expiresAtMs !== Infinity
-    const expiry = expires ? outbox.nextExpiry : 0
-    const outlet = connection?.sender
-    const seq = outbox.push(message, qos as 1 | 2, retain, delivery, group !== undefined, outlet, full)
-    if (expires && outbox.nextExpiry !== expiry) context.expires(this, outbox.nextExpiry)
+    let seq = outbox.pass(message, qos, retain, delivery, group !== undefined, connection?.sender)
+    if (seq === Pushed.waits) seq = this.#wait(outbox, message, qos, delivery, retain)
     if (seq <= Pushed.kept) return false
+    const { store } = this.#context
     const flags = (qos === 2 ? Entry.qos2 : 0) | (retain ? Entry.retain : 0) | (group ? Entry.shared : 0)
-    context.store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
-    if (qos === 2 && connection !== undefined) context.awaitStore(this)
+    store.recipient(message, this.number, seq, flags, delivery.subscriptionIds, group?.name)
+    if (qos === 2 && connection !== undefined) this.#context.awaitStore(this)
     return true
+  }
+
+  #wait(outbox: Outbox, message: Message, qos: 1 | 2, delivery: Delivery<Session>, retain: boolean): number {
+    const full = outbox.full && !this.#slows(message)
+    const expiry = outbox.nextExpiry
+    const seq = outbox.wait(message, qos, retain, delivery, delivery.group !== undefined, full)
+    if (outbox.nextExpiry !== expiry) this.#context.expires(this, outbox.nextExpiry)
+    return seq
   }
 
   /** This copy comes to nothing: the store need not know. */
