@@ -12,6 +12,8 @@ import { bytesOf, type Script } from './script.ts'
 export interface Plan {
   readonly frames: number
   readonly seed: number
+  /** Default: all. */
+  readonly kinds?: readonly Habits[]
   /** Told of how far it is. */
   readonly progress?: (frames: number) => void
   /** Told of each script that went where none had been, after so many frames. */
@@ -49,7 +51,7 @@ setFlagsFromString('--expose_gc')
 const collect = runInNewContext('gc') as () => void
 
 /** Runs mutated scripts against brokers of all habits in turn, until `frames` packets were read or one has broken something. */
-export async function campaign({ frames: wanted, seed, progress, fresh }: Plan): Promise<Outcome> {
+export async function campaign({ frames: wanted, seed, kinds = habits, progress, fresh }: Plan): Promise<Outcome> {
   const random = new SeededRandom(seed)
   const real = scenes()
   const pool = [...real]
@@ -63,7 +65,7 @@ export async function campaign({ frames: wanted, seed, progress, fresh }: Plan):
   // A stack for each refusal would take half the time.
   Error.stackTraceLimit = 0
   while (frames < wanted && !found) {
-    const kind = habits[Math.floor(scripts / lifetime) % habits.length]!
+    const kind = kinds[Math.floor(scripts / lifetime) % kinds.length]!
     const cores = await Cores.start(kind)
     for (let i = 0; i < lifetime && frames < wanted && !found; i++, scripts++) {
       const script = mutateScript(random, pool)

@@ -7,8 +7,9 @@ import type { Session } from '../../src/sessions/session.ts'
 import { MemoryStore } from '../../src/store/memory.ts'
 import { patch } from '../sim/patch.ts'
 import { SeededRandom } from '../support/random.ts'
+import { FuzzDisk, Snapshot } from './disk.ts'
 import { Finding } from './finding.ts'
-import { type Habits, lifetimeMs } from './habits.ts'
+import { allowance, forbidden, type Habits, lifetimeMs } from './habits.ts'
 import { HonestPair } from './honest.ts'
 import { Peer } from './peer.ts'
 import { type Script, slots, type Step } from './script.ts'
@@ -22,15 +23,19 @@ export interface Trace {
   readonly slowestMs: number
 }
 
+/** Scripts in which a broker on a disk is killed, and another one goes on: the others find it as it is. */
+const restartsEvery = 10
+
 /**
  * A whole broker in this process, with streams and a clock of ours. A script is run on it, the world is emptied, and then
  * nothing may be left: so the next script finds a broker as the first one did.
  */
 export class Cores {
-  readonly broker: Broker
-  readonly #clock = new StillClock()
+  broker!: Broker
+  #clock = new StillClock()
   readonly #habits: Habits
-  readonly #pair: HonestPair
+  readonly #disk: FuzzDisk | undefined
+  #pair!: HonestPair
   #pages!: Pages
   #empty = { nodes: 0, subscriptions: 0, lent: 0 }
   readonly #peers = new Set<Peer>()
@@ -39,35 +44,17 @@ export class Cores {
   #ours: Finding | undefined = undefined
   #features = new Set<string>()
   #frames = 0
+  #scripts = 0
+  /** When messages were taken in this script, by who sent them. */
+  readonly #taken = new Map<string, number[]>()
 
   private constructor(habits: Habits) {
     this.#habits = habits
-    const random = new SeededRandom(1)
-    const error = (fields: object, message: string): void => {
-      const { err } = fields as { err?: Error }
-      if (err instanceof Finding) this.#ours ??= err
-      else this.#ours ??= new Finding('a fault of ours', err?.message ?? message, { cause: err })
-    }
-    this.broker = new Broker({
-      host: { clock: this.#clock, random, log: { debug() {}, info() {}, warn() {}, error } },
-      limits: habits.limits,
-      store: new MemoryStore(),
-      cluster: alone,
-      hooks: habits.hooks,
-      observer: {},
-      version: 'fuzz',
-      heapBytes: () => 0,
-    })
-    const closed = this.broker.closed.bind(this.broker)
-    this.broker.closed = (from, fault) => {
-      this.#closed(from, fault)
-      closed(from, fault)
-    }
-    this.#pair = new HonestPair((peer) => this.#accept(peer))
+    this.#disk = habits.disk && new FuzzDisk()
   }
 
-  /** A broker with nobody but the honest pair. */
-  static async start(habits: Habits): Promise<Cores> {
+  /** A broker, with what is on its disk, and nobody but the honest pair. */
+  async #begin(): Promise<void> {
     let pages: Pages | undefined
     const found = (lending: Pages) => (pages = lending)
     const undo = patch(
@@ -79,11 +66,49 @@ export class Cores {
           return take.call(this, large)
         },
     )
-    const cores = new Cores(habits)
-    await cores.#answers()
+    this.#start()
+    await this.#answers()
     undo()
-    cores.#pages = pages!
-    cores.#pair.begin()
+    this.#pages = pages!
+    this.#pair.begin()
+  }
+
+  #start(): void {
+    const random = new SeededRandom(1)
+    const error = (fields: object, message: string): void => {
+      const { err } = fields as { err?: Error }
+      if (err instanceof Finding) this.#ours ??= err
+      else this.#ours ??= new Finding('a fault of ours', err?.message ?? message, { cause: err })
+    }
+    const { limits, hooks, rulebook, rates } = this.#habits
+    const log = { debug() {}, info() {}, warn() {}, error }
+    const disk = this.#disk?.open(this.#clock, log)
+    this.broker = new Broker({
+      host: { clock: this.#clock, random, log },
+      limits,
+      store: disk?.store ?? new MemoryStore(),
+      ...(disk && { topics: disk.topics }),
+      ...(rulebook && { rulebook }),
+      rates,
+      cluster: alone,
+      hooks,
+      observer: rates ? { published: ({ publisher }) => this.#published(publisher) } : {},
+      version: 'fuzz',
+      heapBytes: () => 0,
+    })
+    const closed = this.broker.closed.bind(this.broker)
+    this.broker.closed = (from, fault) => {
+      this.#closed(from, fault)
+      closed(from, fault)
+    }
+    if (disk) this.broker.restore(disk.recovered)
+    this.#pair = new HonestPair((peer) => this.#accept(peer))
+  }
+
+  /** A broker with nobody but the honest pair. */
+  static async start(habits: Habits): Promise<Cores> {
+    const cores = new Cores(habits)
+    await cores.#begin()
     const { nodes, size } = cores.broker.tree
     cores.#empty = { nodes, subscriptions: size, lent: cores.#pages.lentBytes }
     return cores
@@ -96,6 +121,8 @@ export class Cores {
   async run(script: Script): Promise<Trace> {
     this.#features = new Set()
     this.#frames = 0
+    this.#scripts++
+    this.#taken.clear()
     let slowestMs = 0
     const half = script.length >> 1
     for (const [at, step] of script.entries()) {
@@ -114,6 +141,9 @@ export class Cores {
     await this.#pass(3000)
     for (const peer of this.#peers) peer.check()
     this.#balance()
+    if (this.#habits.rulebook) this.#checkRules()
+    if (this.#habits.rates) this.#checkRates()
+    if (this.#disk && this.#scripts % restartsEvery === 0) await this.#restart(this.#disk)
     await this.#clear()
     return { frames: this.#frames, features: [...this.#features], slowestMs }
   }
@@ -146,7 +176,7 @@ export class Cores {
   }
 
   #accept(peer: Peer): void {
-    peer.connection = this.broker.accept(peer, 'memory')
+    peer.connection = this.broker.accept(peer, this.#disk ? 'fsync' : 'memory')
     this.#peerOf.set(peer.connection, peer)
   }
 
@@ -175,6 +205,7 @@ export class Cores {
   #settle(): void {
     for (let moved = true; moved;) {
       moved = this.#clock.endTurn()
+      if (this.#disk?.step()) moved = true
       for (const peer of this.#peers) if (peer.settle()) moved = true
       if (this.#pair.publisher.settle()) moved = true
       if (this.#pair.subscriber.settle()) moved = true
@@ -209,6 +240,52 @@ export class Cores {
       )
     if (copies !== delivered + pending + lostTotal)
       throw new Finding('ledger', `copies ${copies}, delivered ${delivered}, pending ${pending}, lost ${lostTotal}`)
+  }
+
+  /** Nobody was sent, has published or retained what the rules deny. */
+  #checkRules(): void {
+    const { receive, publish, retain } = forbidden
+    const sent = [...this.#peers].flatMap(({ topics }) => [...topics])
+    const kept = [...this.broker.retained.all()].map(({ topic }) => topic.name)
+    const against = [
+      ...sent.filter((topic) => [...receive, ...publish].some((denied) => denied === topic)),
+      ...kept.filter((topic) => [...retain, ...publish].some((denied) => denied === topic)),
+    ]
+    if (against.length > 0) throw new Finding('rules', `${against.join(', ')} came through`)
+  }
+
+  /** Nobody has got more messages through than its rate allows, whatever stretch of time one looks at. */
+  #checkRates(): void {
+    const { burst, perSecond } = allowance
+    for (const [who, times] of this.#taken)
+      for (let from = 0; from < times.length; from++)
+        for (let to = from; to < times.length; to++) {
+          const seconds = (times[to]! - times[from]!) / 1000
+          if (to - from + 1 > burst + perSecond * seconds)
+            throw new Finding('rates', `${to - from + 1} messages of ${JSON.stringify(who)} in ${seconds} s`)
+        }
+  }
+
+  /** A client's message was taken. */
+  #published(publisher: unknown): void {
+    const { clientId, username } = publisher as Session
+    const who = `${username}\0${clientId}`
+    const times = this.#taken.get(who) ?? []
+    times.push(this.#clock.now())
+    this.#taken.set(who, times)
+  }
+
+  /** The process is killed when nothing is under way: the next one must know what this one knew. */
+  async #restart(disk: FuzzDisk): Promise<void> {
+    const before = new Snapshot(this.broker)
+    for (const peer of this.#peers) peer.vanish()
+    this.broker.stop()
+    disk.kill()
+    this.#clock = new StillClock(this.#clock.now())
+    await this.#begin()
+    before.compare(new Snapshot(this.broker))
+    this.#pair.publish()
+    await this.#answers()
   }
 
   /** Everybody leaves, all sessions run out, and nothing may be left of them. */

@@ -1,5 +1,8 @@
 import { Denied, type Hooks } from '../../src/access/hooks.ts'
+import { compileRules, type Rule } from '../../src/access/rules.ts'
+import type { Rulebook } from '../../src/broker/entitling.ts'
 import { defaultLimits, type Limits } from '../../src/broker/limits.ts'
+import type { Rates } from '../../src/broker/rates.ts'
 
 /** A broker as it may be configured: what its limits are, and who else has a say. */
 export interface Habits {
@@ -8,6 +11,10 @@ export interface Habits {
   readonly hooks: Hooks
   /** Do the hooks answer later? */
   readonly later: boolean
+  readonly rulebook?: Rulebook
+  readonly rates?: Rates
+  /** Is what must outlive the process on a disk? */
+  readonly disk?: true
 }
 
 /** Everything is over within this time, once the clients are gone. */
@@ -66,9 +73,45 @@ const slowly: Hooks = {
   exchange: async (client, step) => opinions.exchange!(client, step),
 }
 
+const deny = (action: Rule['actions'][number], topic: string): Rule => {
+  return { effect: 'deny', who: { everybody: true }, actions: [action], topics: [topic] }
+}
+/** Topics that nobody may be sent, and that nobody may publish to or retain. */
+export const forbidden = { receive: ['t/2', 'r/1/x'], publish: ['al/2', 'job/5'], retain: ['r/2', '$r'] } as const
+
+const rules: readonly Rule[] = [
+  {
+    ...deny('publish', '#'),
+    effect: 'allow',
+    actions: ['publish', 'subscribe', 'receive', 'retain', 'will', 'shared'],
+  },
+  ...Object.entries(forbidden).flatMap(([action, topics]) => topics.map((topic) => deny(action as 'publish', topic))),
+  deny('will', 'w'),
+  deny('shared', 'r/#'),
+  deny('subscribe', '+/1'),
+]
+
+/** Messages that a connection may send at once, and in a second. */
+export const allowance = { burst: 3, perSecond: 2 } as const
+
 export const habits: readonly Habits[] = [
   { name: 'plain', limits: quick, hooks: {}, later: false },
   { name: 'tight', limits: tight, hooks: {}, later: false },
   { name: 'with hooks', limits: quick, hooks: opinions, later: false },
   { name: 'tight, with hooks that answer later', limits: tight, hooks: slowly, later: true },
+  {
+    name: 'with rules',
+    limits: quick,
+    hooks: {},
+    later: false,
+    rulebook: { policies: [compileRules(rules)], named: (user) => ({ user }) },
+  },
+  {
+    name: 'with rates',
+    limits: quick,
+    hooks: {},
+    later: false,
+    rates: { client: { messages: allowance }, user: {}, over: 'refuse' },
+  },
+  { name: 'on a disk', limits: quick, hooks: {}, later: false, disk: true },
 ]

@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest'
+import { MessageRate } from '../../src/access/message-rates.ts'
+import { ClientPermissions } from '../../src/access/permissions.ts'
+import { Act } from '../../src/access/rules.ts'
 import { Broker } from '../../src/broker/broker.ts'
 import { Connection } from '../../src/mqtt/connection.ts'
 import { PacketDecoder } from '../../src/mqtt/packets.ts'
@@ -7,8 +10,10 @@ import { TopicTable } from '../../src/mqtt/topic.ts'
 import { SubscriptionTree } from '../../src/routing/tree.ts'
 import { Ledger } from '../../src/sessions/ledger.ts'
 import type { Session } from '../../src/sessions/session.ts'
+import { DiskStore } from '../../src/store/disk-store.ts'
 import { patch } from '../sim/patch.ts'
 import { campaign } from './campaign.ts'
+import { habits } from './habits.ts'
 
 // Bugs that we plant, to see that the fuzzer finds them: each changes one method of the broker while it runs.
 
@@ -20,7 +25,8 @@ function onceIn(times: number): () => boolean {
   return () => ++calls % times === 0
 }
 
-const mutants: readonly (readonly [what: string, kind: RegExp, plant: () => () => void])[] = [
+/** @param on the habit that it takes to see it; default: any */
+const mutants: readonly (readonly [what: string, kind: RegExp, plant: () => () => void, on?: string])[] = [
   [
     'a length inside a packet is not checked',
     /a fault of ours/,
@@ -125,13 +131,70 @@ const mutants: readonly (readonly [what: string, kind: RegExp, plant: () => () =
           },
       ),
   ],
+  [
+    'what comes by a wildcard is not asked of',
+    /rules/,
+    () => patch(ClientPermissions.prototype, 'receivesAll', () => () => true),
+    'with rules',
+  ],
+  [
+    'to retain is allowed to whoever may publish',
+    /rules/,
+    () =>
+      patch(
+        ClientPermissions.prototype,
+        'may',
+        (may) =>
+          function (this: ClientPermissions, actions, topic) {
+            return may.call(this, actions & ~Act.retain, topic)
+          },
+      ),
+    'with rules',
+  ],
+  ['nobody pays for a message', /rates/, () => patch(MessageRate.prototype, 'take', () => () => true), 'with rates'],
+  [
+    'a subscription is not written down',
+    /a restart/,
+    () => {
+      const skip = onceIn(20)
+      return patch(
+        DiskStore.prototype,
+        'subscribed',
+        (subscribed) =>
+          function (this: DiskStore, ...entry) {
+            return skip() ? 0 : subscribed.apply(this, entry)
+          },
+      )
+    },
+    'on a disk',
+  ],
+  [
+    'the end of a session is not written down',
+    /a restart/,
+    () => {
+      const skip = onceIn(20)
+      return patch(
+        DiskStore.prototype,
+        'ended',
+        (ended) =>
+          function (this: DiskStore, session) {
+            return skip() ? 0 : ended.call(this, session)
+          },
+      )
+    },
+    'on a disk',
+  ],
 ]
 
-for (const [what, kind, plant] of mutants)
+for (const [what, kind, plant, on] of mutants)
   test(`${what}: found`, async () => {
     const undo = plant()
     try {
-      const { found } = await campaign({ frames: mostFrames, seed: 1 })
+      const { found } = await campaign({
+        frames: mostFrames,
+        seed: 1,
+        kinds: habits.filter(({ name }) => on === undefined || name === on),
+      })
       expect(found?.finding.message).toMatch(kind)
     } finally {
       undo()

@@ -10,7 +10,8 @@ let count = 0
 
 /** One connection of a script: the peer's end of the stream, and what it saw. */
 export class Peer implements Stream {
-  readonly remote = `fuzz:${++count}`
+  /** Not all from one address: who fails there makes the others wait. */
+  readonly remote = `fuzz-${++count % 50}:${count}`
   connection!: Connection<Session>
   /** It acknowledges what comes. */
   answers = false
@@ -22,6 +23,8 @@ export class Peer implements Stream {
   fault: Error | undefined | 'open' = 'open'
   /** The packet that came last began with this byte. */
   lastFirst = 0
+  /** Of what it was sent, once it was checked. */
+  readonly topics = new Set<string>()
   #destroyed = false
   #left = false
   #paused = false
@@ -69,6 +72,12 @@ export class Peer implements Stream {
     if (this.#left) return
     this.#left = true
     this.connection.closed()
+  }
+
+  /** The broker's process is gone. */
+  vanish(): void {
+    this.#left = true
+    if (this.fault === 'open') this.fault = undefined
   }
 
   /** The network does what is to be done. False when that was nothing. */
@@ -141,6 +150,7 @@ export class Peer implements Stream {
       spoken = true
       const read = reference(bytes, version)?.packet
       if (read === undefined) throw new Finding('bad packet of the broker', `${version} ${show}`)
+      if (read.cmd === 'publish') this.topics.add(read.topic)
       if (read.cmd === 'disconnect') over = true
       else if (read.cmd === 'connack') {
         over = (version === 5 ? read.reasonCode : read.returnCode) !== 0
@@ -155,7 +165,7 @@ export class Peer implements Stream {
 
   #checkAnswers(given: readonly string[]): void {
     const due = answersTo(Buffer.concat(this.#sent), this.connection.version)
-    const patient = this.fault === 'open' && !this.stalled && !this.#paused
+    const patient = this.fault === 'open' && !this.stalled && !this.#paused && this.connection.unreadBytes === 0
     const right = given.every((answer, at) => answer === due[at]) && (!patient || given.length === due.length)
     if (!right) throw new Finding('wrong answers', `due: ${due.join(', ')}; given: ${given.join(', ')}`)
   }

@@ -2,9 +2,13 @@ import type { Clock } from '../../src/host.ts'
 
 /** A clock that stands still until it is told to go on. */
 export class StillClock implements Clock {
-  #nowMs = 1_000_000
+  #nowMs: number
   readonly #ticks = new Set<() => void>()
   #turn: (() => void)[] = []
+
+  constructor(nowMs = 1_000_000) {
+    this.#nowMs = nowMs
+  }
 
   now(): number {
     return this.#nowMs
