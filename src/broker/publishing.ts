@@ -150,7 +150,8 @@ export class Publishing {
       else if (deliver(message, member)) recorded = true
     }
     if (!recorded && !(kept && (retains || sender !== 0))) return 0
-    return store.message(message, retains, sender, packetId, durability)
+    const lsn = store.message(message, kept && retains, sender, packetId, durability)
+    return kept ? lsn : 0
   }
 
   /** A member here of a group gets a message that no other node had one for. See `BrokerSide`. */
@@ -265,7 +266,9 @@ export class Publishing {
     const lsn = this.#route(message, session, packetId, durability)
     if (lsn > 0 && store.behind) this.#slow(from)
     if (memory.slows) memory.slow(from)
-    if (message.qos > 0) this.#acknowledge(from, message, packetId, durability, lsn, ledger.copies > copies)
+    if (message.qos === 0) return
+    const awaited = durability === 'memory' ? 0 : lsn
+    this.#acknowledge(from, message, packetId, durability, awaited, ledger.copies > copies)
   }
 
   #acknowledge(
@@ -330,7 +333,9 @@ export class Publishing {
     }
     if (copies > 0) ledger.matched++
     else ledger.unmatched++
-    const lsn = recorded || kept ? this.#record(message, recorded, retains, publisher, packetId, durability) : 0
+    let lsn = 0
+    if (kept) lsn = this.#record(message, recorded, retains, publisher, packetId, durability)
+    else if (recorded) lsn = this.#parts.store.message(message, false, 0, 0, durability)
     if (groups.length > 0 && this.#unserved) this.#serveElsewhere(message, groups, durability)
     return lsn
   }
@@ -417,7 +422,8 @@ export class Publishing {
     const { deliveries, groups } = match
     const refusedBy = ({ subscriber, qos }: Match<Session>['deliveries'][number]): string | undefined => {
       const both = Math.min(message.qos, qos)
-      if (needsDisk && both > 0 && subscriber.persistent) return diskFull
+      // Of QoS 2 whatever its class: see `Outbox.push`.
+      if ((needsDisk ? both > 0 : store.full && both === 2) && subscriber.persistent) return diskFull
       return subscriber.refuses(both) ? 'the queue of a subscriber is full' : undefined
     }
     for (const delivery of deliveries) {

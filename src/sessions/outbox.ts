@@ -178,7 +178,7 @@ export class Outbox extends Ring {
 
   /** The first half of `push`: sends a message if its turn has come. */
   pass(message: Message, qos: 1 | 2, retain: boolean, terms: Terms, keep: boolean, outlet: Outlet | undefined): number {
-    const stored = this.keepsSent && message.lasting
+    const stored = this.keepsSent && this.#lasts(message, qos)
     if (
       outlet === undefined ||
       this.#cursor !== this.length ||
@@ -210,7 +210,7 @@ export class Outbox extends Ring {
     }
     const seq = this.next
     const slot = this.append(flagsOf(qos, retain, keep) | waiting)
-    const stored = this.keepsSent && message.lasting
+    const stored = this.keepsSent && this.#lasts(message, qos)
     if (stored) this.store(slot, message)
     else this.hold(slot, message, terms)
     if (message.expiresAtMs !== Infinity) this.#expire(slot, message.expiresAtMs)
@@ -424,6 +424,11 @@ export class Outbox extends Ring {
     this.#withheld = undefined
     this.clear()
     this.#cursor = this.#unacked = this.#waiting = 0
+  }
+
+  /** Of QoS 2 whatever its class: a packet id that the client may hold must name no other message after a crash. */
+  #lasts(message: Message, qos: 1 | 2): boolean {
+    return message.lasting || (qos === 2 && this.#owner.number !== 0)
   }
 
   #end(offset: number, reason: number): void {

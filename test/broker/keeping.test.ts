@@ -180,6 +180,28 @@ describe('the class of durability', () => {
   })
 })
 
+test('a packet id of QoS 2 that a client may hold names no other message after a restart, whatever the classes', async () => {
+  const loose = [{ filter: parseFilter('loose').filter, durability: 'memory' as const }]
+  const { broker, again } = await kept({ config: { durabilityByTopic: loose } })
+  const client = await joinKept(broker, 'c')
+  await client.subscribe('#', 2)
+  const send = async (to: TestBroker, topic: string) => {
+    const publisher = await join(to, `p ${topic}`)
+    publisher.publish(topic, 'x', { qos: 2, messageId: 1 })
+    await publisher.expect('pubrec')
+    await release(publisher)
+  }
+  await send(broker, 'loose')
+  const held = await client.expect('publish')
+  const next = await again()
+  await send(next, 'tight')
+  const packets = await publishes(await joinKept(next, 'c'), 2)
+  expect(packets.map(({ topic, messageId, dup }) => [topic, messageId, dup])).toEqual([
+    ['loose', held.messageId, true],
+    ['tight', (held.messageId as number) + 1, false],
+  ])
+})
+
 describe('a full queue', () => {
   for (const data of ['in memory', 'on disk'] as const) {
     const on = (options: TestBrokerOptions): TestBrokerOptions => ({
