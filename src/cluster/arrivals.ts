@@ -32,8 +32,8 @@ interface Arriving {
   /** Undefined: it comes without its client. */
   waiting: Waiting | undefined
   session: ArrivingSession | undefined
-  /** Nodes that know, before it is here, what it wants. */
-  told: readonly NodeId[]
+  /** Of nodes that know what it wants, the last message that was published there before they did: all behind it comes here. */
+  readonly since: Map<NodeId, number>
   entries: number
   bytes: number
   movedMs: number
@@ -120,7 +120,14 @@ export class Arrivals {
       if (claimant) writeOwner(writer, claimant.user)
     })
     if (!sent) return false
-    const state = { session: undefined, told: [], entries: 0, bytes: 0, confirmed: false, tells: false }
+    const state = {
+      session: undefined,
+      since: new Map<NodeId, number>(),
+      entries: 0,
+      bytes: 0,
+      confirmed: false,
+      tells: false,
+    }
     this.#arriving.set(clientId, { from: node, id, clientId, epoch, waiting, movedMs: this.#tools.now, ...state })
     return true
   }
@@ -132,7 +139,7 @@ export class Arrivals {
   }
 
   given(arriving: Arriving, given: Given): void {
-    const { store, archive, peers, live, confirm, broker } = this.#tools.parts
+    const { store, archive, peers, live, confirm, fence, published, broker } = this.#tools.parts
     const { sessions, tree } = broker()
     const number = given.expirySeconds > 0 ? store.number() : 0
     const session = new ArrivingSession(arriving.clientId, given, sessions, tree, number, peers.self)
@@ -143,12 +150,15 @@ export class Arrivals {
       for (const [filter, grant] of given.subscriptions) store.subscribed(number, filter, grant)
       for (const id of given.incoming) store.message(this.#tools.empty(), false, number, id, 'fsync')
     }
-    arriving.told = [...live()]
-    confirm(arriving.told, confirmMs, (confirmed) => {
+    const { since } = arriving
+    since.set(peers.self, published())
+    const told = [...live()]
+    confirm(told, confirmMs, (confirmed) => {
       if (!this.#isUnderWay(arriving)) return
       if (!confirmed) return this.fail(arriving)
       arriving.confirmed = true
       this.#tell(arriving)
+      for (const node of told) fence(node, (_, serial) => void (serial > 0 && since.set(node, serial)))
     })
   }
 
@@ -167,8 +177,8 @@ export class Arrivals {
     })
   }
 
-  /** @param straggles something may still come to its owner for it, as not every node could be asked */
-  complete(arriving: Arriving, straggles: boolean): void {
+  /** @param missed nodes that its owner could not ask, from which something may still come there; undefined: it does not say which */
+  complete(arriving: Arriving, missed: readonly NodeId[] | undefined): void {
     // It had no session that could go on.
     if (arriving.session === undefined) {
       this.#arriving.delete(arriving.clientId)
@@ -179,12 +189,12 @@ export class Arrivals {
     this.#tools.fenceAll((fenced) => {
       if (!this.#isUnderWay(arriving)) return
       if (!fenced || arriving.session!.overflowed) this.fail(arriving)
-      else this.#adopt(arriving, straggles, missing)
+      else this.#adopt(arriving, missed, missing)
     })
   }
 
-  #adopt(arriving: Arriving, straggles: boolean, missing: readonly NodeId[]): void {
-    const { archive, claims, confirm, live, heard, peers } = this.#tools.parts
+  #adopt(arriving: Arriving, missed: readonly NodeId[] | undefined, missing: readonly NodeId[]): void {
+    const { archive, claims, confirm, live } = this.#tools.parts
     const { from, id, clientId } = arriving
     const session = arriving.session!.merge()
     this.#arriving.delete(clientId)
@@ -192,14 +202,13 @@ export class Arrivals {
     this.#unproven.add(session)
     const lsn = this.#tools.sessions.adopt(session)
     this.#tools.counts.arrived++
-    const some = this.#effects.adopted(session) || straggles || this.#tools.straggles(claims.keyOf(clientId))
+    const straggles = missed?.length !== 0 || this.#tools.straggles(claims.keyOf(clientId))
+    const some = this.#effects.adopted(session) || straggles
     // Of what straggles, it has not had all that was published before.
     const floors = some ? undefined : arriving.session!.heardOf(missing)
     if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors, arriving.session!.spans())
-    this.#tools.since.set(
-      session,
-      arriving.session!.since(heard(), [...arriving.told.filter((node) => !missing.includes(node)), peers.self]),
-    )
+    const since = [...arriving.since].filter(([node]) => !missing.includes(node))
+    this.#tools.since.set(session, arriving.session!.since(since, missed))
     this.#tools.whenDurable(lsn, () => {
       this.#unproven.delete(session)
       // It may have ended meanwhile.

@@ -166,13 +166,13 @@ export class ArrivingSession {
 
   /**
    * Behind which message of each node it has got everything, from now on.
-   * @param heard how far those of each node have come here
-   * @param fenced of these nodes, all that was published before is here or there, and all since then comes here
+   * @param here the same, of what came to this node
+   * @param missed of these nodes, something has not come to the one that it was on; undefined: of any
    */
-  since(heard: Iterable<Heard>, fenced: readonly NodeId[]): ReadonlyMap<NodeId, number> {
+  since(here: Iterable<Heard>, missed: readonly NodeId[] | undefined): ReadonlyMap<NodeId, number> {
     const before = new Map(this.#given.since)
-    const known = [...heard].filter(([node]) => fenced.includes(node))
-    return new Map(known.map(([node, serial]) => [node, before.get(node) ?? serial]))
+    const goesOn = (node: NodeId) => missed?.includes(node) === false
+    return new Map([...here].map(([node, serial]) => [node, (goesOn(node) ? before.get(node) : undefined) ?? serial]))
   }
 
   /** It stays where it was. */

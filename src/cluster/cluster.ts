@@ -214,6 +214,7 @@ export class ClusterNode implements Cluster {
       confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),
       fence: (other, then) => this.forwarding.fence(other, then),
       heard: () => this.forwarding.heard(),
+      published: () => this.forwarding.serial,
     })
     const me = new Self(self?.number ?? store.number(), incarnation)
     this.forwarding.archive.add(me)

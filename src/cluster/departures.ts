@@ -25,8 +25,6 @@ interface Lingering {
 interface DepartureEffects {
   /** Neither it nor what it holds can leave now. */
   isBusy(session: Session): boolean
-  /** May nodes that cannot be asked now have something for us? */
-  missesSome(): boolean
   /** A session that had these subscriptions is elsewhere now. */
   left(session: Session, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void
 }
@@ -252,6 +250,6 @@ export class Departures {
 
   get context() {
     const { peers, store, topics } = this.#tools.parts
-    return { peers, store, topics, now: () => this.#tools.now, missesSome: () => this.#effects.missesSome() }
+    return { peers, store, topics, now: () => this.#tools.now, missing: () => this.#tools.missing() }
   }
 }

@@ -10,7 +10,7 @@ import { Places } from '../store/places.ts'
 import type { Durability, RecoveredSession, Store } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Archive } from './archive.ts'
-import type { Heard } from './given.ts'
+import type { Fenced, Heard } from './given.ts'
 import { Incoming, type IncomingContext } from './incoming.ts'
 import { isOfNode, type RemoteGroup, type RemoteInterest } from './interest.ts'
 import { Outgoing, type OutgoingContext, parseStreamName } from './outgoing.ts'
@@ -74,7 +74,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   }
   /** Which groups of the message at hand a node shall serve. */
   readonly #chosen = new Map<Outgoing, Choice>()
-  readonly #fences = new Map<number, { readonly node: NodeId; readonly then: (fenced: boolean) => void }>()
+  readonly #fences = new Map<number, { readonly node: NodeId; readonly then: Fenced }>()
   #nextFence = 1
   #serial: number
   #expireAtMs = 0
@@ -168,10 +168,10 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     return this.#outgoing.get(node)?.lastSerial === message.serial
   }
 
-  /** Calls `then` when all that `node` had sent to us has arrived here for good; false when its link broke before. */
-  fence(node: NodeId, then: (fenced: boolean) => void): void {
+  /** Calls `then` when all that `node` had sent to us has arrived here for good. */
+  fence(node: NodeId, then: Fenced): void {
     const writer = this.peers.begin(node, FrameType.fence)
-    if (writer === undefined) return then(false)
+    if (writer === undefined) return then(false, 0)
     const id = this.#nextFence++
     this.#fences.set(id, { node, then })
     writer.varint(id)
@@ -179,6 +179,11 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   }
 
   // ── messages of ours ───────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Of the last message that was published here. */
+  get serial(): number {
+    return this.#serial
+  }
 
   /** Names a message that is published here, on all nodes and over restarts. */
   number(message: Message): void {
@@ -347,7 +352,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     for (const [id, fence] of this.#fences) {
       if (fence.node !== node) continue
       this.#fences.delete(id)
-      fence.then(false)
+      fence.then(false, 0)
     }
   }
 
@@ -377,7 +382,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
         const fence = this.#fences.get(id)
         if (fence?.node !== from) throw new WireError('an answer to a fence that was not asked')
         this.#fences.delete(id)
-        return fence.then(true)
+        return fence.then(true, reader.left > 0 ? reader.varint() : 0)
       }
     }
   }

@@ -7,6 +7,12 @@ import type { NodeId } from './peers.ts'
 /** The last message of a node that has come, by the node's own numbers. */
 export type Heard = readonly [node: NodeId, serial: number]
 
+/**
+ * Told when all that a node had sent has come for good; false when its link broke before.
+ * @param serial of the last message that was published there when it was asked; 0: an earlier release does not say it
+ */
+export type Fenced = (fenced: boolean, serial: number) => void
+
 /** What the giving node says of a session, before its queue. */
 export interface Given {
   readonly epoch: number

@@ -9,7 +9,7 @@ import type { Lsn, Store } from '../store/port.ts'
 import type { RecordWriter } from '../store/writer.ts'
 import type { Archive } from './archive.ts'
 import { type Claims, stragglerKey } from './claims.ts'
-import type { Heard } from './given.ts'
+import type { Fenced, Heard } from './given.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { FrameType } from './wire.ts'
 import { Witnesses } from './witnesses.ts'
@@ -37,10 +37,12 @@ export interface HandoverParts {
   readonly interest: (session: Session, filter: ParsedFilter, present: boolean) => void
   /** Calls `then` when `nodes` know all that we have told of ourselves. */
   readonly confirm: (nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void) => void
-  /** Calls `then` when all that a node had sent to us is here for good; false when its link broke. */
-  readonly fence: (node: NodeId, then: (fenced: boolean) => void) => void
+  /** Calls `then` when all that a node had sent to us is here for good. */
+  readonly fence: (node: NodeId, then: Fenced) => void
   /** How far the messages of each node have come to sessions here. */
   readonly heard: () => Iterable<Heard>
+  /** The number of the last message that was published here. */
+  readonly published: () => number
 }
 
 /** At once, in each direction. */

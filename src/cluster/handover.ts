@@ -24,6 +24,13 @@ import { Stragglers } from './stragglers.ts'
 import type { NodeId, Part } from './peers.ts'
 import { FrameType } from './wire.ts'
 
+/** Nodes that may have had something for the giving node, and could not be asked; undefined: an earlier release does not say which. */
+function readMissing(reader: RecordReader): readonly NodeId[] | undefined {
+  const some = reader.left > 0 && reader.u8() === 1
+  if (reader.left === 0) return some ? undefined : []
+  return Array.from({ length: reader.varint() }, () => reader.text())
+}
+
 /**
  * Sessions across nodes: each client id has one owner at a time.
  *
@@ -57,7 +64,6 @@ export class Handover implements Part {
     })
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
-      missesSome: () => this.#tools.missing().length > 0,
       left: (session, subscriptions, floors) => this.#stragglers.begin(session, subscriptions, floors),
     })
     this.#merging = new Merging(this.#tools, this.#departures, (clientId) => this.#stragglers.has(clientId))
@@ -217,7 +223,7 @@ export class Handover implements Part {
       return arriving && this.#arrivals.entry(arriving, reader)
     }
     if (offered) return this.#merging.complete(offered)
-    return arriving && this.#arrivals.complete(arriving, reader.left > 0 && reader.u8() === 1)
+    return arriving && this.#arrivals.complete(arriving, readMissing(reader))
   }
 
   /** A node that is emptied wants us to take a session. */

@@ -15,8 +15,8 @@ export interface LeavingContext {
   readonly store: Store
   readonly topics: TopicTable
   readonly now: () => number
-  /** May nodes that cannot be asked now have something for us? */
-  readonly missesSome: () => boolean
+  /** Nodes that may have something for us, and cannot be asked now. */
+  readonly missing: () => readonly NodeId[]
 }
 
 /**
@@ -83,7 +83,10 @@ export class Leaving {
     const writer = this.#context.peers.begin(this.to, FrameType.complete)
     if (writer === undefined) return
     writer.varint(this.id)
-    writer.u8(this.#context.missesSome() ? 1 : 0)
+    const missing = this.#context.missing()
+    writer.u8(missing.length > 0 ? 1 : 0)
+    writer.varint(missing.length)
+    for (const node of missing) writer.text(node)
     this.#context.peers.end()
     this.completedAt = this.#at
   }

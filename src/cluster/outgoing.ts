@@ -17,6 +17,8 @@ export interface OutgoingContext extends OutboxContext {
   readonly peers: Peers
   readonly archive: Archive
   readonly incarnation: number
+  /** Of the last message that was published here. */
+  readonly serial: number
   readonly settings: {
     readonly handoffMessages: number
     readonly handoffBytes: number
@@ -65,7 +67,11 @@ export class Outgoing implements StreamLink {
   #frames: PublishWriter | undefined = undefined
   /** Publishers that are not read until less waits. */
   readonly #slowed: Connection<Session>[] = []
-  readonly #fences: { readonly id: number; readonly after: readonly (readonly [OutStream, number])[] }[] = []
+  readonly #fences: {
+    readonly id: number
+    readonly serial: number
+    readonly after: readonly (readonly [OutStream, number])[]
+  }[] = []
 
   /** @param kept streams of earlier starts, as the store had them */
   constructor(node: NodeId, context: OutgoingContext, kept: readonly RecoveredSession[] = []) {
@@ -229,7 +235,8 @@ export class Outgoing implements StreamLink {
 
   /** The node wants to know when all that we have sent so far has been acknowledged. */
   fence(id: number): void {
-    this.#fences.push({ id, after: this.streams.map((stream) => [stream, stream.outbox.next] as const) })
+    const after = this.streams.map((stream) => [stream, stream.outbox.next] as const)
+    this.#fences.push({ id, serial: this.#context.serial, after })
     this.#settle()
   }
 
@@ -279,15 +286,16 @@ export class Outgoing implements StreamLink {
       store.ended(ended.number)
     }
     while (this.#fences.length > 0 && this.#fences[0]!.after.every(([{ outbox }, next]) => outbox.head >= next))
-      this.#fenced(this.#fences.shift()!.id)
+      this.#fenced(this.#fences.shift()!)
     if (this.#slowed.length > 0 && (this.storing || this.#waitingBytes * 2 < slowBytes)) this.#release()
   }
 
-  #fenced(id: number): void {
+  #fenced({ id, serial }: { readonly id: number; readonly serial: number }): void {
     const { peers } = this.#context
     const writer = peers.begin(this.node, FrameType.fenced)
     if (writer === undefined) return
     writer.varint(id)
+    writer.varint(serial)
     peers.end()
   }
 

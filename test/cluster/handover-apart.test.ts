@@ -85,6 +85,62 @@ describe('a queue for a node from which the session has moved', () => {
   })
 })
 
+describe('a session that moves twice, while something straggles where it was first', () => {
+  /** It goes from node to node, and confirms all that comes. Gives what came to it, on each of them. */
+  const nomad = (city: City, first = 'd') => {
+    const clients = [city.keeper(first, 's', 't')]
+    return {
+      goes: (node: string) => {
+        clients.at(-1)!.drop()
+        clients.push(city.client(node, 's', lasting))
+        city.run(500)
+      },
+      texts: () => clients.flatMap(({ texts }) => texts),
+    }
+  }
+
+  test('what came to it straight is not passed on to it, also where nothing of that publisher had come before', () => {
+    const city = new City(['a', 'b', 'c', 'd', 'e'])
+    const session = nomad(city)
+    city.keeper('d', 'other', 't').disconnect()
+    const publisher = city.client('c', 'p')
+    city.fall('e')
+    city.run(3000)
+    session.goes('b')
+    city.fall('d')
+    city.publish(publisher, 't', numbers(5), 2)
+    city.run(500)
+    session.goes('a')
+    city.rise('d')
+    city.rise('e')
+    city.run(20_000)
+    expect(session.texts()).toEqual(numbers(5))
+    city.audit()
+  })
+
+  test.each([
+    ['of its publisher had come to the second node', ['d']],
+    ['had come to it', ['b', 'd']],
+  ])('what was written down for its first node comes to it, also where something %s before', (_, nodes) => {
+    const city = new City(['a', 'b', 'c', 'd'])
+    const session = nomad(city, nodes[0])
+    city.keeper('b', 'other', 'u')
+    const publisher = city.client('c', 'p')
+    city.publish(publisher, 'u', ['before'], 2)
+    for (const node of nodes.slice(1)) session.goes(node)
+    apart(city, 'c', 'd')
+    city.publish(publisher, 't', numbers(5), 2)
+    session.goes('b')
+    city.publish(publisher, 't', numbers(5, 5), 2)
+    city.run(500)
+    session.goes('a')
+    city.heal()
+    city.run(20_000)
+    expect(sorted(session.texts())).toEqual(numbers(10))
+    city.audit()
+  })
+})
+
 describe('two sessions of one client are merged', () => {
   const merging = (seed = 7) => {
     const city = new City(['a', 'b', 'c'], fresh, seed)

@@ -65,6 +65,12 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     'a client asked for a session that a node being emptied was giving to us: a subscription was left for good',
   ],
   [285, { fall: 25, publish: 70 }, 'streams that another node had ended meanwhile were called a leak'],
+  [2146, { move: 15, fall: 4 }, 'what a session had got straight came again, by the node that it had left first'],
+  [
+    3113,
+    { move: 12, fall: 5, breaks: 2, expires: 25, classes: true },
+    'a packet id that a client held named another message after a crash',
+  ],
 ]
 
 /** Worlds in which something was wrong once, of kinds of trouble that have changed since. */

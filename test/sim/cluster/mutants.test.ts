@@ -124,7 +124,7 @@ const mutants: readonly Mutant[] = [
     'a session comes without a fence behind it',
     /QoS [12] lost|order|DUP|once/,
     moving,
-    () => patch(Forwarding.prototype, 'fence', () => (_node, then) => then(true)),
+    () => patch(Forwarding.prototype, 'fence', () => (_node, then) => then(true, 0)),
   ],
   [
     'what comes while a session is on its way is dropped',
