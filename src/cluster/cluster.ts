@@ -149,6 +149,7 @@ export class ClusterNode implements Cluster {
   readonly #options: ClusterOptions
   readonly #settings: ClusterSettings
   readonly #parts: Part[]
+  readonly #me: Self
   readonly #own: OwnInterest
   readonly #claims: Claims
   readonly #interest: RemoteInterest<Outgoing>
@@ -216,9 +217,9 @@ export class ClusterNode implements Cluster {
       heard: () => this.forwarding.heard(),
       published: () => this.forwarding.serial,
     })
-    const me = new Self(self?.number ?? store.number(), incarnation)
-    this.forwarding.archive.add(me)
-    if (me.number !== 0) store.session(me)
+    this.#me = new Self(self?.number ?? store.number(), incarnation)
+    this.forwarding.archive.add(this.#me)
+    if (this.#me.number !== 0) store.session(this.#me)
 
     this.links.onRefused((other) => this.members.refused(other))
     this.members.on({
@@ -467,12 +468,20 @@ export class ClusterNode implements Cluster {
     return [...this.live()].filter((node) => !this.#isDraining(node))
   }
 
-  /** Calls `then` when nothing more comes for us, and all that came is here for good. */
+  /** Calls `then` when nothing more comes for us, all that came is here for good, and it is noted what others have of ours. */
   #settle(then: (settled: boolean) => void): void {
     this.gossip.whenConfirmed(this.live(), confirmMs, (confirmed) => {
-      if (confirmed) this.handover.fenceAll(then)
-      else then(false)
+      if (!confirmed) return then(false)
+      this.handover.fenceAll((fenced) => (fenced ? this.#note(() => then(true)) : then(false)))
     })
+  }
+
+  /** The others forget what they have of a node that leaves: nothing of it may come back after a crash. */
+  #note(then: () => void): void {
+    const { store } = this.#options
+    const record = (behind: () => void) => this.handover.whenDurable(store.session(this.#me), behind)
+    // What came to its end is noted with the next commit, or with the one behind it.
+    record(() => record(then))
   }
 
   #wants(node: NodeId, key: string, value: number): void {

@@ -1,7 +1,7 @@
 import type { Entrance, Newcomer } from '../broker/cluster-port.ts'
 import { Reason } from '../mqtt/reason.ts'
 import type { Session } from '../sessions/session.ts'
-import type { RecoveredSession } from '../store/port.ts'
+import type { Lsn, RecoveredSession } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Arrivals } from './arrivals.ts'
 import { beats } from './claims.ts'
@@ -81,6 +81,11 @@ export class Handover implements Part {
   /** Calls `then` when all that the nodes that are there had sent to us is here for good. */
   fenceAll(then: (fenced: boolean) => void): void {
     this.#tools.fenceAll(then)
+  }
+
+  /** Calls `then` when what stands at `lsn` survives a power cut. */
+  whenDurable(lsn: Lsn, then: () => void): void {
+    this.#tools.whenDurable(lsn, then)
   }
 
   /** Takes up what was under way when our process ended. */

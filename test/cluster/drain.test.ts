@@ -121,6 +121,27 @@ describe('sessions', () => {
   })
 })
 
+test('one that has left brings nothing back that others have, however soon its process is killed', () => {
+  for (let atMs = 0; atMs < 100; atMs += 10) {
+    const city = new City(['a', 'b'], { joinsAll: true })
+    const client = city.keeper('b', 's', 't')
+    const publisher = city.client('a', 'p')
+    const result = drain(city, 'a', 0.1)
+    city.run(atMs)
+    for (const text of numbers(5)) publisher.publish('t', text, 2)
+    city.until(() => client.texts.length === 5)
+    publisher.drop()
+    city.until(() => result.told !== undefined)
+    expect(result.told).toMatchObject({ done: true })
+    city.node('a').leave()
+    city.fall('a')
+    city.run(1000)
+    city.rise('a')
+    city.run(5000)
+    expect({ atMs, texts: client.texts }).toEqual({ atMs, texts: numbers(5) })
+  }
+})
+
 describe('what cannot go', () => {
   test('nobody is there to take anything', () => {
     const city = new City(['a', 'b'])

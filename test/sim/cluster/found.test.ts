@@ -71,6 +71,11 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     { move: 12, fall: 5, breaks: 2, expires: 25, classes: true },
     'a packet id that a client held named another message after a crash',
   ],
+  [
+    5508,
+    { move: 12, leave: 4, drain: 3, expires: 10 },
+    'a node that had left brought back what others had of it, and had forgotten',
+  ],
 ]
 
 /** Worlds in which something was wrong once, of kinds of trouble that have changed since. */
