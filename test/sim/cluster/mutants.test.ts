@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { Broker } from '../../../src/broker/broker.ts'
+import { AckGate } from '../../../src/broker/gate.ts'
 import { StandIn } from '../../../src/cluster/arriving.ts'
 import { Claims } from '../../../src/cluster/claims.ts'
 import { ClusterNode } from '../../../src/cluster/cluster.ts'
@@ -230,19 +231,32 @@ const mutants: readonly Mutant[] = [
   ],
   [
     'what is to be synced is acknowledged when it is written',
-    /QoS [12] lost|group missed|packet id in use/,
+    /QoS [12] lost|group missed/,
     classes,
-    () =>
-      patch(
-        Broker.prototype,
-        'durabilityOf',
-        (durabilityOf) =>
-          function (this: Broker, topic) {
-            const durability = durabilityOf.call(this, topic)
-            return durability === 'fsync' ? 'os' : durability
-          },
-      ),
-    140,
+    () => {
+      const heals = [
+        patch(
+          AckGate.prototype,
+          'open',
+          (open) =>
+            function (this: AckGate, client, lsn, durability) {
+              return open.call(this, client, lsn, durability === 'fsync' ? 'os' : durability)
+            },
+        ),
+        patch(
+          AckGate.prototype,
+          'hold',
+          (hold) =>
+            function (this: AckGate, client, lsn, send, packetId, reason, durability, wait) {
+              hold.call(this, client, lsn, send, packetId, reason, durability === 'fsync' ? 'os' : durability, wait)
+            },
+        ),
+      ]
+      return () => {
+        for (const heal of heals) heal()
+      }
+    },
+    910,
   ],
   [
     'a peer gives its word for what is to be synced when it is written',
