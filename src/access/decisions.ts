@@ -1,7 +1,12 @@
-import type { Topic } from '../mqtt/topic.ts'
+import type { PermissionKey, Topic } from '../mqtt/topic.ts'
 
-/** Numbers for topics, never used twice in this process: tables of several brokers may see the same topic. */
-let topics = 0
+/** A topic's number in one table: those of several brokers may see the same topic. */
+class Key implements PermissionKey {
+  constructor(
+    readonly owner: Decisions,
+    readonly number: number,
+  ) {}
+}
 
 /** Entries that are tried for a pair. */
 const ways = 2
@@ -17,6 +22,7 @@ export class Decisions {
   /** Pairs that were decided, as nobody knew them (any more). */
   misses = 0
   readonly #limit: number
+  #numbers = 0
   #mask = 0
   #clients = new Float64Array(0)
   #topics = new Float64Array(0)
@@ -36,26 +42,33 @@ export class Decisions {
 
   /** The bits kept for the pair; -1: none. */
   find(client: number, topic: Topic): number {
-    const key = topic.permissionKey
-    const at = slotOf(client, key) & this.#mask
-    if (this.#topics[at] === key && this.#clients[at] === client) return this.#bits[at]!
-    if (this.#topics[at + 1] === key && this.#clients[at + 1] === client) return this.#bits[at + 1]!
+    const number = this.#numberOf(topic)
+    if (number === 0) return -1
+    const at = slotOf(client, number) & this.#mask
+    if (this.#topics[at] === number && this.#clients[at] === client) return this.#bits[at]!
+    if (this.#topics[at + 1] === number && this.#clients[at + 1] === client) return this.#bits[at + 1]!
     return -1
   }
 
   /** @param client above 0 */
   keep(client: number, topic: Topic, bits: number): void {
-    if (topic.permissionKey === 0) topic.permissionKey = ++topics
+    let number = this.#numberOf(topic)
+    if (number === 0) topic.permissionKey = new Key(this, (number = ++this.#numbers))
     this.misses++
     // Half full, or one displaces the other again and again: either way it is too small.
     if (++this.#kept * 2 > this.size && this.size < this.#limit) this.#resize(this.size * 2)
-    const at = slotOf(client, topic.permissionKey) & this.#mask
+    const at = slotOf(client, number) & this.#mask
     this.#clients[at + 1] = this.#clients[at]!
     this.#topics[at + 1] = this.#topics[at]!
     this.#bits[at + 1] = this.#bits[at]!
     this.#clients[at] = client
-    this.#topics[at] = topic.permissionKey
+    this.#topics[at] = number
     this.#bits[at] = bits
+  }
+
+  /** 0: this table has not seen it. */
+  #numberOf({ permissionKey }: Topic): number {
+    return permissionKey instanceof Key && permissionKey.owner === this ? permissionKey.number : 0
   }
 
   /** What was in it is decided once more: that is cheaper than moving it. */

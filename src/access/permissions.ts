@@ -1,5 +1,5 @@
 import { shownFilter } from '../mqtt/root.ts'
-import type { Topic, TopicFilter } from '../mqtt/topic.ts'
+import type { PermissionKey, Topic, TopicFilter } from '../mqtt/topic.ts'
 import { Decisions } from './decisions.ts'
 import type { Identity } from './identity.ts'
 import type { Pattern, Subject } from './placeholders.ts'
@@ -94,8 +94,8 @@ export class ClientPermissions {
   #policies: readonly Policy[] = []
   #generation = 0
   #number = 0
-  /** What it was asked of last, which is mostly what it is asked of next. By number: a name may have 64 KiB. */
-  #lastKey = -1
+  /** What it was asked of last, which is mostly what it is asked of next. By its key: a name may have 64 KiB. */
+  #lastKey: PermissionKey | undefined = undefined
   #lastBits = 0
 
   /** Made by `Permissions.for`. */
@@ -121,7 +121,8 @@ export class ClientPermissions {
   /** Are all of these actions (bits of `Act`) allowed on a topic? Asked of every message: what is known costs one look. */
   may(actions: number, topic: Topic): boolean {
     if (this.#generation !== this.#all.generation) this.#renew()
-    if (topic.permissionKey !== this.#lastKey) this.#look(topic)
+    const key = topic.permissionKey
+    if (key === undefined || key !== this.#lastKey) this.#look(topic)
     return (this.#lastBits & actions) === actions
   }
 
@@ -173,7 +174,7 @@ export class ClientPermissions {
     const { policies } = this.#all
     this.#policies = this.#own.length === 0 ? policies : [...policies, ...this.#own]
     this.#number = this.#all.enrol(this.#subject, this.#policies)
-    this.#lastKey = -1
+    this.#lastKey = undefined
   }
 }
 

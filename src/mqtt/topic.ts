@@ -18,12 +18,17 @@ export interface CachedDurability {
   readonly owner: object
 }
 
+/** What a table of decisions knows a topic by. Only that table looks inside. */
+export interface PermissionKey {
+  readonly owner: object
+}
+
 /** A checked topic name. One object for each name in use, so that a route can be remembered on it. */
 export class Topic {
   route: CachedRoute | undefined = undefined
   durability: CachedDurability | undefined = undefined
-  /** What the table of decisions knows it by; 0: nobody has asked yet. */
-  permissionKey = 0
+  /** Undefined: nobody has asked yet. */
+  permissionKey: PermissionKey | undefined = undefined
   /** How many bytes of its start no client sees: the root of a tenant, or nothing. */
   readonly hidden: number
   /** What clients write and are sent: the bytes behind that. */

@@ -68,12 +68,12 @@ const mutants: readonly Mutant[] = [
     '    this.#generation++',
     '    this.#generation += 0',
   ],
-  ['what was asked last is known after a reload', 'access/permissions.ts', '    this.#lastKey = -1\n', ''],
+  ['what was asked last is known after a reload', 'access/permissions.ts', '    this.#lastKey = undefined\n', ''],
   [
     'whatever is asked, it was asked last',
     'access/permissions.ts',
-    'topic.permissionKey !== this.#lastKey',
-    'this.#lastKey < 0',
+    'key === undefined || key !== this.#lastKey',
+    'this.#lastKey === undefined',
   ],
   [
     'what was decided is kept under the same number',
@@ -81,7 +81,12 @@ const mutants: readonly Mutant[] = [
     '    return ++this.#numbers',
     '    return (this.#numbers ||= 1)',
   ],
-  ['the table gives the answer of another topic', 'access/decisions.ts', 'this.#topics[at] === key && this.', 'this.'],
+  [
+    'the table gives the answer of another topic',
+    'access/decisions.ts',
+    'this.#topics[at] === number && this.',
+    'this.',
+  ],
   ['the table gives the answer of another client', 'access/decisions.ts', ' && this.#clients[at + 1] === client', ''],
   [
     'retain is not asked',

@@ -211,6 +211,20 @@ describe('the table of decisions', () => {
     expect(decisions.misses - before).toBeLessThan(10 * 2000 * 0.2)
   })
 
+  test("two tables that see one topic do not take each other's answers", () => {
+    const one = new Decisions()
+    const other = new Decisions()
+    other.keep(1, topic('before'), 1)
+    const shared = topic('t')
+    one.keep(1, shared, 63)
+    expect(other.find(1, shared)).toBe(-1)
+    other.keep(1, shared, 0)
+    expect(one.find(1, shared)).toBe(-1)
+    expect(other.find(1, shared)).toBe(0)
+    one.keep(1, shared, 63)
+    expect(one.find(1, shared)).toBe(63)
+  })
+
   test('knows nobody who has never been asked about', () => {
     expect(new Decisions().find(0, topic('a'))).not.toBe(63)
     expect(new Decisions().find(1, topic('a'))).toBe(-1)
