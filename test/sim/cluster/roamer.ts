@@ -306,7 +306,7 @@ export class Roamer implements WireEars {
     if (!present && isAlone && (this.#known || this.#attempts > 1)) this.life.shaky = true
     if (present && this.#attempts > 1 && this.town.mayBeginAfresh) this.life.shaky = true
     // The one it had may have expired, and a CONNECT that was given up has begun this one.
-    if (present && this.#attempts > 1 && !this.isLasting && this.options.version === 5) this.life.shaky = true
+    if (present && this.#attempts > 1 && this.#mayHaveExpired()) this.life.shaky = true
     if (this.#former && this.#attempts === 1) this.#inTime(this.#former, present)
     this.#former = undefined
     this.#passes = this.#isBrief
@@ -349,6 +349,14 @@ export class Roamer implements WireEars {
     if (will === undefined) return
     if (present && nowMs - overMs < willDelayMs - 10) will.isWithdrawn = true
     else if (awayMs > willDelayMs + tardyMs && life.lasting) will.isDue = true
+  }
+
+  /** Was it away for longer than its session lasts? How long, nobody knows who has never been let in. */
+  #mayHaveExpired(): boolean {
+    const { expirySeconds, version } = this.options
+    if (this.isLasting || version !== 5) return false
+    const former = this.#former
+    return former === undefined || this.town.time.now() - former.wire.link.brokenMs >= expirySeconds * 1000
   }
 
   /** Each epoch of a session has one owner. */
