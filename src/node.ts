@@ -51,7 +51,7 @@ export interface RunningNode {
   /** Clients with an accepted CONNECT. */
   readonly clients: number
   /** Applies what can change while running: limits and TLS certificates. @throws and keeps all as it was on an error. */
-  reload(config: Config): void
+  reload(config: Config): Promise<void>
   /** Takes nobody new, sends everybody away (v5: 0x8B), and ends when they are gone, or after `graceMs`. */
   drain(graceMs?: number): Promise<void>
   /** Ends at once. */
@@ -138,7 +138,7 @@ export async function startNode(
   const listen = async (listener: Listener) =>
     openListener({
       ...listener,
-      settings: settingsOf(listener, host),
+      settings: await settingsOf(listener, host),
       messageBytes: config.limits.packetBytes + 1024,
       lobby,
       log,
@@ -234,16 +234,18 @@ export async function startNode(
     get clients() {
       return broker.sessions.online
     },
-    reload(next) {
+    async reload(next) {
       // Certificates, peers and origins can change under a running listener; a new set of listeners needs a restart, and says so.
       const wanted = next.listeners.map(({ url }) => url).join(' ')
       if (wanted !== config.listeners.map(({ url }) => url).join(' '))
         log.warn({ wanted }, 'listeners have changed; that takes effect at the next start')
       // Files that cannot be used throw before anything has changed.
-      const fresh = open.map(({ listener, server }) => {
-        const same = next.listeners.find(({ url }) => url === listener.url)
-        return { server, settings: same && settingsOf(same, host) }
-      })
+      const fresh = await Promise.all(
+        open.map(async ({ listener, server }) => {
+          const same = next.listeners.find(({ url }) => url === listener.url)
+          return { server, settings: same && (await settingsOf(same, host)) }
+        }),
+      )
       for (const { server, settings } of fresh) if (settings) server.change(settings)
       arrivals.relimit(next.connectionRates, host.clock.now())
       lobby.limits = next.limits
@@ -290,8 +292,8 @@ function keepingOf({ durability, durabilityByTopic, overflow }: Config): Keeping
 }
 
 /** @throws TlsFileError */
-function settingsOf(listener: Listener, { clock, log }: Host): ListenSettings {
-  const tls = listener.tls && TlsContexts.open(listener.tls, clock.wall())
+async function settingsOf(listener: Listener, { clock, log }: Host): Promise<ListenSettings> {
+  const tls = listener.tls && (await TlsContexts.open(listener.tls, clock.wall()))
   for (const worry of tls?.worries ?? []) log.error({ url: listener.url }, worry)
   return {
     tls,

@@ -63,7 +63,7 @@ async function start(flags: Flags, io: Io): Promise<void> {
     throw dataFault(config.data, fault) ?? identityFault(fault) ?? listenFault(fault, config, io.invocation)
   })
   const stopped = untilSignal(io, log)
-  const offReload = io.onSignal('SIGHUP', () => reload(read, node, log))
+  const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
   const urls = node.listeners.map(({ url }) => url)
   const { admin, cluster } = node
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
@@ -111,10 +111,10 @@ function untilSignal(io: Io, log: Log): { readonly first: Promise<void>; off(): 
   return { first, off: () => offs.forEach((off) => off()) }
 }
 
-function reload(read: () => Config, node: RunningNode, log: Logger): void {
+async function reload(read: () => Config, node: RunningNode, log: Logger): Promise<void> {
   try {
     const next = read()
-    node.reload(next)
+    await node.reload(next)
     log.level = next.logLevel
     log.info({}, 'the configuration has been read again')
   } catch (fault) {

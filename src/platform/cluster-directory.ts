@@ -9,7 +9,7 @@ import { ClusterIdentityError, claimFile, makeSecretFolder, readSecret, writeSec
 const names = { certificate: 'ca.pem', key: 'ca-key.pem', secret: 'join-secret' } as const
 
 /** Makes the identity of a new cluster. @returns its id @throws ClusterIdentityError when anything is there already */
-export function initCluster(path: string): string {
+export async function initCluster(path: string): Promise<string> {
   const root = resolve(path)
   makeSecretFolder(root)
   const found = readdirSync(root)
@@ -17,7 +17,7 @@ export function initCluster(path: string): string {
     throw new ClusterIdentityError(`${root} holds a cluster already: it stays as it is`)
   if (found.length > 0) throw new ClusterIdentityError(`${root} is not empty: name a new directory`)
   const clusterId = randomBytes(10).toString('hex')
-  const { certificate, key } = makeAuthority(clusterId, Date.now())
+  const { certificate, key } = await makeAuthority(clusterId, Date.now())
   // The certificate last: without it there is no cluster.
   writeSecret(join(root, names.secret), `${randomBytes(32).toString('base64url')}\n`)
   writeSecret(join(root, names.key), key)
@@ -62,7 +62,7 @@ export class ClusterDirectory {
   }
 
   /** A certificate for a node on this machine, as PEM. Whoever may read the directory may take any name. */
-  issue(node: string, publicKey: KeyObject): string {
+  issue(node: string, publicKey: KeyObject): Promise<string> {
     const file = this.#file('nodes', node)
     if (readSecret(file)?.trim() !== keyHash(publicKey)) writeSecret(file, `${keyHash(publicKey)}\n`)
     return this.#sign(node, publicKey)
@@ -77,7 +77,7 @@ export class ClusterDirectory {
    * A certificate for a node on another machine, as PEM. Whoever lost the answer may ask again, with the same key.
    * @throws JoinRefusal
    */
-  redeem(text: string, node: string, publicKey: KeyObject): string {
+  async redeem(text: string, node: string, publicKey: KeyObject): Promise<string> {
     const token = parseToken(text)
     if (token === undefined || !isSignedBy(token, this.#secret))
       throw new JoinRefusal('the token is not of this cluster, or was not copied whole')
@@ -93,12 +93,12 @@ export class ClusterDirectory {
   }
 
   /** A fresh certificate for a node on another machine that has proven to be `node` by the one that it has. @throws JoinRefusal */
-  renew(node: string, publicKey: KeyObject): string {
+  async renew(node: string, publicKey: KeyObject): Promise<string> {
     this.#takeName(node, publicKey)
     return this.#sign(node, publicKey)
   }
 
-  #sign(node: string, publicKey: KeyObject): string {
+  #sign(node: string, publicKey: KeyObject): Promise<string> {
     return issue({ certificate: this.certificate, key: this.#key }, this.clusterId, node, publicKey, Date.now())
   }
 

@@ -12,7 +12,7 @@ export async function answerJoin(socket: TLSSocket, directory: ClusterDirectory 
   const remote = `${socket.remoteAddress}:${socket.remotePort}`
   try {
     const request = (await readLine(socket, patienceMs)) as Partial<Record<keyof JoinRequest, unknown>>
-    const answer = answerTo(request, socket, directory)
+    const answer = await answerTo(request, socket, directory)
     if ('refused' in answer) log.warn({ remote, why: answer.refused }, 'a node wanted to join, and was refused')
     else log.info({ remote, node: request.node }, 'a node was given its certificate')
     writeLine(socket, answer)
@@ -23,11 +23,11 @@ export async function answerJoin(socket: TLSSocket, directory: ClusterDirectory 
   socket.setTimeout(patienceMs, () => socket.destroy())
 }
 
-function answerTo(
+async function answerTo(
   { token, node: name, publicKey: key }: Partial<Record<keyof JoinRequest, unknown>>,
   socket: TLSSocket,
   directory: ClusterDirectory | undefined,
-): JoinAnswer {
+): Promise<JoinAnswer> {
   try {
     if (!directory)
       throw new JoinRefusal('this node cannot issue certificates: ask one that was started with --cluster DIR')
@@ -35,7 +35,9 @@ function answerTo(
     if (typeof token !== 'string' && !isProven(socket, directory, node))
       throw new JoinRefusal('a token is needed: godwit cluster token makes one')
     const certificate =
-      typeof token === 'string' ? directory.redeem(token, node, publicKey) : directory.renew(node, publicKey)
+      typeof token === 'string'
+        ? await directory.redeem(token, node, publicKey)
+        : await directory.renew(node, publicKey)
     return { certificate, authority: directory.certificate }
   } catch (fault) {
     if (fault instanceof JoinRefusal) return { refused: fault.message }

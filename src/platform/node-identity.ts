@@ -54,7 +54,7 @@ export async function openNodeIdentity(options: IdentityOptions, held?: NodeIden
   if (kept && !isNearEnd(certificate!, nowMs)) return kept
   const good = kept && !isOver(certificate!, nowMs) ? kept : undefined
   try {
-    const fresh = directory ? issued(directory, node, kept?.key) : await fetched(options, kept?.key, good)
+    const fresh = directory ? await issued(directory, node, kept?.key) : await fetched(options, kept?.key, good)
     if (data !== undefined) keep(data, fresh)
     return fresh
   } catch (fault) {
@@ -65,9 +65,9 @@ export async function openNodeIdentity(options: IdentityOptions, held?: NodeIden
   }
 }
 
-function issued(directory: ClusterDirectory, node: string, key = newKey()): NodeIdentity {
+async function issued(directory: ClusterDirectory, node: string, key = newKey()): Promise<NodeIdentity> {
   const { clusterId, certificate: authority } = directory
-  const certificate = directory.issue(node, createPublicKey(createPrivateKey(key)))
+  const certificate = await directory.issue(node, createPublicKey(createPrivateKey(key)))
   return { clusterId, node, certificate, key, authority }
 }
 

@@ -59,9 +59,9 @@ export class TlsContexts {
   }
 
   /** @throws TlsFileError when a file cannot be used */
-  static open(settings: TlsSettings, nowMs: number): TlsContexts {
+  static async open(settings: TlsSettings, nowMs: number): Promise<TlsContexts> {
     const pairs = [settings, ...(settings.sni ?? [])]
-    const worries = [...pairs.flatMap((pair) => checkPair(pair, nowMs)), ...checkLists(settings, nowMs)]
+    const worries = [...pairs.flatMap((pair) => checkPair(pair, nowMs)), ...(await checkLists(settings, nowMs))]
     return new TlsContexts(settings, worries)
   }
 
@@ -98,7 +98,7 @@ function checkPair({ cert, key }: KeyPair, nowMs: number): string[] {
   return Date.parse(end) > nowMs ? [] : [`${cert.file} has expired (${end}): clients do not trust it`]
 }
 
-function checkLists({ ca, crl }: TlsSettings, nowMs: number): string[] {
+async function checkLists({ ca, crl }: TlsSettings, nowMs: number): Promise<string[]> {
   if (ca) used(ca, (pem) => new X509Certificate(pem))
   if (!crl) return []
   const worries: string[] = []
@@ -107,7 +107,7 @@ function checkLists({ ca, crl }: TlsSettings, nowMs: number): string[] {
     // Without a list nothing would be checked.
     if (lists.length === 0) throw new TlsFileError(`${file.file} holds no revocation list`)
     used(file, () => createSecureContext({ crl: lists }))
-    for (const { issuer, endsMs } of revocationLists(lists)) {
+    for (const { issuer, endsMs } of await revocationLists(lists)) {
       if (endsMs !== undefined && endsMs <= nowMs)
         worries.push(
           `${file.file}: the revocation list of ${issuer} has expired (${new Date(endsMs).toISOString()}): ` +

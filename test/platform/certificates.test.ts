@@ -3,55 +3,11 @@ import { createPublicKey, webcrypto, X509Certificate } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { describe, expect, test } from 'vitest'
 import { issue, makeAuthority, newKey, revocationLists } from '../../src/platform/certificates.ts'
-import { Der, der, oid, time, timeIn, valuesIn } from '../../src/platform/der.ts'
 
 x509.cryptoProvider.set(webcrypto)
 
 const nowMs = Date.parse('2026-11-21T08:00:00Z')
 
-describe('DER', () => {
-  for (const [length, head] of [
-    [0, '0400'],
-    [0x7f, '047f'],
-    [0x80, '048180'],
-    [0xff, '0481ff'],
-    [0x100, '04820100'],
-    [0xffff, '0482ffff'],
-  ] as const)
-    test(`${length} bytes`, () => {
-      const bytes = Buffer.alloc(length, 7)
-      const value = der(Der.octets, bytes)
-      expect(value.subarray(0, value.length - length).toString('hex')).toBe(head)
-      const found = valuesIn(Buffer.concat([value, value]))
-      expect(found.map(({ tag, whole, content }) => [tag, whole.equals(value), content.equals(bytes)])).toEqual(
-        Array(2).fill([Der.octets, true, true]),
-      )
-      for (const cut of [1, value.length - 1]) expect(() => valuesIn(value.subarray(0, cut))).toThrow(RangeError)
-    })
-
-  for (const [dotted, hex] of [
-    ['2.5.29.17', '0603551d11'],
-    ['1.2.840.10045.4.3.2', '06082a8648ce3d040302'],
-    ['1.3.6.1.4.1.311', '06072b060104018237'],
-  ] as const)
-    test(dotted, () => expect(oid(dotted).toString('hex')).toBe(hex))
-
-  for (const [at, tag, text] of [
-    ['1999-12-31T23:59:59Z', Der.utcTime, '991231235959Z'],
-    ['2026-11-21T08:00:00Z', Der.utcTime, '261121080000Z'],
-    ['2049-12-31T23:59:59Z', Der.utcTime, '491231235959Z'],
-    ['2050-01-01T00:00:00Z', Der.time, '20500101000000Z'],
-  ] as const)
-    test(at, () => {
-      const [value] = valuesIn(time(Date.parse(at)))
-      expect([value!.tag, value!.content.toString()]).toEqual([tag, text])
-      expect(timeIn(value!)).toBe(Date.parse(at))
-    })
-
-  test('what is no time says none', () => expect(timeIn(valuesIn(oid('2.5'))[0]!)).toBeUndefined())
-})
-
-/** As another library reads it. */
 function extensionsOf(pem: string) {
   return new x509.X509Certificate(pem).extensions.map((extension) => {
     const { type, critical } = extension
@@ -72,7 +28,7 @@ async function keyIdOf(key: string): Promise<string> {
 }
 
 test('an authority signs certificates of nodes, and nothing else', async () => {
-  const { certificate, key } = makeAuthority('0123456789abcdef', nowMs)
+  const { certificate, key } = await makeAuthority('0123456789abcdef', nowMs)
   const { subject, issuer, notBefore, notAfter, serialNumber } = new x509.X509Certificate(certificate)
   expect([subject, issuer]).toEqual(Array(2).fill('CN=godwit cluster 0123456789abcdef'))
   expect([notBefore, notAfter].map((date) => date.toISOString())).toEqual([
@@ -91,9 +47,9 @@ test('an authority signs certificates of nodes, and nothing else', async () => {
 })
 
 test('a node is a server and a client, for a year', async () => {
-  const authority = makeAuthority('0123456789abcdef', nowMs)
+  const authority = await makeAuthority('0123456789abcdef', nowMs)
   const key = newKey()
-  const certificate = issue(authority, '0123456789abcdef', 'a', createPublicKey(key), nowMs)
+  const certificate = await issue(authority, '0123456789abcdef', 'a', createPublicKey(key), nowMs)
   const { subject, issuer, notAfter } = new x509.X509Certificate(certificate)
   expect([subject, issuer]).toEqual(['CN=a', 'CN=godwit cluster 0123456789abcdef'])
   expect(notAfter.toISOString()).toBe('2027-11-21T08:00:00.000Z')
@@ -114,13 +70,19 @@ test('a node is a server and a client, for a year', async () => {
   expect([ours.ca, ours.checkIssued(theirs), ours.verify(theirs.publicKey)]).toEqual([false, true, true])
 })
 
-test('no certificate outlives its authority', () => {
-  const authority = makeAuthority('0123456789abcdef', nowMs)
-  const certificate = issue(authority, '0123456789abcdef', 'a', createPublicKey(newKey()), Date.parse('2036-06-01'))
+test('no certificate outlives its authority', async () => {
+  const authority = await makeAuthority('0123456789abcdef', nowMs)
+  const certificate = await issue(
+    authority,
+    '0123456789abcdef',
+    'a',
+    createPublicKey(newKey()),
+    Date.parse('2036-06-01'),
+  )
   expect(new X509Certificate(certificate).validTo).toBe(new X509Certificate(authority.certificate).validTo)
 })
 
-test('an authority that another library has made, as those of older clusters', async () => {
+test('an authority that says less of itself than ours do', async () => {
   const keys = await webcrypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify'])
   const made = await x509.X509CertificateGenerator.createSelfSigned({
     name: 'CN=godwit cluster 0123456789abcdef',
@@ -132,7 +94,9 @@ test('an authority that another library has made, as those of older clusters', a
   })
   const key = x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey), 'PRIVATE KEY')
   const authority = { certificate: made.toString('pem'), key }
-  const certificate = new X509Certificate(issue(authority, '0123456789abcdef', 'a', createPublicKey(newKey()), nowMs))
+  const certificate = new X509Certificate(
+    await issue(authority, '0123456789abcdef', 'a', createPublicKey(newKey()), nowMs),
+  )
   expect(certificate.checkIssued(new X509Certificate(authority.certificate))).toBe(true)
   expect(certificate.verify(createPublicKey(key))).toBe(true)
 })
@@ -153,7 +117,7 @@ describe('revocation lists: whose, and until when', () => {
         signingKey: keys.privateKey,
         entries: [{ serialNumber: '01', revocationDate: new Date(nowMs) }],
       })
-      expect(revocationLists([x509.PemConverter.encode(list.rawData, 'X509 CRL')])).toEqual([
+      expect(await revocationLists([x509.PemConverter.encode(list.rawData, 'X509 CRL')])).toEqual([
         { issuer: shown, endsMs: ends && Date.parse(ends) },
       ])
     })

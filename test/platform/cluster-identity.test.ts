@@ -28,11 +28,11 @@ describe('init', () => {
 
   test('never overwrites', async () => {
     const { path, directory } = await cluster()
-    expect(() => initCluster(path)).toThrow('holds a cluster already')
+    await expect(initCluster(path)).rejects.toThrow('holds a cluster already')
     expect(new ClusterDirectory(path).clusterId).toBe(directory.clusterId)
     const other = folder()
     writeFileSync(join(other, 'notes'), '')
-    expect(() => initCluster(other)).toThrow('is not empty')
+    await expect(initCluster(other)).rejects.toThrow('is not empty')
     expect(readdirSync(other)).toEqual(['notes'])
   })
 })
@@ -56,7 +56,7 @@ describe('a directory that cannot be used', () => {
 
   test("has the certificate of a node where the authority's should be", async () => {
     const { path, directory } = await cluster()
-    writeFileSync(join(path, 'ca.pem'), directory.issue('a', publicKey()))
+    writeFileSync(join(path, 'ca.pem'), await directory.issue('a', publicKey()))
     expect(() => new ClusterDirectory(path)).toThrow('is not the authority')
   })
 })
@@ -97,15 +97,15 @@ describe("a node's certificate", () => {
     const { directory, pair } = await cluster()
     const data = folder()
     const first = await identity({ directory, data })
-    const aged = (days: number) => {
-      const old = issue(pair, directory.clusterId, 'a', publicKey(first.key), Date.now() - days * dayMs)
+    const aged = async (days: number) => {
+      const old = await issue(pair, directory.clusterId, 'a', publicKey(first.key), Date.now() - days * dayMs)
       writeFileSync(join(data, 'cluster', 'node.pem'), old, { mode: 0o600 })
       return old
     }
-    const young = aged(200)
+    const young = await aged(200)
     expect((await identity({ directory, data })).certificate).toBe(young)
     for (const days of [300, 400]) {
-      const old = aged(days)
+      const old = await aged(days)
       const fresh = await identity({ directory, data })
       expect(fresh.certificate).not.toBe(old)
       expect(fresh.key).toBe(first.key)
@@ -170,20 +170,20 @@ describe('a token', () => {
     const { directory } = await cluster()
     const token = directory.token(expiresMs)
     const key = publicKey()
-    const certificate = new X509Certificate(directory.redeem(token, 'd', key))
+    const certificate = new X509Certificate(await directory.redeem(token, 'd', key))
     expect(certified(certificate)?.node).toBe('d')
     expect(keyHash(certificate.publicKey)).toBe(keyHash(key))
-    expect(() => directory.redeem(token, 'e', publicKey())).toThrow('has been used already')
-    expect(() => directory.redeem(token, 'e', key)).toThrow('has been used already')
+    await expect(directory.redeem(token, 'e', publicKey())).rejects.toThrow('has been used already')
+    await expect(directory.redeem(token, 'e', key)).rejects.toThrow('has been used already')
     // The answer was lost.
-    expect(certified(new X509Certificate(directory.redeem(token, 'd', key)))?.node).toBe('d')
+    expect(certified(new X509Certificate(await directory.redeem(token, 'd', key)))?.node).toBe('d')
   })
 
   test('is remembered by another process, too', async () => {
     const { path, directory } = await cluster()
     const token = directory.token(expiresMs)
-    directory.redeem(token, 'd', publicKey())
-    expect(() => new ClusterDirectory(path).redeem(token, 'e', publicKey())).toThrow('has been used already')
+    await directory.redeem(token, 'd', publicKey())
+    await expect(new ClusterDirectory(path).redeem(token, 'e', publicKey())).rejects.toThrow('has been used already')
   })
 
   test('of two that come at the same moment one is served', async () => {
@@ -191,30 +191,34 @@ describe('a token', () => {
     const token = directory.token(expiresMs)
     const other = new ClusterDirectory(path)
     const outcomes = await Promise.allSettled([
-      Promise.resolve().then(() => directory.redeem(token, 'd', publicKey())),
-      Promise.resolve().then(() => other.redeem(token, 'e', publicKey())),
+      directory.redeem(token, 'd', publicKey()),
+      other.redeem(token, 'e', publicKey()),
     ])
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
   })
 
   test('makes nobody another node', async () => {
     const { directory } = await cluster()
-    directory.issue('a', publicKey())
-    expect(() => directory.redeem(directory.token(expiresMs), 'a', publicKey())).toThrow('another node is called a')
+    await directory.issue('a', publicKey())
+    await expect(directory.redeem(directory.token(expiresMs), 'a', publicKey())).rejects.toThrow(
+      'another node is called a',
+    )
     // It was not used up by that.
     const token = directory.token(expiresMs)
-    expect(() => directory.redeem(token, 'a', publicKey())).toThrow('another node is called a')
-    directory.redeem(token, 'd', publicKey())
+    await expect(directory.redeem(token, 'a', publicKey())).rejects.toThrow('another node is called a')
+    await directory.redeem(token, 'd', publicKey())
   })
 
   test('expires', async () => {
     const { directory } = await cluster()
-    expect(() => directory.redeem(directory.token(Date.now() - 1000), 'd', publicKey())).toThrow('has expired')
+    await expect(directory.redeem(directory.token(Date.now() - 1000), 'd', publicKey())).rejects.toThrow('has expired')
   })
 
   test('is of one cluster', async () => {
     const [{ directory }, other] = await Promise.all([cluster(), cluster()])
-    expect(() => directory.redeem(other.directory.token(expiresMs), 'd', publicKey())).toThrow('not of this cluster')
+    await expect(directory.redeem(other.directory.token(expiresMs), 'd', publicKey())).rejects.toThrow(
+      'not of this cluster',
+    )
   })
 
   test('is no other with any character changed, left out or added', async () => {
@@ -225,7 +229,7 @@ describe('a token', () => {
       const changed = token.slice(0, at) + (token[at] === 'A' ? 'B' : 'A') + token.slice(at + 1)
       const shorter = token.slice(0, at) + token.slice(at + 1)
       if (at >= start && at % 8 === 0)
-        expect(() => directory.redeem(changed, 'd', publicKey()), `at ${at}`).toThrow('not of this cluster')
+        await expect(directory.redeem(changed, 'd', publicKey()), `at ${at}`).rejects.toThrow('not of this cluster')
       else if (at < start) expect(parseToken(changed)).toBeUndefined()
       expect(parseToken(shorter)).toBeUndefined()
       expect(parseToken(`${token}A`)).toBeUndefined()
@@ -240,7 +244,7 @@ describe('a token', () => {
     used('old', 2 * dayMs)
     used('recent', hourMs)
     const token = directory.token(expiresMs)
-    directory.redeem(token, 'd', publicKey())
+    await directory.redeem(token, 'd', publicKey())
     expect(readdirSync(join(path, 'used')).sort()).toEqual([parseToken(token)!.number, 'recent'].sort())
   })
 })

@@ -26,16 +26,15 @@ export function folder(): string {
   return path
 }
 
-export function cluster(): Promise<{
+export async function cluster(): Promise<{
   path: string
   directory: ClusterDirectory
   pair: { certificate: string; key: string }
 }> {
   const path = join(folder(), 'cluster')
-  initCluster(path)
+  await initCluster(path)
   const read = (name: string) => readFileSync(join(path, name), 'utf8')
-  const pair = { certificate: read('ca.pem'), key: read('ca-key.pem') }
-  return Promise.resolve({ path, directory: new ClusterDirectory(path), pair })
+  return { path, directory: new ClusterDirectory(path), pair: { certificate: read('ca.pem'), key: read('ca-key.pem') } }
 }
 
 export function publicKey(pem = newKey()): KeyObject {

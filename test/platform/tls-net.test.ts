@@ -77,7 +77,7 @@ describe('a stream between two nodes', () => {
     }
     const before = await shown()
     const key = newKey()
-    const certificate = issue(pair, directory.clusterId, 'a', publicKey(key), Date.now())
+    const certificate = await issue(pair, directory.clusterId, 'a', publicKey(key), Date.now())
     a.net.renew({ ...(await identity({ node: 'a', directory })), certificate, key })
     expect(await shown()).not.toBe(before)
     near.say('still here')
@@ -133,7 +133,7 @@ describe('abuse 29: who is no node of the cluster is not listened to', () => {
   test('with a certificate that has expired', async () => {
     const { directory, pair, a } = await two()
     const key = newKey()
-    const old = issue(pair, directory.clusterId, 'b', publicKey(key), Date.now() - 400 * 86_400_000)
+    const old = await issue(pair, directory.clusterId, 'b', publicKey(key), Date.now() - 400 * 86_400_000)
     const b = new Post({ ...(await identity({ node: 'b', directory })), certificate: old, key })
     const ears = await b.dial(a.address)
     await ears.gone()
@@ -262,7 +262,7 @@ describe('joining with a token', () => {
     expect(got.node).toBe('d')
   })
 
-  const refusals: [string, (context: Awaited<ReturnType<typeof issuer>>) => string | Promise<string>, RegExp][] = [
+  const refusals: [string, (context: Awaited<ReturnType<typeof issuer>>) => Promise<string>, RegExp][] = [
     ['that is none', () => Promise.resolve('hello'), /^that is no join token/],
     [
       'that was cut short',
@@ -281,9 +281,9 @@ describe('joining with a token', () => {
     ],
     [
       'that has been used',
-      ({ directory }) => {
+      async ({ directory }) => {
         const token = directory.token(inAnHour())
-        directory.redeem(token, 'e', publicKey())
+        await directory.redeem(token, 'e', publicKey())
         return token
       },
       /: the token has been used already: each is good for one node$/,
@@ -369,12 +369,12 @@ describe('joining with a token', () => {
     const { directory, pair, a } = await issuer()
     const data = folder()
     const got = await join_(a.address, directory.token(inAnHour()), { data })
-    const age = (days: number) => {
-      const old = issue(pair, directory.clusterId, 'd', publicKey(got.key), Date.now() - days * 86_400_000)
+    const age = async (days: number) => {
+      const old = await issue(pair, directory.clusterId, 'd', publicKey(got.key), Date.now() - days * 86_400_000)
       writeFileSync(join(data, 'cluster', 'node.pem'), old, { mode: 0o600 })
       return old
     }
-    const old = age(300)
+    const old = await age(300)
     // Nobody to ask: it goes on with what it has, and says so.
     const log = new Lines()
     expect((await identity({ node: 'd', data, log })).certificate).toBe(old)
@@ -385,7 +385,7 @@ describe('joining with a token', () => {
     const fresh = await identity({ node: 'd', data, join: [a.address] })
     expect(fresh.certificate).not.toBe(old)
     expect(fresh.key).toBe(got.key)
-    age(400)
+    await age(400)
     await expect(identity({ node: 'd', data, join: [a.address] })).rejects.toThrow('no certificate that is good')
     // By then it needs a token, and has the right to its name.
     const again = await join_(a.address, directory.token(inAnHour()), { data })

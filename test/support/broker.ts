@@ -143,7 +143,7 @@ export async function startBroker(options: TestBrokerOptions = {}): Promise<Test
     wss,
     config: first,
     log: lines,
-    reload: (next, parts) => Promise.resolve().then(() => node.reload(config(next ?? options.tls, parts))),
+    reload: (next, parts) => node.reload(config(next ?? options.tls, parts)),
   }
 }
 

@@ -36,7 +36,7 @@ export class Cluster {
   ): Promise<Cluster> {
     const folder = temporary()
     const identity = join(folder, 'identity')
-    initCluster(identity)
+    await initCluster(identity)
     const nodes: Node[] = []
     for (const name of names) {
       const place = placeOf(name)

@@ -16,8 +16,8 @@ export function initCommand(io: Io): Command {
     .argument('<directory>', 'a new one')
     .option('--json', 'as JSON')
     .addHelpText('after', help)
-    .action((directory: string, { json }: { json?: true }) => {
-      const clusterId = sound(() => initCluster(directory))
+    .action(async (directory: string, { json }: { json?: true }) => {
+      const clusterId = await sound(() => initCluster(directory))
       if (json) return void io.stdout.write(`${JSON.stringify({ schemaVersion: 1, clusterId, directory })}\n`)
       const word = shellWord(directory)
       note(io, `cluster ${clusterId} is in ${directory}; keep it to yourself. Its first node:`)

@@ -24,11 +24,11 @@ export function tokenCommand(io: Io): Command {
     .option('--expires <time>', 'how long it is good: 90s, 10m, 1h, 7d; 1h if not given', reading(parseSeconds))
     .option('--json', 'as JSON')
     .addHelpText('after', help)
-    .action(({ cluster, expires = 3600, json }: TokenFlags) => {
+    .action(async ({ cluster, expires = 3600, json }: TokenFlags) => {
       const path = cluster ?? io.env['GODWIT_CLUSTER_DIRECTORY']
       if (!path) throw usage('which cluster? --cluster DIR, as godwit cluster init has made it')
       const expiresMs = Date.now() + expires * 1000
-      const token = sound(() => new ClusterDirectory(path).token(expiresMs))
+      const token = await sound(() => new ClusterDirectory(path).token(expiresMs))
       const expiresAt = new Date(expiresMs).toISOString()
       if (json) return void io.stdout.write(`${JSON.stringify({ schemaVersion: 1, token, expiresAt })}\n`)
       io.stdout.write(`${token}\n`)
