@@ -63,7 +63,8 @@ async function start(flags: Flags, io: Io): Promise<void> {
     throw dataFault(config.data, fault) ?? identityFault(fault) ?? listenFault(fault, config, io.invocation)
   })
   const stopped = untilSignal(io, log)
-  const offReload = io.onSignal('SIGHUP', () => void reload(read, node, log))
+  const again = oneByOne(() => reload(read, node, log))
+  const offReload = io.onSignal('SIGHUP', () => void again())
   const urls = node.listeners.map(({ url }) => url)
   const { admin, cluster } = node
   const certificate = config.listeners.find(({ tls }) => tls)?.tls?.cert.file
@@ -109,6 +110,20 @@ function untilSignal(io: Io, log: Log): { readonly first: Promise<void>; off(): 
     offs = [io.onSignal('SIGINT', () => stop('SIGINT')), io.onSignal('SIGTERM', () => stop('SIGTERM'))]
   })
   return { first, off: () => offs.forEach((off) => off()) }
+}
+
+/** Never two at a time, of which the earlier one could end last: of those asked for meanwhile, one is enough. */
+function oneByOne(work: () => Promise<void>): () => Promise<void> {
+  let asked = 0
+  let done = 0
+  return async () => {
+    if (++asked > done + 1) return
+    while (done < asked) {
+      const these = asked
+      await work()
+      done = these
+    }
+  }
 }
 
 async function reload(read: () => Config, node: RunningNode, log: Logger): Promise<void> {

@@ -1,9 +1,12 @@
+import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connect } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { Authority } from '../support/authority.ts'
 import { listen } from './brokers.ts'
 import { makeCertificate, type CertificateFiles } from './certificates.ts'
 import { Godwit, godwit, type Given } from './godwit.ts'
@@ -148,6 +151,37 @@ describe('SIGHUP', () => {
     await command.err.until('read again')
     expect(pair(command).pub[0]).toBe('pub')
     expect((await godwit(pair(command).pub)).code).toBe(0)
+  })
+
+  test('of two in a row, the later one holds, though the first has more to read', async () => {
+    const authority = await Authority.make('ours')
+    const files = { 'ca.pem': authority.cert, 'list.pem': await authority.revoke([]) }
+    for (const [name, { pem }] of Object.entries(files)) writeFileSync(join(folder, name), pem)
+    for (const name of ['first', 'second', 'third']) {
+      const { cert, key } = await authority.issue(`CN=${name}`)
+      writeFileSync(join(folder, `${name}.pem`), cert.pem)
+      writeFileSync(join(folder, `${name}.key`), key.pem)
+    }
+    const file = join(folder, 'twice.yaml')
+    const write = (name: string, logLevel: string, more = ''): void => {
+      const tls = `{ cert: ${name}.pem, key: ${name}.key, ca: ca.pem, requestCert: true${more} }`
+      writeFileSync(file, `listeners: [{ url: 'tls://127.0.0.1:0', tls: ${tls} }]\nlogLevel: ${logLevel}\n`)
+    }
+    write('first', 'info')
+    const command = await started(['--config', file])
+    const port = Number(/tls:\/\/127\.0\.0\.1:(\d+)/.exec(command.out.text)![1])
+    // Too quiet to say that it has been read.
+    write('second', 'warn', ', crl: [list.pem]')
+    command.signal('SIGHUP')
+    write('third', 'info')
+    command.signal('SIGHUP')
+    await command.err.until('read again')
+    const device = await authority.issue('CN=device')
+    const mine = { ca: authority.cert.pem, cert: device.cert.pem, key: device.key.pem }
+    const socket = connect({ port, host: '127.0.0.1', ...mine })
+    await once(socket, 'secureConnect')
+    expect(socket.getPeerCertificate().subject.CN).toBe('third')
+    socket.destroy()
   })
 })
 
