@@ -402,10 +402,7 @@ export class Session implements Timed, SessionState {
     const stored = this.number !== 0
     message.lasting = stored
     this.#context.ledger.copies++
-    const outbox = this.#box()
-    const expiry = outbox.nextExpiry
-    outbox.adopt(seq, entry, message, terms, stored, perhapsSent)
-    if (outbox.nextExpiry < expiry) this.#context.expires(this, outbox.nextExpiry)
+    this.#box().adopt(seq, entry, message, terms, stored, perhapsSent)
     if (!stored) return 0
     store.recipient(message, this.number, seq, entry & Entry.flagBits, terms.subscriptionIds, terms.shared)
     const lsn = store.message(message, false, 0, 0, 'fsync')

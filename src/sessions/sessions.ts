@@ -246,6 +246,8 @@ export class Sessions implements SessionContext, Pick<StateSource, 'session' | '
     this.#join(session)
     if (session.number !== 0) this.#byNumber.set(session.number, session)
     this.keep(session)
+    const expiry = session.outbox?.nextExpiry ?? 0
+    if (expiry !== 0) this.expires(session, expiry)
     return this.record(session)
   }
 

@@ -55,6 +55,22 @@ describe('clients', () => {
 })
 
 describe('sessions', () => {
+  test('drop where they come to what expires in their queues, also when nobody connects', () => {
+    const city = new City(['a', 'b'])
+    city.keeper('a', 's', 't').disconnect()
+    const publisher = city.client('b', 'p')
+    for (const expiry of [30, 20, 40]) publisher.publish('t', 'short', 2, { expiry })
+    publisher.publish('t', 'long', 2)
+    city.run(1000)
+    const result = drain(city, 'a')
+    city.until(() => result.told !== undefined)
+    const { broker } = city.machine('b')
+    expect(broker.pending).toBe(4)
+    city.run(60_000)
+    expect([broker.pending, broker.ledger.lost.expired]).toEqual([1, 3])
+    city.audit()
+  })
+
   test('go to the other nodes, with all that they have', () => {
     const city = new City(['a', 'b', 'c'])
     for (const id of numbers(30)) city.keeper('a', id, `t/${id}`).disconnect()
