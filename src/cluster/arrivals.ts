@@ -21,6 +21,7 @@ import { writeOwner } from './owner-field.ts'
 import { arrivingPrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType, WireError } from './wire.ts'
+import type { Had } from './witnesses.ts'
 
 /** A session that we have asked another node for. */
 interface Arriving {
@@ -44,8 +45,8 @@ interface Arriving {
 interface ArrivalEffects {
   /** A client whose session does not come tries again. */
   later(waiting: Waiting): void
-  /** A session is here. True when something had straggled here for it. */
-  adopted(session: Session): boolean
+  /** A session is here. True when something had straggled here for it. @param had where it was */
+  adopted(session: Session, had: Had): boolean
   /** It is here for good. */
   proven(session: Session): void
 }
@@ -203,10 +204,11 @@ export class Arrivals {
     const lsn = this.#tools.sessions.adopt(session)
     this.#tools.counts.arrived++
     const straggles = missed?.length !== 0 || this.#tools.straggles(claims.keyOf(clientId))
-    const some = this.#effects.adopted(session) || straggles
+    const had = arriving.session!.had()
+    const some = this.#effects.adopted(session, had) || straggles
     // Of what straggles, it has not had all that was published before.
     const floors = some ? undefined : arriving.session!.heardOf(missing)
-    if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors, arriving.session!.spans())
+    if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors, had)
     const since = [...arriving.since].filter(([node]) => !missing.includes(node))
     this.#tools.since.set(session, arriving.session!.since(since, missed))
     this.#tools.whenDurable(lsn, () => {

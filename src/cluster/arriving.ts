@@ -11,7 +11,7 @@ import { movedEpoch } from './epochs.ts'
 import type { Given, Heard } from './given.ts'
 import { arrivingPrefix } from './own-names.ts'
 import type { NodeId } from './peers.ts'
-import type { Span } from './witnesses.ts'
+import type { Had } from './witnesses.ts'
 
 /** Copies that a stand-in holds at most. */
 const mostHeld = 100_000
@@ -158,10 +158,10 @@ export class ArrivingSession {
   }
 
   /** What it had got of each node for sure. */
-  spans(): ReadonlyMap<NodeId, Span> {
-    const { heard, since } = this.#given
+  had(): Had {
+    const { heard, since, seen } = this.#given
     const upTo = new Map(heard)
-    return new Map(since.map(([node, after]) => [node, [after, upTo.get(node) ?? after]]))
+    return { spans: new Map(since.map(([node, after]) => [node, [after, upTo.get(node) ?? after]])), seen }
   }
 
   /**

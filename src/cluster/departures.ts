@@ -95,8 +95,9 @@ export class Departures {
     const session = this.#tools.sessions.surrender(clientId, clean)
     if (session === undefined) return void this.#tools.send(from, FrameType.complete, id)
     this.#invited.delete(session)
+    const { witnesses, since, now } = this.#tools
     this.#tools.send(from, FrameType.given, id, (writer) =>
-      writeGiven(writer, session, this.#heard(session), this.#tools.since.get(session) ?? [], this.#tools.now),
+      writeGiven(writer, session, this.#heard(session), since.get(session) ?? [], witnesses.seen(session), now),
     )
     this.add(new Leaving(from, id, session, false, this.context))
   }

@@ -7,6 +7,9 @@ import type { NodeId } from './peers.ts'
 /** The last message of a node that has come, by the node's own numbers. */
 export type Heard = readonly [node: NodeId, serial: number]
 
+/** Messages of a node that have come, one by one, by the node's own numbers. */
+export type Seen = readonly [node: NodeId, serials: readonly number[]]
+
 /**
  * Told when all that a node had sent has come for good; false when its link broke before.
  * @param serial of the last message that was published there when it was asked; 0: an earlier release does not say it
@@ -32,6 +35,8 @@ export interface Given {
   readonly heard: readonly Heard[]
   /** Behind which message of each node it had got everything, as far as that is known: nobody had to be missed since. */
   readonly since: readonly Heard[]
+  /** What it had got while something straggled. */
+  readonly seen: readonly Seen[]
 }
 
 /** Its clocks go on where it comes to: what is sent is the time that is left. */
@@ -40,6 +45,7 @@ export function writeGiven(
   session: Session,
   heard: Iterable<Heard>,
   since: Iterable<Heard>,
+  seen: Iterable<Seen>,
   nowMs: number,
 ): void {
   const { outbox, subscriptions, username, will } = session
@@ -61,6 +67,7 @@ export function writeGiven(
   // Its client may have confirmed these, so that they are in no queue, and they may come to the new owner only now.
   writeHeard(writer, [...heard])
   writeHeard(writer, [...since])
+  writeSeen(writer, [...seen])
 }
 
 function writeHeard(writer: RecordWriter, all: readonly Heard[]): void {
@@ -73,6 +80,31 @@ function writeHeard(writer: RecordWriter, all: readonly Heard[]): void {
 
 function readHeard(reader: RecordReader): Heard[] {
   return Array.from({ length: reader.varint() }, () => [reader.text(), reader.varint()] as const)
+}
+
+/** Each number as what lies between it and the one before. */
+function writeSeen(writer: RecordWriter, all: readonly Seen[]): void {
+  writer.varint(all.length)
+  for (const [node, serials] of all) {
+    writer.text(node)
+    writer.varint(serials.length)
+    let before = 0
+    for (const serial of [...serials].sort((a, b) => a - b)) {
+      writer.varint(serial - before)
+      before = serial
+    }
+  }
+}
+
+function readSeen(reader: RecordReader): Seen[] {
+  const all: Seen[] = []
+  for (let left = reader.varint(); left > 0; left--) {
+    const serials: number[] = []
+    all.push([reader.text(), serials])
+    let before = 0
+    for (let count = reader.varint(); count > 0; count--) serials.push((before += reader.varint()))
+  }
+  return all
 }
 
 /** @throws CorruptRecordError */
@@ -89,7 +121,8 @@ export function readGiven(reader: RecordReader): Given {
     willLeftMs: reader.f64(),
     will: reader.u8() === 1 ? readWill(reader) : undefined,
     heard: readHeard(reader),
-    // An earlier release does not say it.
+    // An earlier release does not say these.
     since: reader.left > 0 ? readHeard(reader) : [],
+    seen: reader.left > 0 ? readSeen(reader) : [],
   }
 }

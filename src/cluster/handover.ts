@@ -59,7 +59,7 @@ export class Handover implements Part {
     this.#tools = new HandoverTools(parts)
     this.#arrivals = new Arrivals(this.#tools, {
       later: (waiting) => this.#later(waiting),
-      adopted: (session) => this.#stragglers.returned(session),
+      adopted: (session, had) => this.#stragglers.returned(session, had),
       proven: (session) => this.#merging.claim(session),
     })
     this.#departures = new Departures(this.#tools, {

@@ -8,6 +8,7 @@ import { Leaving } from './leaving.ts'
 import { isForeign, writeOwner } from './owner-field.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
+import type { Had } from './witnesses.ts'
 
 const prefix = '\0moved/'
 
@@ -118,8 +119,8 @@ export class Stragglers {
       tree.subscribe(session, parseFilter(filter), unpackGrant(grant))
   }
 
-  /** A session is here again: it gets what waits for it, and what still comes. False: there is no such thing. */
-  returned(session: Session): boolean {
+  /** A session is here again: it gets what waits for it, and what still comes. False: there is no such thing. @param had elsewhere */
+  returned(session: Session, had?: Had): boolean {
     const straggler = this.#all.get(session.clientId)
     if (!straggler?.listens) return straggler !== undefined
     const from = straggler.session
@@ -129,7 +130,7 @@ export class Stragglers {
     }
     const leaving = this.#departures.bySession(from)
     if (leaving) this.#departures.withhold(leaving)
-    this.#tools.witnesses.begin(session)
+    this.#tools.witnesses.begin(session, undefined, had)
     this.#silence(straggler)
     const { outbox } = from
     for (let seq = outbox?.head ?? 0; outbox && seq < outbox.next; seq++) this.#take(session, from, seq)

@@ -1,10 +1,18 @@
 import type { Message } from '../mqtt/message.ts'
 import { Session } from '../sessions/session.ts'
 import type { Store } from '../store/port.ts'
+import type { Seen } from './given.ts'
 import type { NodeId } from './peers.ts'
 
 /** Messages of a node, by their numbers: behind the first, up to the last. */
 export type Span = readonly [after: number, upTo: number]
+
+/** What a session had got where it was. */
+export interface Had {
+  readonly spans: ReadonlyMap<NodeId, Span>
+  /** Beside these, what was remembered there one by one. */
+  readonly seen: readonly Seen[]
+}
 
 /** Messages of a session that are remembered at most; then the oldest are forgotten. */
 const mostSerials = 65_536
@@ -20,9 +28,14 @@ class Witness {
 
   readonly #spans: ReadonlyMap<NodeId, Span>
 
-  constructor(floors: ReadonlyMap<NodeId, number>, spans: ReadonlyMap<NodeId, Span>) {
+  constructor(floors: ReadonlyMap<NodeId, number>, { spans, seen }: Had) {
     this.floors = new Map(floors)
     this.#spans = spans
+    for (const [node, serials] of seen) for (const serial of serials) this.add(node, serial)
+  }
+
+  seen(): Seen[] {
+    return Array.from(this.#seen, ([node, serials]) => [node, [...serials]])
   }
 
   /** Did it come to the session before that was here? */
@@ -74,15 +87,11 @@ export class Witnesses {
   /**
    * From now on everything that comes to the session is remembered, beside what waits in it.
    * @param floors messages of these nodes that it had elsewhere, by the last one, and that may come again
-   * @param spans the same, where nothing is known of earlier ones
+   * @param had the same, where nothing is known of earlier ones
    */
-  begin(
-    session: Session,
-    floors: ReadonlyMap<NodeId, number> = nothing,
-    spans: ReadonlyMap<NodeId, Span> = noSpans,
-  ): void {
+  begin(session: Session, floors: ReadonlyMap<NodeId, number> = nothing, had: Had = hadNothing): void {
     if (this.#witnesses.has(session)) return
-    this.#witnesses.set(session, new Witness(floors, spans))
+    this.#witnesses.set(session, new Witness(floors, had))
     this.#look(session)
     // Only these few: no other delivery has to ask. A group's copy is nobody else's, and a retained message may come again.
     session.deliver = (message, delivery, retain) => {
@@ -101,6 +110,11 @@ export class Witnesses {
   isNew(session: Session, { qos, serial, origin }: Message): boolean {
     if (qos === 0 || serial === 0) return true
     return this.#witnesses.get(session)?.add(origin ?? this.#self, serial) ?? true
+  }
+
+  /** What has come to the session, as it is remembered: for the node that it goes to, to which the same may come. */
+  seen(session: Session): readonly Seen[] {
+    return this.#witnesses.get(session)?.seen() ?? hadNothing.seen
   }
 
   /** Up to where the session had got everything of a node, when it came here and that one could not be asked. */
@@ -136,5 +150,5 @@ export class Witnesses {
   }
 }
 
-const noSpans: ReadonlyMap<NodeId, Span> = new Map<NodeId, Span>()
+const hadNothing: Had = { spans: new Map<NodeId, Span>(), seen: [] }
 const nothing: ReadonlyMap<NodeId, number> = new Map<NodeId, number>()

@@ -139,6 +139,28 @@ describe('a session that moves twice, while something straggles where it was fir
     expect(sorted(session.texts())).toEqual(numbers(10))
     city.audit()
   })
+
+  test('what came to it both ways, from a publisher whose node was away when it moved, is known where it goes next', () => {
+    const city = new City(['a', 'b', 'c', 'd'])
+    const session = nomad(city)
+    const publisher = city.client('c', 'p')
+    city.part(['c'], ['a', 'b', 'd'])
+    city.run(10_000)
+    session.goes('b')
+    city.run(1000)
+    city.heal()
+    city.part(['b'], ['d'])
+    const sent = numbers(600)
+    for (const text of sent) {
+      publisher.publish('t', text, 2)
+      city.run(5)
+    }
+    session.goes('a')
+    city.heal()
+    city.run(20_000)
+    expect(sorted(session.texts())).toEqual(sent)
+    city.audit()
+  })
 })
 
 describe('two sessions of one client are merged', () => {
