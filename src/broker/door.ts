@@ -169,9 +169,10 @@ export class Door {
 
   /** The host program lets it in. @param user whom it has found it to be; `client` has the name that it gave */
   admittedByHost(client: Client, user: string | undefined): void {
+    const guest = this.#guests.get(client)
+    this.#backoff.succeeded(addressOf(client), guest ? guest.turn : (client.username ?? ''))
     // One log-in, one line: the configuration has written it.
-    if (this.identityOf(client)) return
-    this.#backoff.succeeded(addressOf(client), client.username ?? '')
+    if (guest) return
     const party = { ...partyOf(client, undefined), user: user ?? client.username }
     this.#parts.access.audit?.write({ event: 'log-in', party, by: 'host-program' })
   }
@@ -179,7 +180,8 @@ export class Door {
   /** The host program does not let in whom the configuration has nothing against. */
   deniedByHost(client: Client, fault: MqttError): void {
     const busy = fault.reason === Reason.serverBusy || fault.reason === Reason.serverUnavailable
-    this.#fail(client, client.username, { denied: fault.message, busy, by: 'host-program' })
+    const turn = this.#guests.get(client)?.turn
+    this.#fail(client, client.username, { denied: fault.message, busy, by: 'host-program' }, turn)
     client.fail(fault)
   }
 
@@ -229,10 +231,12 @@ export class Door {
     const { identity } = logIn
     const strange = this.#strange(identity)
     if (strange !== undefined) return this.#deny(client, username, { denied: strange, by: identity.source })
-    this.#backoff.succeeded(addressOf(client), username ?? '')
+    const turn = username ?? ''
+    // Where a host program is asked next, it has the last word: guesses that it denies must not begin anew each time.
+    if (!this.#parts.hostAsks || client.state === 'connected') this.#backoff.succeeded(addressOf(client), turn)
     this.#parts.access.audit?.write({ event: 'log-in', party: partyOf(client, identity), by: identity.source })
     if (client.state === 'closed') return
-    this.#admit(client, identity)
+    this.#admit(client, identity, turn)
     then()
   }
 
@@ -253,8 +257,8 @@ export class Door {
     return tenant === undefined ? undefined : this.#parts.tenants.refusal(tenant)
   }
 
-  #fail(client: Client, username: string | undefined, { denied, busy, by }: Denied): void {
-    if (!busy) this.#backoff.failed(addressOf(client), username ?? '', this.#parts.clock.now())
+  #fail(client: Client, username: string | undefined, { denied, busy, by }: Denied, turn = username ?? ''): void {
+    if (!busy) this.#backoff.failed(addressOf(client), turn, this.#parts.clock.now())
     this.#denied[busy ? 'busy' : (by ?? 'nobody')]++
     this.#parts.access.audit?.refused(`log-in\0${addressOf(client)}\0${username}\0${denied}`, () => {
       const party = { ...partyOf(client, undefined), user: username }
@@ -262,11 +266,11 @@ export class Door {
     })
   }
 
-  #admit(client: Client, identity: Identity): void {
+  #admit(client: Client, identity: Identity, turn: string): void {
     this.forget(client)
     client.username = identity.user
     if (identity.tenant !== undefined) client.root = this.#parts.tenants.get(identity.tenant).root
-    const guest = new Guest(client, identity)
+    const guest = new Guest(client, identity, turn)
     this.#guests.set(client, guest)
     if (identity.expiresAt === undefined) return
     const { clock, wheel } = this.#parts
@@ -323,6 +327,8 @@ class Guest implements Timed {
   constructor(
     readonly client: Client,
     public identity: Identity,
+    /** The name by which its attempt waited: it may have proved another. */
+    readonly turn: string,
   ) {}
 
   due(): void {

@@ -87,6 +87,29 @@ describe('authenticate', () => {
     ])
   })
 
+  test.each([
+    ['by its user name', 'ann'],
+    ['by something else', undefined],
+  ])('who is known to the configuration, %s, is slowed down by its noes as well', async (_, username) => {
+    let good = false
+    const hand = start({ authenticate: (client) => asked.push(client.username) > 0 && good }, { user: 'ann' })
+    const pass = async (ms: number) => {
+      if (ms > 0) hand.pass(ms)
+      await new Promise<void>((done) => void setImmediate(done))
+    }
+    for (const waitMs of [0, 250, 500, 1000, 2000]) {
+      good = waitMs === 2000
+      hand.open().send(connectPacket(5, { clientId: 'c', ...(username !== undefined && { username }) }))
+      if (waitMs > 0) {
+        await pass(waitMs - 100)
+        expect(asked, `${waitMs} ms`).toEqual([])
+      }
+      await pass(waitMs > 0 ? 200 : 0)
+      expect(asked.splice(0)).toEqual(['ann'])
+    }
+    expect(hand.broker.logIns).toMatchObject({ failing: 0, waited: 4, denied: { 'host-program': 4 } })
+  })
+
   test('who has logged in by the configuration has one line, with the id that it was given', async () => {
     const hand = start({ authenticate: () => true }, { user: 'ann' })
     const client = attempt(hand, 'ann', 'right', '')
