@@ -44,7 +44,10 @@ export interface Stream {
   readonly openedMs?: number | undefined
   /** The peer has sent CONNECT: the bounds for strangers hold for it no longer. */
   identified?(): void
-  /** Queues `bytes`; `written` runs once they have left for the kernel (or the stream is gone), so the page can be reused. */
+  /**
+   * Queues `bytes`; `written` runs once they have left for the kernel (or the stream is gone), so the page can be reused. Never before this has returned:
+   * more may be written then, and a message may be half written now.
+   */
   write(bytes: Bytes, written: () => void): void
   /** Stops (`true`) or resumes (`false`) reading. Bytes already handed over are not taken back. */
   pause(paused: boolean): void

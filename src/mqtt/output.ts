@@ -1,6 +1,7 @@
 import type { Stream } from '../host.ts'
 import { copyInto, varintLength } from './bytes.ts'
 import type { Message } from './message.ts'
+import { assert } from './reason.ts'
 
 // What goes out to one client.
 //
@@ -124,6 +125,8 @@ export class Output {
   #runEnd = 0
   #dirty = false
   #closed = false
+  /** In `Stream.write`. */
+  #writing = false
 
   constructor(stream: Stream, turn: Turn) {
     this.#stream = stream
@@ -356,11 +359,14 @@ export class Output {
     this.traffic.bytesOut += bytes.length
     this.#lent.push(page)
     this.#lengths.push(bytes.length)
+    this.#writing = true
     this.#stream.write(bytes, this.#written)
+    this.#writing = false
   }
 
   // Writes end in the order in which they began, so one callback serves all of them.
   readonly #written = (): void => {
+    assert(!this.#writing, 'a stream called `written` before `write` had returned')
     this.writes++
     const page = this.#lent.shift()
     this.unsentBytes -= this.#lengths.shift() ?? 0

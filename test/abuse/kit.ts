@@ -42,7 +42,7 @@ export class Peer implements Stream {
 
   write(bytes: Uint8Array, written: () => void): void {
     this.#sent.push(Uint8Array.from(bytes))
-    written()
+    queueMicrotask(written)
   }
 
   pause(): void {}

@@ -81,7 +81,7 @@ class World {
       const user = random.once(4) ? undefined : freeUsers.splice(random.below(freeUsers.length), 1)[0]
       const groups = user === undefined ? [] : groupNames.filter(() => random.once(3))
       const tokenRules = user !== undefined && random.once(6) ? [this.#rule(), this.#rule()] : undefined
-      return new Guest({ user, groups, clientId, ...(tokenRules && { tokenRules }) })
+      return new Guest({ user, groups, clientId, ...(tokenRules && { tokenRules }) }, this.#clock)
     })
     this.#topics = Array.from(
       { length: 8 },
@@ -409,7 +409,14 @@ class Guest implements Stream {
   #answers: Packet[] = []
   #replies: Packet[] = []
 
-  constructor(readonly who: OracleClient) {}
+  readonly #clock: StillClock
+
+  constructor(
+    readonly who: OracleClient,
+    clock: StillClock,
+  ) {
+    this.#clock = clock
+  }
 
   get name(): string {
     return JSON.stringify(this.who.clientId)
@@ -501,7 +508,7 @@ class Guest implements Stream {
 
   write(bytes: Uint8Array, written: () => void): void {
     this.#parser.parse(Buffer.from(bytes))
-    written()
+    this.#clock.endOfTurn(written)
   }
 
   pause(): void {}

@@ -200,6 +200,13 @@ describe('pages', () => {
   })
 })
 
+test('a stream that calls back before `write` has returned is told so: what is being written would be lost', () => {
+  const early = Object.assign(new FakeStream(), { write: (_: Uint8Array, written: () => void) => written() })
+  const turn = new Turn(() => {})
+  new Output(early, turn).short(0xd0, 0)
+  expect(() => turn.flush()).toThrow('before `write` had returned')
+})
+
 describe('a slow client', () => {
   test('has one small write outstanding; what comes meanwhile goes together when it is taken', () => {
     const { turn, stream, output } = setup()

@@ -28,7 +28,7 @@ export class HandBroker {
             this.#tick = tick
             return () => (this.#tick = () => {})
           },
-          endOfTurn: (run) => void this.#turns.push(run),
+          endOfTurn: (run) => this.later(run),
         },
         random: { bytes: (count) => new Uint8Array(count), below: () => 1 },
         log: { debug() {}, info: line, warn: line, error: line },
@@ -58,6 +58,11 @@ export class HandBroker {
     this.nowMs += ms
     this.#tick()
     this.turn()
+  }
+
+  /** Runs something in the next turn. */
+  later(run: () => void): void {
+    this.#turns.push(run)
   }
 
   /** The turn ends, and those that follow from it. */
@@ -108,7 +113,7 @@ export class HandClient {
       write: (bytes, written) => {
         this.sentBytes += bytes.length
         this.#bytes.push(Uint8Array.from(bytes))
-        if (this.reads) written()
+        if (this.reads) hand.later(written)
         else this.#unread.push(written)
       },
       pause: (paused) => (this.paused = paused),
