@@ -93,9 +93,9 @@ class Side {
     const answers = []
     const stream = {
       remote: '127.0.0.1:1',
-      write(written, done) {
+      write: (written, done) => {
         if (bytes !== undefined && written[0] === 0x32) answers.push(acknowledgements(written, bytes))
-        done()
+        this.#turns.push(done)
       },
       pause() {},
       end() {},
