@@ -49,7 +49,7 @@ export interface TransferredEntry {
 export function readEntry(reader: RecordReader, self: NodeId, topics: TopicTable, nowMs: number): TransferredEntry {
   const bits = reader.u8()
   const origin = reader.text()
-  const ids = bits & withIds ? Array.from({ length: reader.varint() }, () => reader.varint()) : undefined
+  const ids = bits & withIds ? reader.list(() => reader.varint()) : undefined
   const publish = new PublishReader(origin, nobody, 1, topics)
   publish.read(reader, nowMs)
   const { message, seq, groups } = publish

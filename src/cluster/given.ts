@@ -79,7 +79,7 @@ function writeHeard(writer: RecordWriter, all: readonly Heard[]): void {
 }
 
 function readHeard(reader: RecordReader): Heard[] {
-  return Array.from({ length: reader.varint() }, () => [reader.text(), reader.varint()] as const)
+  return reader.list(() => [reader.text(), reader.varint()] as const)
 }
 
 /** Each number as what lies between it and the one before. */
@@ -113,8 +113,8 @@ export function readGiven(reader: RecordReader): Given {
     epoch: reader.varint(),
     expirySeconds: reader.f64(),
     username: reader.u8() === 1 ? reader.text() : undefined,
-    subscriptions: Array.from({ length: reader.varint() }, () => [reader.text(), readGrant(reader)] as const),
-    incoming: Array.from({ length: reader.varint() }, () => reader.varint()),
+    subscriptions: reader.list(() => [reader.text(), readGrant(reader)] as const),
+    incoming: reader.list(() => reader.varint()),
     next: reader.varint(),
     perhapsSent: reader.varint(),
     endLeftMs: reader.f64(),

@@ -28,7 +28,7 @@ import { FrameType } from './wire.ts'
 function readMissing(reader: RecordReader): readonly NodeId[] | undefined {
   const some = reader.left > 0 && reader.u8() === 1
   if (reader.left === 0) return some ? undefined : []
-  return Array.from({ length: reader.varint() }, () => reader.text())
+  return reader.list(() => reader.text())
 }
 
 /**

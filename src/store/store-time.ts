@@ -25,11 +25,14 @@ export class StoreTime {
 
   /**
    * Goes on where a store was last heard of, and by how much the wall clock was ahead then. One that is behind that has been
-   * set back since, or has forgotten the time: then nobody knows how long it was, and it counts as nothing.
+   * set back since, or has forgotten the time: then nobody knows how long it was, and it counts as nothing. One that was behind the
+   * store, and is not any more, was set right: nobody takes the time until then for a pause.
    */
   resume(lastMs: number, aheadMs: number): void {
+    const wallMs = this.#clock.wall()
+    const isSetRight = aheadMs < 0 && wallMs >= lastMs
     this.#writtenMs = aheadMs
-    this.offsetMs = Math.max(lastMs, this.#clock.wall() - aheadMs) - this.#clock.now()
+    this.offsetMs = Math.max(lastMs, isSetRight ? wallMs : wallMs - aheadMs) - this.#clock.now()
   }
 
   now(): number {

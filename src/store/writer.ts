@@ -206,6 +206,13 @@ export class RecordReader {
     return this.bytes(this.varint())
   }
 
+  /** As many values as the number before them says; each takes a byte at least. */
+  list<T>(read: () => T): T[] {
+    const values: T[] = []
+    for (let left = this.varint(); left > 0; left--) values.push(read())
+    return values
+  }
+
   text(): string {
     const length = this.varint()
     this.#need(length)

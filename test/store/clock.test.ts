@@ -225,6 +225,16 @@ const edges: readonly Story[] = [
     ['close', ['is set by', 100], 'start'],
     hour - 100,
   ],
+  [
+    'a clock that forgot the time is set right after the process that began with it',
+    [...gone('kill'), ...pause, ['passes', 10], 'write', 'kill', ['is set by', years], ...pause],
+    hour - 60 - 10 - 60,
+  ],
+  [
+    'a clock set back, and a pause longer than that: it may have been set right in it',
+    [...set(-100), 'kill', ['passes', 300], 'start'],
+    hour - 15 - 200,
+  ],
   ['a clock set back while nothing runs: the pause counts as nothing', ['close', ['is set by', -day], ...pause], hour],
 ]
 
@@ -254,6 +264,19 @@ describe('planted bugs', () => {
     [
       'what was known of the clock is forgotten at the next start',
       () => patch(StoreTime.prototype, 'resume', (resume) => resumed(resume, (last) => [last, 0])),
+    ],
+    [
+      'a clock that was behind is never set right',
+      () =>
+        patch(
+          StoreTime.prototype,
+          'resume',
+          (resume) =>
+            function (this: StoreTime, lastMs, aheadMs) {
+              resume.call(this, lastMs, aheadMs)
+              if (aheadMs < 0) this.offsetMs = Math.max(this.offsetMs, this.offsetMs - aheadMs)
+            },
+        ),
     ],
     [
       'the replay passes over what the log says of the clock',

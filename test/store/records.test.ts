@@ -210,3 +210,29 @@ test.each([4095, 4096, 70_000])(
     expect(message.payload()[0]).toBe(length < 4096 ? 0 : 7)
   },
 )
+
+describe('a list', () => {
+  const over = (write: (writer: RecordWriter) => void): RecordReader => {
+    const writer = new RecordWriter(64)
+    write(writer)
+    return new RecordReader().over(writer.buffer, 0, writer.at)
+  }
+
+  test.each([0, 1, 3, 200])('of %i values comes back', (length) => {
+    const values = Array.from({ length }, (_, at) => at * 100)
+    const reader = over((writer) => {
+      writer.varint(length)
+      for (const value of values) writer.varint(value)
+    })
+    expect(reader.list(() => reader.varint())).toEqual(values)
+    expect(reader.left).toBe(0)
+  })
+
+  test.each([2, 1000, 2 ** 32, Number.MAX_SAFE_INTEGER])('that says %i values, and has one, is a fault', (length) => {
+    const reader = over((writer) => {
+      writer.varint(length)
+      writer.varint(7)
+    })
+    expect(() => reader.list(() => reader.varint())).toThrow(CorruptRecordError)
+  })
+})
