@@ -152,7 +152,6 @@ export class ClusterNode implements Cluster {
   readonly #me: Self
   readonly #own: OwnInterest
   readonly #claims: Claims
-  readonly #interest: RemoteInterest<Outgoing>
   /** Where clients of each other node connect, as it says. */
   readonly #clientAddresses = new Map<NodeId, string>()
   #drain: Drain | undefined = undefined
@@ -194,11 +193,10 @@ export class ClusterNode implements Cluster {
     this.gossip.own.set(presentKey, Presence.serving)
     if (options.clientAddress !== undefined) this.gossip.own.set(addressPrefix + options.clientAddress, 1)
     this.#own = new OwnInterest(this.gossip.own)
-    this.#interest = new RemoteInterest<Outgoing>([random.below(0x1_0000_0000), random.below(0x1_0000_0000)])
     this.forwarding = new Forwarding({
       ...{ peers, clock, store, incarnation, settings },
       topics: options.topics,
-      interest: this.#interest,
+      interest: new RemoteInterest<Outgoing>([random.below(0x1_0000_0000), random.below(0x1_0000_0000)]),
     })
     this.remembered = new Remembered(store, this.forwarding.archive)
     this.#claims = new Claims(this.gossip.own, options.clusterId)
@@ -234,7 +232,7 @@ export class ClusterNode implements Cluster {
         host.log.error({ node }, 'the cluster has given this node up: start it again, and it comes back as a new one')
       },
     })
-    this.gossip.on({ changed: (other, key, value) => this.#learned(other, key, value) })
+    this.gossip.on({ changed: (other, key, value, before) => this.#learned(other, key, value, before) })
   }
 
   /** Dials the others. Once the broker was restored. */
@@ -446,12 +444,12 @@ export class ClusterNode implements Cluster {
 
   // ── what others tell ───────────────────────────────────────────────────────────────────────────────────────────
 
-  #learned(node: NodeId, key: string, value: number): void {
+  #learned(node: NodeId, key: string, value: number, before: number): void {
     this.remembered.note(node, key, value)
     if (key.startsWith('c')) return this.handover.claimed(node, key, value)
     if (key.startsWith('m')) return this.handover.straggles(key, value)
     if (key.startsWith(addressPrefix)) return this.#serves(node, key.slice(addressPrefix.length), value > 0)
-    this.#wants(node, key, value)
+    this.#wants(node, key, value, before)
   }
 
   #serves(node: NodeId, address: string, present: boolean): void {
@@ -484,11 +482,11 @@ export class ClusterNode implements Cluster {
     record(() => record(then))
   }
 
-  #wants(node: NodeId, key: string, value: number): void {
+  #wants(node: NodeId, key: string, value: number, before = 0): void {
     const kind = key[0]
     if (kind !== 'f' && kind !== 'g' && kind !== 'p') return
     try {
-      this.#interest.changed(this.forwarding.to(node), key, value)
+      this.forwarding.wants(node, key, value, before)
     } catch (fault) {
       // Somebody who allows other filters than we do: nothing that we publish can match one.
       if (!(fault instanceof MqttError)) throw fault

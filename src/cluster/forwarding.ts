@@ -18,6 +18,7 @@ import { inPrefix } from './own-names.ts'
 import type { NodeId, Part, Peers } from './peers.ts'
 import { StreamTerms } from './streams.ts'
 import { FrameType, WireError } from './wire.ts'
+import { Withdrawals } from './withdrawals.ts'
 
 export interface ForwardingParts {
   readonly peers: Peers
@@ -65,6 +66,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   evicted = 0
   readonly #clock: Clock
   readonly #interest: RemoteInterest<Outgoing>
+  readonly #withdrawals: Withdrawals
   readonly #outgoing = new Map<NodeId, Outgoing>()
   readonly #incoming = new Map<NodeId, Incoming>()
   readonly #forwarded: { -readonly [Name in keyof Forwarded]: Forwarded[Name] } = {
@@ -88,6 +90,11 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     this.incarnation = incarnation
     this.settings = parts.settings
     this.#interest = parts.interest
+    this.#withdrawals = new Withdrawals(
+      () => this.now(),
+      (node, key, value) => this.#interest.changed(this.to(node), key, value),
+      (node, id) => this.to(node).fence(id),
+    )
     this.#clock = clock
     // Above all of earlier starts: nobody publishes a million messages a second for all the time in between. A clock that was
     // set back leaves 1,024 numbers for each start. It fits into 53 bits until the year 2248.
@@ -154,6 +161,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
 
   /** Gives up all for a node that will not come back. Gives what that was. */
   evict(node: NodeId): { messages: number; bytes: number } {
+    this.#withdrawals.forget(node)
     const outgoing = this.#outgoing.get(node)
     const given = { messages: outgoing?.pending ?? 0, bytes: outgoing?.bytes ?? 0 }
     outgoing?.giveUp()
@@ -161,6 +169,15 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     this.#incoming.delete(node)
     this.evicted += given.messages
     return given
+  }
+
+  /**
+   * A key of a node's table has another value: that may count later, see `Withdrawals`.
+   * @param before what it was; 0: nobody waits for the change to count
+   * @throws MqttError when it names no filter
+   */
+  wants(node: NodeId, key: string, value: number, before: number): void {
+    if (!this.#withdrawals.waits(node, key, value, before)) this.#interest.changed(this.to(node), key, value)
   }
 
   /** Does the node get the message that was given to the nodes last? */
@@ -343,11 +360,13 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   linked(node: NodeId): void {
+    this.#withdrawals.linked(node)
     this.#from(node).linkUp()
     this.to(node).linkUp()
   }
 
   unlinked(node: NodeId): void {
+    this.#withdrawals.unlinked(node)
     this.#outgoing.get(node)?.linkDown()
     for (const [id, fence] of this.#fences) {
       if (fence.node !== node) continue
@@ -376,7 +395,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
       case FrameType.unserved:
         return this.#unserved(from, reader.varint(), reader.varint(), reader.text())
       case FrameType.fence:
-        return this.to(from).fence(reader.varint())
+        return this.#withdrawals.fence(from, reader.varint())
       case FrameType.fenced: {
         const id = reader.varint()
         const fence = this.#fences.get(id)
@@ -405,6 +424,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
 
   #tick(): void {
     for (const outgoing of this.#outgoing.values()) outgoing.judge()
+    this.#withdrawals.tick()
     const nowMs = this.now()
     if (nowMs < this.#expireAtMs) return
     this.#expireAtMs = nowMs + expireMs

@@ -163,6 +163,29 @@ describe('a session that moves twice, while something straggles where it was fir
   })
 })
 
+describe('a session that has moved while the node of its publisher was cut off', () => {
+  // Whoever was cut off hears from the one node that nobody is there any more, and from the other that somebody is: in any order.
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])('misses nothing of what is published as soon as it is back, seed %i', (seed) => {
+    const city = new City(['a', 'b', 'c', 'd'], {}, seed)
+    const before = city.keeper('d', 's', 't')
+    const publisher = city.client('c', 'p')
+    city.part(['c'], ['a', 'b', 'd'])
+    city.run(10_000)
+    before.drop()
+    const client = city.client('b', 's', lasting)
+    city.run(500)
+    city.heal()
+    for (const text of numbers(200)) {
+      publisher.publish('t', text, 2)
+      city.run(5)
+    }
+    city.run(10_000)
+    expect(before.texts).toEqual([])
+    expect(sorted(client.texts)).toEqual(numbers(200))
+    city.audit()
+  })
+})
+
 describe('two sessions of one client are merged', () => {
   const merging = (seed = 7) => {
     const city = new City(['a', 'b', 'c'], fresh, seed)
