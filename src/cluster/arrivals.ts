@@ -229,6 +229,9 @@ export class Arrivals {
       writer.varint(arriving.entries)
       writer.varint(arriving.bytes)
       writer.u8(arriving.confirmed ? 1 : 0)
+      const unheard = this.#tools.missing()
+      writer.varint(unheard.length)
+      for (const node of unheard) writer.text(node)
     })
   }
 

@@ -2,7 +2,7 @@ import { Reason } from '../mqtt/reason.ts'
 import type { Session } from '../sessions/session.ts'
 import { writeGiven } from './given.ts'
 import { confirmMs, type HandoverTools, mostAtOnce, nameOf, patienceMs, Refusal } from './handover-tools.ts'
-import { Leaving } from './leaving.ts'
+import { Leaving, type Progress } from './leaving.ts'
 import { isForeign, type Owner } from './owner-field.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
@@ -26,7 +26,12 @@ interface DepartureEffects {
   /** Neither it nor what it holds can leave now. */
   isBusy(session: Session): boolean
   /** A session that had these subscriptions is elsewhere now. */
-  left(session: Session, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void
+  left(
+    session: Session,
+    subscriptions: ReadonlyMap<string, number>,
+    floors: ReadonlyMap<NodeId, number>,
+    unheard: readonly NodeId[],
+  ): void
 }
 
 const answerMs = 2000
@@ -122,8 +127,9 @@ export class Departures {
     leaving.pump()
   }
 
-  progress(leaving: Leaving, entries: number, bytes: number, confirmed: boolean): void {
+  progress(leaving: Leaving, { entries, bytes, confirmed, unheard }: Progress): void {
     this.movedMs = this.#tools.now
+    leaving.unheard = unheard
     leaving.progress(entries, bytes)
     if (confirmed && !leaving.ready) this.fence(leaving)
   }
@@ -158,7 +164,7 @@ export class Departures {
     const subscriptions = new Map(session.subscriptions)
     const floors = this.#tools.witnesses.floors(session)
     this.#tools.sessions.handOver(session, from)
-    this.#effects.left(session, subscriptions, floors)
+    this.#effects.left(session, subscriptions, floors, leaving?.unheard ?? [])
   }
 
   /**

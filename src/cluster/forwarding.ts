@@ -26,6 +26,8 @@ export interface ForwardingParts {
   readonly store: Store
   readonly topics: TopicTable
   readonly interest: RemoteInterest<Outgoing>
+  /** Is there a link to each node that lives? */
+  readonly hearsAll: () => boolean
   readonly incarnation: number
   readonly settings: OutgoingContext['settings']
 }
@@ -92,6 +94,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
     this.#interest = parts.interest
     this.#withdrawals = new Withdrawals(
       () => this.now(),
+      parts.hearsAll,
       (node, key, value) => this.#interest.changed(this.to(node), key, value),
       (node, id) => this.to(node).fence(id),
     )

@@ -18,11 +18,22 @@ import {
   tooLate,
   type Waiting,
 } from './handover-tools.ts'
+import type { Progress } from './leaving.ts'
 import { Merging } from './merging.ts'
 import { readOwner } from './owner-field.ts'
 import { Stragglers } from './stragglers.ts'
 import type { NodeId, Part } from './peers.ts'
 import { FrameType } from './wire.ts'
+
+/** Of an earlier release, which nodes it does not hear is not known. */
+function readProgress(reader: RecordReader): Progress {
+  return {
+    entries: reader.varint(),
+    bytes: reader.varint(),
+    confirmed: reader.u8() === 1,
+    unheard: reader.left > 0 ? reader.list(() => reader.text()) : [],
+  }
+}
 
 /** Nodes that may have had something for the giving node, and could not be asked; undefined: an earlier release does not say which. */
 function readMissing(reader: RecordReader): readonly NodeId[] | undefined {
@@ -64,7 +75,8 @@ export class Handover implements Part {
     })
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
-      left: (session, subscriptions, floors) => this.#stragglers.begin(session, subscriptions, floors),
+      left: (session, subscriptions, floors, unheard) =>
+        this.#stragglers.begin(session, subscriptions, floors, unheard),
     })
     this.#merging = new Merging(this.#tools, this.#departures, (clientId) => this.#stragglers.has(clientId))
     this.#stragglers = new Stragglers(this.#tools, this.#departures, (session, from, seq) =>
@@ -202,7 +214,7 @@ export class Handover implements Part {
         return this.#came(from, type, id, reader)
       case FrameType.progress: {
         const leaving = this.#departures.of(from, id)
-        return leaving && this.#departures.progress(leaving, reader.varint(), reader.varint(), reader.u8() === 1)
+        return leaving && this.#departures.progress(leaving, readProgress(reader))
       }
       case FrameType.taken: {
         // An earlier release does not say it.

@@ -19,6 +19,16 @@ export interface LeavingContext {
   readonly missing: () => readonly NodeId[]
 }
 
+/** What a receiver says of how far it is. */
+export interface Progress {
+  readonly entries: number
+  readonly bytes: number
+  /** What it wants is known everywhere that it hears. */
+  readonly confirmed: boolean
+  /** Nodes that it does not hear. */
+  readonly unheard: readonly NodeId[]
+}
+
 /**
  * The queue of a session on its way to another node, from its head on, and what is appended meanwhile. Nothing is let go of
  * before the other has all of it for good.
@@ -31,6 +41,8 @@ export class Leaving {
   /** Nothing more comes that only we get: what stands in the queue now is the last. */
   ready = false
   movedMs: number
+  /** Nodes that the receiver does not hear: what they publish comes to us until they know better. */
+  unheard: readonly NodeId[] = []
   #at: number
   #sentEntries = 0
   #sentBytes = 0

@@ -72,12 +72,18 @@ export class Stragglers {
 
   /**
    * A session has gone to another node, and not everybody could be asked. What comes is its user's, whoever has the id then.
+   * @param unheard nodes that the one where it is now does not hear
    * @param floors what it had got of some nodes before it was here
    */
-  begin(gone: Session, subscriptions: ReadonlyMap<string, number>, floors: ReadonlyMap<NodeId, number>): void {
+  begin(
+    gone: Session,
+    subscriptions: ReadonlyMap<string, number>,
+    floors: ReadonlyMap<NodeId, number>,
+    unheard: readonly NodeId[],
+  ): void {
     const { clientId } = gone
     const known = this.#all.get(clientId)
-    const missing = [...new Set([...this.#tools.missing(), ...(known?.missing ?? [])])]
+    const missing = [...new Set([...this.#tools.missing(), ...unheard, ...(known?.missing ?? [])])]
     if (known) this.#end(known)
     if (missing.length === 0) return
     const { store } = this.#tools.parts

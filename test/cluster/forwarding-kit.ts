@@ -221,6 +221,7 @@ export class Node implements Peers {
       store,
       topics,
       interest: this.interest,
+      hearsAll: () => true,
       incarnation: Date.UTC(2025, 0) + ++this.#starts,
       settings: { handoffMessages: habits.handoffMessages, handoffBytes: 1e9, handoffAfterMs: 2000 },
     })

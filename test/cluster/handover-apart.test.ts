@@ -184,6 +184,25 @@ describe('a session that has moved while the node of its publisher was cut off',
     expect(sorted(client.texts)).toEqual(numbers(200))
     city.audit()
   })
+
+  test.each([1, 2, 3, 4])('nor when only its new node and that one do not hear each other, seed %i', (seed) => {
+    const city = new City(['a', 'b', 'c', 'd'], {}, seed)
+    const before = city.keeper('d', 's', 't')
+    const publisher = city.client('c', 'p')
+    apart(city, 'b', 'c')
+    city.run(10_000)
+    before.drop()
+    const client = city.client('b', 's', lasting)
+    for (const text of numbers(600)) {
+      publisher.publish('t', text, 2)
+      city.run(5)
+    }
+    city.heal()
+    city.run(10_000)
+    expect(before.texts).toEqual([])
+    expect(sorted(client.texts)).toEqual(numbers(600))
+    city.audit()
+  })
 })
 
 describe('two sessions of one client are merged', () => {
