@@ -1,5 +1,7 @@
 import type { Clock } from '../host.ts'
 
+/** A wall clock that is behind by more has forgotten the time; what is less somebody may have meant. */
+const forgottenMs = 3_600_000
 /** By how much the wall clock and the monotonic one may drift apart until that is worth a record. */
 const driftMs = 1000
 
@@ -25,12 +27,12 @@ export class StoreTime {
 
   /**
    * Goes on where a store was last heard of, and by how much the wall clock was ahead then. One that is behind that has been
-   * set back since, or has forgotten the time: then nobody knows how long it was, and it counts as nothing. One that was behind the
-   * store, and is not any more, was set right: nobody takes the time until then for a pause.
+   * set back since, or has forgotten the time: then nobody knows how long it was, and it counts as nothing. One that was far
+   * behind the store, and is not any more, was set right: nobody takes the time until then for a pause.
    */
   resume(lastMs: number, aheadMs: number): void {
     const wallMs = this.#clock.wall()
-    const isSetRight = aheadMs < 0 && wallMs >= lastMs
+    const isSetRight = aheadMs < -forgottenMs && wallMs >= lastMs
     this.#writtenMs = aheadMs
     this.offsetMs = Math.max(lastMs, isSetRight ? wallMs : wallMs - aheadMs) - this.#clock.now()
   }

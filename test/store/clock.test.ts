@@ -231,9 +231,9 @@ const edges: readonly Story[] = [
     hour - 60 - 10 - 60,
   ],
   [
-    'a clock set back, and a pause longer than that: it may have been set right in it',
+    'a clock set back a little, and a pause longer than that',
     [...set(-100), 'kill', ['passes', 300], 'start'],
-    hour - 15 - 200,
+    hour - 15 - 300,
   ],
   ['a clock set back while nothing runs: the pause counts as nothing', ['close', ['is set by', -day], ...pause], hour],
 ]
