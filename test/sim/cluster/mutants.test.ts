@@ -196,6 +196,7 @@ const mutants: readonly Mutant[] = [
             return adopt.call(this, session)
           },
       ),
+    90,
   ],
   [
     'the delay of a will begins anew where its session comes to',
