@@ -97,14 +97,11 @@ function writeSeen(writer: RecordWriter, all: readonly Seen[]): void {
 }
 
 function readSeen(reader: RecordReader): Seen[] {
-  const all: Seen[] = []
-  for (let left = reader.varint(); left > 0; left--) {
-    const serials: number[] = []
-    all.push([reader.text(), serials])
+  return reader.list(() => {
+    const node = reader.text()
     let before = 0
-    for (let count = reader.varint(); count > 0; count--) serials.push((before += reader.varint()))
-  }
-  return all
+    return [node, reader.list(() => (before += reader.varint()))] as const
+  })
 }
 
 /** @throws CorruptRecordError */

@@ -7,59 +7,15 @@ import type { DiskStoreOptions } from '../../src/store/disk-options.ts'
 import { type DiskStore, openDiskStore } from '../../src/store/disk-store.ts'
 import { type Meta, metaKey, readMeta } from '../../src/store/image.ts'
 import { CommitLog } from '../../src/store/log.ts'
-import {
-  Entry,
-  type Lsn,
-  type QueueView,
-  type RecoveredSession,
-  type SessionState,
-  type StateSource,
-} from '../../src/store/port.ts'
+import { Entry, type Lsn, type RecoveredSession, type SessionState, type StateSource } from '../../src/store/port.ts'
 import { RecordType } from '../../src/store/records.ts'
-import { dropSeconds } from '../../src/store/store-time.ts'
 import { RecordReader } from '../../src/store/writer.ts'
 import { Dice } from '../sim/dice.ts'
 import { SimDisk } from '../sim/disk.ts'
 import { MemoryIndex } from '../sim/index.ts'
 import { Time } from '../sim/time.ts'
+import { offsetMs, type Place, Queue } from './model-queue.ts'
 import { aliveIn } from './places.ts'
-
-/** A copy of a message in a queue of the model. */
-interface Place {
-  lsn: Lsn
-  entry: number
-  readonly payload: string
-  readonly topic: string
-  readonly expiresAtMs: number
-  readonly ids: readonly number[] | undefined
-  readonly shared: string | undefined
-}
-
-class Queue implements QueueView {
-  head = 0
-  next = 0
-  readonly places = new Map<number, Place>()
-
-  lsnOf(seq: number): Lsn {
-    return this.places.get(seq)?.lsn ?? 0
-  }
-
-  entryOf(seq: number): number {
-    return this.places.get(seq)?.entry ?? Entry.gone
-  }
-
-  expiryOf(seq: number): number {
-    const at = this.places.get(seq)?.expiresAtMs ?? Infinity
-    return dropSeconds(at + offsetMs)
-  }
-
-  trim(): void {
-    while (this.head < this.next && !this.places.has(this.head)) this.head++
-  }
-}
-
-/** From the monotonic to the store's time: in the model all processes have the same. */
-const offsetMs = 1_700_000_000_000
 
 class ModelSession implements SessionState {
   epoch = 1
