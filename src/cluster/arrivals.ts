@@ -49,6 +49,8 @@ interface ArrivalEffects {
   adopted(session: Session, had: Had): boolean
   /** It is here for good. */
   proven(session: Session): void
+  /** The node that gave it may give another one. */
+  freed(): void
 }
 
 /** Whole sessions on their way here: their owners let go of them when they are here for good. */
@@ -159,7 +161,7 @@ export class Arrivals {
       if (!confirmed) return this.fail(arriving)
       arriving.confirmed = true
       this.#tell(arriving)
-      for (const node of told) fence(node, (_, serial) => void (serial > 0 && since.set(node, serial)))
+      for (const node of told) fence(node, 'sent', (_, serial) => void (serial > 0 && since.set(node, serial)))
     })
   }
 
@@ -187,7 +189,7 @@ export class Arrivals {
     }
     // What came with the queue may come straight to us as well: not after this, but from those that cannot be asked now.
     const missing = this.#tools.missing()
-    this.#tools.fenceAll((fenced) => {
+    this.#tools.fenceAll('sent', (fenced) => {
       if (!this.#isUnderWay(arriving)) return
       if (!fenced || arriving.session!.overflowed) this.fail(arriving)
       else this.#adopt(arriving, missed, missing)
@@ -217,7 +219,10 @@ export class Arrivals {
       if (this.#tools.sessions.get(clientId) === session) this.#effects.proven(session)
       // Its shared subscriptions are known there before what was left for them is; and nobody hears that it has left there
       // before he hears that it is here.
-      confirm(live(), confirmMs, (confirmed) => this.#tools.taken(from, id, confirmed))
+      confirm(live(), confirmMs, (confirmed) => {
+        this.#tools.taken(from, id, confirmed)
+        this.#effects.freed()
+      })
     })
     arriving.waiting?.then({ epoch: session.epoch })
   }

@@ -212,7 +212,7 @@ export class ClusterNode implements Cluster {
       tables: (key) => this.#tables(key),
       interest: (session, filter, present) => this.#own.changed(filter, session.persistent, present),
       confirm: (nodes, mostMs, then) => this.gossip.whenConfirmed(nodes, mostMs, then),
-      fence: (other, then) => this.forwarding.fence(other, then),
+      fence: (other, extent, then) => this.forwarding.fence(other, extent, then),
       heard: () => this.forwarding.heard(),
       published: () => this.forwarding.serial,
     })

@@ -1,6 +1,6 @@
 import { Reason } from '../mqtt/reason.ts'
 import type { Session } from '../sessions/session.ts'
-import { writeGiven } from './given.ts'
+import { type Extent, writeGiven } from './given.ts'
 import { confirmMs, type HandoverTools, mostAtOnce, nameOf, patienceMs, Refusal } from './handover-tools.ts'
 import { Leaving, type Progress } from './leaving.ts'
 import { isForeign, type Owner } from './owner-field.ts'
@@ -131,12 +131,13 @@ export class Departures {
     this.movedMs = this.#tools.now
     leaving.unheard = unheard
     leaving.progress(entries, bytes)
-    if (confirmed && !leaving.ready) this.fence(leaving)
+    // The others have heard that it is wanted there, and nobody has told them that it is not here.
+    if (confirmed && !leaving.ready) this.fence(leaving, 'sent')
   }
 
   /** What the receiver wants is known everywhere, or that nobody here does: what comes to us alone is on its way now. */
-  fence(leaving: Leaving): void {
-    this.#tools.fenceAll((fenced) => {
+  fence(leaving: Leaving, extent: Extent): void {
+    this.#tools.fenceAll(extent, (fenced) => {
       if (this.of(leaving.to, leaving.id) !== leaving) return
       if (!fenced) return this.withdraw(leaving)
       leaving.ready = true

@@ -10,7 +10,7 @@ import { Places } from '../store/places.ts'
 import type { Durability, RecoveredSession, Store } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Archive } from './archive.ts'
-import type { Fenced, Heard } from './given.ts'
+import type { Extent, Fenced, Heard } from './given.ts'
 import { Incoming, type IncomingContext } from './incoming.ts'
 import { isOfNode, type RemoteGroup, type RemoteInterest } from './interest.ts'
 import { Outgoing, type OutgoingContext, parseStreamName } from './outgoing.ts'
@@ -189,12 +189,13 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   }
 
   /** Calls `then` when all that `node` had sent to us has arrived here for good. */
-  fence(node: NodeId, then: Fenced): void {
+  fence(node: NodeId, extent: Extent, then: Fenced): void {
     const writer = this.peers.begin(node, FrameType.fence)
     if (writer === undefined) return then(false, 0)
     const id = this.#nextFence++
     this.#fences.set(id, { node, then })
     writer.varint(id)
+    writer.u8(extent === 'sent' ? 1 : 0)
     this.peers.end()
   }
 
@@ -397,8 +398,11 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
         return this.to(from).acknowledged(reader.varint(), reader.varint())
       case FrameType.unserved:
         return this.#unserved(from, reader.varint(), reader.varint(), reader.text())
-      case FrameType.fence:
-        return this.#withdrawals.fence(from, reader.varint())
+      case FrameType.fence: {
+        const id = reader.varint()
+        const isOfSent = reader.left > 0 && reader.u8() === 1
+        return isOfSent ? this.to(from).fence(id) : this.#withdrawals.fence(from, id)
+      }
       case FrameType.fenced: {
         const id = reader.varint()
         const fence = this.#fences.get(id)

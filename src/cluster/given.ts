@@ -16,6 +16,12 @@ export type Seen = readonly [node: NodeId, serials: readonly number[]]
  */
 export type Fenced = (fenced: boolean, serial: number) => void
 
+/**
+ * What a node is asked to bring to its end: all that it had sent when it was asked, or also what it goes on sending for a while, as
+ * it counts only later that nobody here wants it (`Withdrawals`).
+ */
+export type Extent = 'sent' | 'withdrawn'
+
 /** What the giving node says of a session, before its queue. */
 export interface Given {
   readonly epoch: number

@@ -9,7 +9,7 @@ import type { Lsn, Store } from '../store/port.ts'
 import type { RecordWriter } from '../store/writer.ts'
 import type { Archive } from './archive.ts'
 import { type Claims, stragglerKey } from './claims.ts'
-import type { Fenced, Heard } from './given.ts'
+import type { Extent, Fenced, Heard } from './given.ts'
 import type { NodeId, Peers } from './peers.ts'
 import { FrameType } from './wire.ts'
 import { Witnesses } from './witnesses.ts'
@@ -38,7 +38,7 @@ export interface HandoverParts {
   /** Calls `then` when `nodes` know all that we have told of ourselves. */
   readonly confirm: (nodes: Iterable<NodeId>, mostMs: number, then: (confirmed: boolean) => void) => void
   /** Calls `then` when all that a node had sent to us is here for good. */
-  readonly fence: (node: NodeId, then: Fenced) => void
+  readonly fence: (node: NodeId, extent: Extent, then: Fenced) => void
   /** How far the messages of each node have come to sessions here. */
   readonly heard: () => Iterable<Heard>
   /** The number of the last message that was published here. */
@@ -153,14 +153,14 @@ export class HandoverTools {
   }
 
   /** Calls `then` when all that the nodes that are there had sent to us is here for good. */
-  fenceAll(then: (fenced: boolean) => void): void {
+  fenceAll(extent: Extent, then: (fenced: boolean) => void): void {
     const { live, fence } = this.parts
     const nodes = [...live()]
     let left = nodes.length
     let all = true
     if (left === 0) return then(true)
     for (const node of nodes)
-      fence(node, (fenced) => {
+      fence(node, extent, (fenced) => {
         all &&= fenced
         if (--left === 0) then(all)
       })

@@ -72,6 +72,7 @@ export class Handover implements Part {
       later: (waiting) => this.#later(waiting),
       adopted: (session, had) => this.#stragglers.returned(session, had),
       proven: (session) => this.#merging.claim(session),
+      freed: () => this.#next(),
     })
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
@@ -92,7 +93,7 @@ export class Handover implements Part {
 
   /** Calls `then` when all that the nodes that are there had sent to us is here for good. */
   fenceAll(then: (fenced: boolean) => void): void {
-    this.#tools.fenceAll(then)
+    this.#tools.fenceAll('withdrawn', then)
   }
 
   /** Calls `then` when what stands at `lsn` survives a power cut. */
@@ -179,6 +180,19 @@ export class Handover implements Part {
       return void this.#fresh.delete(clientId)
     }
     then({ refused: Reason.serverUnavailable, why: `the session is on node ${best.node}, which cannot be reached` })
+  }
+
+  /** A node that starts again has many clients at once who wait for their turn. */
+  #next(): void {
+    const [waiting] = this.#waiting.values()
+    if (waiting === undefined) return
+    this.#waiting.delete(waiting.newcomer.clientId)
+    this.#again(waiting)
+  }
+
+  #again(waiting: Waiting): void {
+    // It may have been given to us meanwhile, by a node that is emptied.
+    if (!this.#arrivals.expect(waiting.newcomer.clientId, waiting)) this.#try(waiting)
   }
 
   #later(waiting: Waiting): void {
@@ -286,8 +300,7 @@ export class Handover implements Part {
     this.#departures.tick()
     const waiting = [...this.#waiting.values()]
     this.#waiting.clear()
-    // It may have been given to us meanwhile, by a node that is emptied.
-    for (const one of waiting) if (!this.#arrivals.expect(one.newcomer.clientId, one)) this.#try(one)
+    for (const one of waiting) this.#again(one)
     this.#merging.tick()
     this.#stragglers.tick()
   }

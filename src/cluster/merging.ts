@@ -100,7 +100,7 @@ export class Merging {
     const { confirm, live } = this.#tools.parts
     confirm(live(), confirmMs, (confirmed) => {
       if (this.#departures.bySession(session) !== leaving) return
-      if (confirmed) this.#departures.fence(leaving)
+      if (confirmed) this.#departures.fence(leaving, 'withdrawn')
       else this.#departures.withdraw(leaving)
     })
   }
@@ -215,7 +215,7 @@ export class Merging {
     const { witnesses, parts } = this.#tools
     const live = new Set(parts.live())
     for (const session of [...witnesses.sessions()]) {
-      witnesses.lower(session, live, parts.fence)
+      witnesses.lower(session, live, (node, then) => parts.fence(node, 'sent', then))
       if (witnesses.floors(session).size > 0 || this.#straggles(session.clientId)) continue
       if (!this.#hasOthers(parts.claims.keyOf(session.clientId))) witnesses.end(session)
     }

@@ -196,7 +196,7 @@ export class Stragglers {
     asked.add(node)
     confirm([node], confirmMs, (confirmed) => {
       if (!confirmed) return void asked.delete(node)
-      fence(node, (fenced) => {
+      fence(node, 'withdrawn', (fenced) => {
         asked.delete(node)
         if (!fenced) return
         missing.delete(node)

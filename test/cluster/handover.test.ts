@@ -160,6 +160,26 @@ describe.each(stores)('a session moves with its client, %o', (options) => {
   })
 })
 
+test('a node starts again, and all its clients go to another as soon as it is there: none waits long for its session', () => {
+  const city = new City(['a', 'b', 'c'])
+  const ids = numbers(200)
+  for (const id of ids) city.keeper('a', id, `t/${id}`).disconnect()
+  const publisher = city.client('b', 'p')
+  for (const id of ids) city.publish(publisher, `t/${id}`, [id], 2)
+  city.fall('a')
+  city.run(1000)
+  city.rise('a')
+  city.until(() => city.machine('a').ready && [...city.node('b').live()].includes('a'))
+  const startMs = city.time.now()
+  const clients = ids.map((id) => city.dial('b', id, lasting))
+  city.until(() => clients.every(({ state }) => state === 'connected'))
+  // Only so many move at once; no one of them waits for a clock.
+  expect(city.time.now() - startMs).toBeLessThan(150)
+  city.run(1000)
+  expect(clients.flatMap(({ texts }) => texts)).toEqual(ids)
+  city.audit()
+})
+
 describe('the owner is away', () => {
   test('wait: refused until it is back', () => {
     const city = new City(['a', 'b'])

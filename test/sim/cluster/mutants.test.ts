@@ -125,7 +125,7 @@ const mutants: readonly Mutant[] = [
     'a session comes without a fence behind it',
     /QoS [12] lost|order|DUP|once/,
     moving,
-    () => patch(Forwarding.prototype, 'fence', () => (_node, then) => then(true, 0)),
+    () => patch(Forwarding.prototype, 'fence', () => (_node, _extent, then) => then(true, 0)),
   ],
   [
     'what comes while a session is on its way is dropped',
