@@ -76,6 +76,11 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     { move: 12, leave: 4, drain: 3, expires: 10 },
     'a node that had left brought back what others had of it, and had forgotten',
   ],
+  [
+    9614,
+    { move: 8, fall: 2, part: 2, evict: 2 },
+    'what may straggle for a session that has ended, and is looked for behind a start, was called a leak',
+  ],
 ]
 
 /** Worlds in which something was wrong once, of kinds of trouble that have changed since. */

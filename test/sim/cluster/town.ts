@@ -421,8 +421,11 @@ export class Town {
     const [node] = this.present
     // Nobody was promised that a session has ended: a disk that is slow may not have heard of it yet.
     this.run(1000)
-    // What others had for it in streams of their earlier starts is over: it hears that with the next link.
+    // What others had for it in streams of their earlier starts is over: it hears that with the next link. Nor does it know for some
+    // time behind a start that nothing straggles any more.
     this.restart(node!)
+    const { gossip } = this.machine(node!).cluster
+    this.run(12_000, () => ![...gossip.own.entries()].some(([key]) => key.startsWith('m')))
     this.run(3000)
     this.fall(node!, 'kill', false)
     this.inspect(node!, ({ sessions }) => this.#kept(node!, [...sessions]))
