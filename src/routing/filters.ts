@@ -54,11 +54,15 @@ export class Filters {
 
   /** The same, adding the nodes that are missing. */
   enter(path: Path): number {
+    const { levels } = this.#trie
     const depth = path.open ? path.length - 1 : path.length
     let node = startOf(path, depth)
     for (let at = Math.min(path.known, depth); at < depth; at++) {
-      const level = this.#trie.levels.intern(path, at)
-      node = this.#child(node, level, path.isPlus(at)) || this.#trie.add(node, level, path.isPlus(at))
+      const isPlus = path.isPlus(at)
+      const level = levels.intern(path, at)
+      // No node has a level that nobody has used yet.
+      const child = levels.uses(level) === 0 ? 0 : this.#child(node, level, isPlus)
+      node = child || this.#trie.add(node, level, isPlus)
       reached(path, at, level, node)
     }
     return node * 2 + (path.open ? below : here)

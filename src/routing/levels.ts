@@ -1,35 +1,36 @@
-import { Chains, hashed, next } from './chains.ts'
+import { HashIndex } from './hash-index.ts'
 import { type Path, wordAt } from './path.ts'
 import { Records } from './records.ts'
 
-// A level:   next · hash · uses · length in bytes · its first 12 bytes · first cell of the others
-const uses = 2
-const length = 3
-const text = 4
+// A level:   hash · uses · length in bytes · its first 12 bytes · first cell of the others
+const hashed = 0
+const uses = 1
+const length = 2
+const text = 3
 const words = 3
 const rest = text + words
 // A cell:    next cell · 12 bytes of text
+const next = 0
 
 /** Levels by number, each kept once: of a million filters, a few thousand levels differ. Numbers start at 1. */
 export class Levels {
   readonly #levels = new Records(rest + 1)
   readonly #cells = new Records(1 + words)
-  readonly #chains = new Chains(this.#levels)
+  readonly #index = new HashIndex()
 
   get size(): number {
-    return this.#chains.size
+    return this.#index.size
   }
 
   get bytes(): number {
-    return this.#levels.bytes + this.#cells.bytes + this.#chains.bytes
+    return this.#levels.bytes + this.#cells.bytes + this.#index.bytes
   }
 
   /** The number of level `at` of `path`; 0 when nobody uses it. */
   find(path: Path, at: number): number {
     const hash = path.hashes[at]!
-    for (let id = this.#chains.first(hash); id !== 0; id = this.#levels.get(id, next))
-      if (this.#levels.get(id, hashed) === hash && this.#equals(id, path.bytes, path.starts[at]!, path.ends[at]!))
-        return id
+    for (let id = this.#index.first(hash); id !== 0; id = this.#index.next())
+      if (this.#equals(id, path.bytes, path.starts[at]!, path.ends[at]!)) return id
     return 0
   }
 
@@ -46,7 +47,7 @@ export class Levels {
   /** Counts a use fewer; the last one frees the level. */
   release(id: number): void {
     if (this.#levels.add(id, uses, -1) > 0) return
-    this.#chains.remove(id)
+    this.#index.remove(this.#levels.get(id, hashed), id)
     for (let cell = this.#levels.get(id, rest); cell !== 0;) {
       const after = this.#cells.get(cell, next)
       this.#cells.free(cell)
@@ -75,6 +76,7 @@ export class Levels {
   #store(hash: number, bytes: Uint8Array, start: number, end: number): number {
     const levels = this.#levels
     const id = levels.allocate()
+    levels.set(id, hashed, hash)
     levels.set(id, length, end - start)
     let at = start
     for (let field = text; field < rest; field++, at += 4) levels.set(id, field, wordAt(bytes, at, end))
@@ -85,7 +87,7 @@ export class Levels {
       for (let word = 1; word <= words; word++, at += 4) this.#cells.set(cell, word, wordAt(bytes, at, end))
       last = cell
     }
-    this.#chains.insert(id, hash)
+    this.#index.insert(hash, id)
     return id
   }
 }

@@ -1,12 +1,12 @@
-import { Chains, next, pairHash } from './chains.ts'
+import { HashIndex, pairHash } from './hash-index.ts'
 import { Records } from './records.ts'
 
-// An entry:   next · hash · list, 0: not in the table · who · grant · before · after
-const listField = 2
-const whoField = 3
-const grantField = 4
-const before = 5
-const after = 6
+// An entry:   list, 0: not in the table · who · grant · before · after
+const listField = 0
+const whoField = 1
+const grantField = 2
+const before = 3
+const after = 4
 
 /**
  * The subscriptions of each filter: a doubly linked list, and one hash table (list, who) → entry for all of them, so that
@@ -17,8 +17,8 @@ const after = 6
  *    ╰──── before ─────────────────────────────╯          the head's `before` is the tail
  */
 export class Lists {
-  readonly #entries = new Records(7)
-  readonly #chains = new Chains(this.#entries)
+  readonly #entries = new Records(5)
+  readonly #index = new HashIndex()
   readonly #secret: number
 
   constructor(secret: number) {
@@ -26,7 +26,7 @@ export class Lists {
   }
 
   get bytes(): number {
-    return this.#entries.bytes + this.#chains.bytes
+    return this.#entries.bytes + this.#index.bytes
   }
 
   /** The entry of `who` in the list that starts at `head`; 0 when there is none. */
@@ -34,7 +34,7 @@ export class Lists {
     const entries = this.#entries
     if (head === 0 || entries.get(head, whoField) === who) return head
     if (entries.get(head, after) === 0) return 0
-    for (let id = this.#chains.first(pairHash(this.#secret, list, who)); id !== 0; id = entries.get(id, next))
+    for (let id = this.#index.first(pairHash(this.#secret, list, who)); id !== 0; id = this.#index.next())
       if (entries.get(id, listField) === list && entries.get(id, whoField) === who) return id
     return 0
   }
@@ -67,7 +67,7 @@ export class Lists {
       return entry
     }
     entries.set(entry, listField, list)
-    this.#chains.insert(entry, pairHash(this.#secret, list, who))
+    this.#index.insert(pairHash(this.#secret, list, who), entry)
     const tail = entries.get(head, before)
     entries.set(entry, before, tail)
     entries.set(head, before, entry)
@@ -84,7 +84,8 @@ export class Lists {
     const newHead = entry === head ? following : head
     if (following !== 0) entries.set(following, before, previous)
     else if (newHead !== 0) entries.set(newHead, before, previous)
-    if (entries.get(entry, listField) !== 0) this.#chains.remove(entry)
+    const list = entries.get(entry, listField)
+    if (list !== 0) this.#index.remove(pairHash(this.#secret, list, entries.get(entry, whoField)), entry)
     entries.free(entry)
     return newHead
   }

@@ -1,5 +1,5 @@
 import type { CachedRoute } from '../mqtt/topic.ts'
-import { pairHash } from './chains.ts'
+import { pairHash } from './hash-index.ts'
 import type { Delivery, Match, Member } from './delivery.ts'
 import type { Levels } from './levels.ts'
 import type { Path } from './path.ts'

@@ -1,14 +1,14 @@
-import { Chains, next, pairHash } from './chains.ts'
+import { HashIndex, pairHash } from './hash-index.ts'
 import { Levels } from './levels.ts'
 import type { HashKey } from './path.ts'
 import { Records } from './records.ts'
 
-// A node:   next · hash · parent · level · children · the child "+" · the owner's fields
-const parentField = 2
-const levelField = 3
-const childrenField = 4
-const plusField = 5
-export const firstOwnField = 6
+// A node:   parent · level · children · the child "+" · the owner's fields
+const parentField = 0
+const levelField = 1
+const childrenField = 2
+const plusField = 3
+export const firstOwnField = 4
 export const root = 1
 
 /**
@@ -21,7 +21,7 @@ export const root = 1
 export class LevelTrie {
   readonly nodes: Records
   readonly levels = new Levels()
-  readonly #edges: Chains
+  readonly #edges = new HashIndex()
   readonly #secret: number
   #size = 0
 
@@ -29,7 +29,6 @@ export class LevelTrie {
   constructor(ownFields: number, key: HashKey) {
     this.#secret = key[0] ^ key[1]
     this.nodes = new Records(firstOwnField + ownFields)
-    this.#edges = new Chains(this.nodes)
     this.nodes.allocate()
   }
 
@@ -53,7 +52,7 @@ export class LevelTrie {
     const children = nodes.get(parent, childrenField)
     if (children === 0 || level === 0) return 0
     if (children < 0) return nodes.get(-children, levelField) === level ? -children : 0
-    for (let id = this.#edges.first(pairHash(this.#secret, parent, level)); id !== 0; id = nodes.get(id, next))
+    for (let id = this.#edges.first(pairHash(this.#secret, parent, level)); id !== 0; id = this.#edges.next())
       if (nodes.get(id, levelField) === level && nodes.get(id, parentField) === parent) return id
     return 0
   }
@@ -84,7 +83,7 @@ export class LevelTrie {
     if (nodes.get(parent, plusField) === node) nodes.set(parent, plusField, 0)
     else if (children < 0) nodes.set(parent, childrenField, 0)
     else {
-      this.#edges.remove(node)
+      this.#edges.remove(this.#edge(parent, node), node)
       nodes.set(parent, childrenField, children - 1)
     }
     this.levels.release(nodes.get(node, levelField))
@@ -103,6 +102,11 @@ export class LevelTrie {
   }
 
   #enter(parent: number, node: number): void {
-    this.#edges.insert(node, pairHash(this.#secret, parent, this.nodes.get(node, levelField)))
+    this.#edges.insert(this.#edge(parent, node), node)
+  }
+
+  /** The hash of the edge between them. */
+  #edge(parent: number, node: number): number {
+    return pairHash(this.#secret, parent, this.nodes.get(node, levelField))
   }
 }
