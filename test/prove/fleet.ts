@@ -131,6 +131,19 @@ export class Fleet {
     return this.#members().every(({ client }) => client.isIdle)
   }
 
+  /** Has each who stays been granted what it subscribes to, and has a message been acknowledged, and a retained one? */
+  get isPromised(): boolean {
+    const granted = this.#steady.every(({ client }) =>
+      client.record.subscriptions.some(({ grantedAt }) => grantedAt < Infinity),
+    )
+    const acked = (retained: boolean): boolean =>
+      this.#history.publications.some(
+        ({ kind, retain, bytes, ackedAt }) =>
+          kind === 'message' && retain === retained && bytes > 0 && ackedAt < Infinity,
+      )
+    return granted && acked(false) && acked(true)
+  }
+
   /** Who is waiting for what, in words. */
   get waiting(): string {
     const busy = this.#members().filter(({ client }) => !client.isIdle)

@@ -33,6 +33,7 @@ export interface Outcome extends Verdict {
 /** Limits that nobody reaches: what a full queue drops is no broken promise. */
 const config = 'limits: { queueMessages: 100000000, queueBytes: 1099511627776, sysSeconds: 0 }\nlogLevel: warn\n'
 const pollMs = 20
+const firstPromiseMs = 30_000
 
 /**
  * Kills a broker `cycles` times under load, lets everybody get what is theirs, and checks it.
@@ -100,6 +101,7 @@ class Run {
     fleet.brokerIsUp(this.#broker.port)
     fleet.begin()
     try {
+      await this.#untilPromised()
       for (let cycle = 1; cycle <= cycles; cycle++) {
         await this.#liveFor(leastMs + random.below(seconds * 1000 - leastMs))
         await this.#killAndStart()
@@ -121,6 +123,13 @@ class Run {
       if (!(fault instanceof BrokerError)) throw fault
       this.#history.incident('misbehaved', `the broker did not come back: ${fault.message}`)
     }
+  }
+
+  /** Waits until there is something of each kind to be lost, however slow the machine is. */
+  async #untilPromised(): Promise<void> {
+    const begunMs = performance.now()
+    while (!this.#fleet.isPromised && performance.now() - begunMs < firstPromiseMs) await sleep(pollMs)
+    if (!this.#fleet.isPromised) this.#history.incident('misbehaved', 'nothing was acknowledged')
   }
 
   /** Lets the load run; the broker should live so long. */
