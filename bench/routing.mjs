@@ -18,6 +18,7 @@ const wild = (s, f) =>
       ? `site/+/device/${device(s, f)}/#`
       : `site/+/device/${f}/#`
 const filterOf = (s, f) => (f & 1 ? exact(s, f) : wild(s, f))
+const member = (room) => ({ online: true, room, mayReceive: () => true })
 const grant = Object.freeze({ qos: 1, noLocal: false, retainAsPublished: false, subscriptionId: 0 })
 
 let seed = 1
@@ -51,7 +52,7 @@ const rate = (name, times, run) => {
 // Warm the code on another tree, so that the first of the million are not timed in the interpreter.
 {
   const tree = new SubscriptionTree()
-  const s = { online: true, room: 1 }
+  const s = member(1)
   for (let round = 0; round < 3; round++) {
     for (let i = 0; i < 20_000; i++) tree.subscribe(s, parseFilter(filterOf(i % 100, i)), grant)
     for (let i = 0; i < 20_000; i++) tree.match(topicOf(`site/${i % 100}/device/${i}/temp`))
@@ -60,7 +61,7 @@ const rate = (name, times, run) => {
 }
 
 const samples = new Float64Array(count).fill(1)
-const sessionOf = Array.from({ length: sessions }, (_, i) => ({ online: true, room: i }))
+const sessionOf = Array.from({ length: sessions }, (_, i) => member(i))
 const before = rss()
 const tree = new SubscriptionTree()
 for (let s = 0, i = 0; s < sessions; s++)
@@ -111,7 +112,7 @@ rate('match, cached, one topic', 50_000_000, () => {
 })
 
 {
-  const workers = Array.from({ length: 100 }, (_, i) => ({ online: true, room: 100 + (i % 3) }))
+  const workers = Array.from({ length: 100 }, (_, i) => member(100 + (i % 3)))
   for (const worker of workers) tree.subscribe(worker, parseFilter('$share/workers/jobs/#'), grant)
   const [group] = tree.match(topicOf('jobs/1')).groups
   rate('pick of 100 members', 5_000_000, () => {
@@ -122,7 +123,7 @@ rate('match, cached, one topic', 50_000_000, () => {
 
 // A storm of subscriptions elsewhere: how many of 1,000 hot routes must be built again?
 const hot = topics.slice(0, 1000)
-const stormer = { online: true, room: 1 }
+const stormer = member(1)
 let rebuilt = 0
 let storm = 0
 for (let i = 0; i < 10_000; i++) {
