@@ -1,5 +1,5 @@
 import { shownFilter } from '../mqtt/root.ts'
-import type { PermissionKey, Topic, TopicFilter } from '../mqtt/topic.ts'
+import type { Topic, TopicFilter } from '../mqtt/topic.ts'
 import { Decisions } from './decisions.ts'
 import type { Identity } from './identity.ts'
 import type { Pattern, Subject } from './placeholders.ts'
@@ -94,9 +94,6 @@ export class ClientPermissions {
   #policies: readonly Policy[] = []
   #generation = 0
   #number = 0
-  /** What it was asked of last, which is mostly what it is asked of next. By its key: a name may have 64 KiB. */
-  #lastKey: PermissionKey | undefined = undefined
-  #lastBits = 0
 
   /** Made by `Permissions.for`. */
   constructor(
@@ -112,18 +109,15 @@ export class ClientPermissions {
     this.#decisions = all.decisions
   }
 
-  /** Another number after each reload, and nobody else's ever: whoever remembers an answer asks anew when it differs. */
-  get version(): number {
-    if (this.#generation !== this.#all.generation) this.#renew()
-    return this.#number
-  }
-
-  /** Are all of these actions (bits of `Act`) allowed on a topic? Asked of every message: what is known costs one look. */
+  /** Are all of these actions (bits of `Act`) allowed on a topic? */
   may(actions: number, topic: Topic): boolean {
     if (this.#generation !== this.#all.generation) this.#renew()
-    const key = topic.permissionKey
-    if (key === undefined || key !== this.#lastKey) this.#look(topic)
-    return (this.#lastBits & actions) === actions
+    const known = this.#decisions.find(this.#number, topic)
+    return ((known < 0 ? this.#decide(topic) : known) & actions) === actions
+  }
+
+  publishes(topic: Topic): boolean {
+    return this.may(Act.publish, topic)
   }
 
   receives(topic: Topic): boolean {
@@ -151,12 +145,6 @@ export class ClientPermissions {
     return allowed
   }
 
-  #look(topic: Topic): void {
-    const known = this.#decisions.find(this.#number, topic)
-    this.#lastBits = known >= 0 ? known : this.#decide(topic)
-    this.#lastKey = topic.permissionKey
-  }
-
   #decide(topic: Topic): number {
     const bits = this.#policies.length === 0 ? everyAction : this.#granted(this.#all.asked(topic))
     this.#decisions.keep(this.#number, topic, bits)
@@ -174,7 +162,6 @@ export class ClientPermissions {
     const { policies } = this.#all
     this.#policies = this.#own.length === 0 ? policies : [...policies, ...this.#own]
     this.#number = this.#all.enrol(this.#subject, this.#policies)
-    this.#lastKey = undefined
   }
 }
 

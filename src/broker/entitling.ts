@@ -85,9 +85,9 @@ export class Entitling {
 
 /** Its will is not sent. What is queued for it is asked of again, once it has logged in. */
 const untilLogIn: Rights = {
-  version: -1,
   may: () => false,
   mayFilter: () => false,
+  publishes: () => false,
   receives: () => true,
   receivesAll: () => true,
 }

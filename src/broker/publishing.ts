@@ -498,10 +498,9 @@ const retaining = Act.publish | Act.retain
 
 /** Why a client may not publish this message, by the rules of now. */
 function notPermitted(from: Client, message: Message): MqttError | undefined {
-  const { rights } = from.session!
-  if (rights !== undefined && !rights.may(message.retain ? retaining : Act.publish, message.topic))
-    return message.retain ? notAllowed.retain : notAllowed.publish
-  return undefined
+  const session = from.session!
+  if (!message.retain) return session.mayPublish(message.topic) ? undefined : notAllowed.publish
+  return session.rights?.may(retaining, message.topic) === false ? notAllowed.retain : undefined
 }
 
 function mayLeave(rights: Rights | undefined, topic: Topic, { retain }: WillPacket): boolean {

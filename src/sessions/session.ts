@@ -1,7 +1,7 @@
 import type { Connection } from '../mqtt/connection.ts'
 import type { Message } from '../mqtt/message.ts'
 import type { WillPacket } from '../mqtt/packets.ts'
-import { parseFilter, type Topic } from '../mqtt/topic.ts'
+import { parseFilter, type PermissionKey, type Topic } from '../mqtt/topic.ts'
 import type { Delivery } from '../routing/delivery.ts'
 import { Entry, type Lsn, type QueueView, type RecoveredSession, type SessionState } from '../store/port.ts'
 import { Subscriptions } from '../store/subscriptions.ts'
@@ -46,6 +46,9 @@ const stepsInTurn = 1000
 /** Of a session with more subscriptions each message is asked of: to look at them all would take longer. */
 const mostJudged = 16
 
+/** The key of none. */
+const noTopic: PermissionKey = { owner: {} }
+
 /** What a session is subscribed to. `Session.subscribe` changes it. */
 export type SessionSubscriptions = Pick<Subscriptions, 'size' | 'get' | 'has' | 'keys' | typeof Symbol.iterator>
 
@@ -68,9 +71,13 @@ export class Session implements Timed, SessionState {
   #rights: Rights | undefined = undefined
   /** By which rules it has them; 0: nobody has asked. */
   #ruled = 0
-  /** The `version` of its rights by which all that it subscribes to may come, or not all; 0: nobody has looked. */
-  #judged = 0
-  #receivesAll = false
+  /** Whom to ask of what comes by its subscriptions: its rights, until it is known that all of that may come. */
+  #guard: Rights | undefined = undefined
+  /** Somebody has looked whether all may come. */
+  #judged = false
+  /** Where it may receive and publish by these rights: what was asked last, and is mostly asked next. By its key: a name may have 64 KiB. */
+  #received: PermissionKey = noTopic
+  #published: PermissionKey = noTopic
   epoch = 0
   /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
   expirySeconds: number
@@ -108,14 +115,17 @@ export class Session implements Timed, SessionState {
     return this.connection !== undefined
   }
 
-  /** What it may do, by the rules of now; undefined: everything. A reload gives it nothing: whoever asks next does. */
+  /** What it may do, by the rules of now; undefined: everything. */
   get rights(): Rights | undefined {
-    return this.#ruled === this.#context.rules ? this.#rights : this.#entitle()
+    this.#keepUp()
+    return this.#rights
   }
 
   set rights(rights: Rights | undefined) {
     this.#rights = rights
     this.#ruled = this.#context.rules
+    this.#received = this.#published = noTopic
+    this.#judgeAgain()
   }
 
   get subscriptions(): SessionSubscriptions {
@@ -125,25 +135,32 @@ export class Session implements Timed, SessionState {
   /** @param grant packed */
   subscribe(filter: string, grant: number): void {
     if (this.tenant !== undefined && !this.#subscriptions.has(filter)) this.tenant.subscriptions++
-    this.#judged = 0
+    this.#judgeAgain()
     this.#subscriptions.set(filter, grant)
   }
 
   unsubscribe(filter: string): void {
     if (this.tenant !== undefined && this.#subscriptions.has(filter)) this.tenant.subscriptions--
-    this.#judged = 0
+    this.#judgeAgain()
     this.#subscriptions.delete(filter)
   }
 
   unsubscribeAll(): void {
     if (this.tenant !== undefined) this.tenant.subscriptions -= this.#subscriptions.size
-    this.#judged = 0
+    this.#judgeAgain()
     this.#subscriptions.clear()
   }
 
+  /** May it be sent what comes there by its subscriptions? Asked of each delivery: what is known costs a look or two. */
   mayReceive(topic: Topic): boolean {
-    const { rights } = this
-    return rights === undefined || this.#isAllowed(topic, rights)
+    this.#keepUp()
+    return this.#guard === undefined || topic.permissionKey === this.#received || this.#receives(topic, this.#guard)
+  }
+
+  /** May it publish there what is not retained? Asked of each message. */
+  mayPublish(topic: Topic): boolean {
+    this.#keepUp()
+    return this.#rights === undefined || topic.permissionKey === this.#published || this.#publishes(topic, this.#rights)
   }
 
   /**
@@ -222,8 +239,7 @@ export class Session implements Timed, SessionState {
   deliver(message: Message, delivery: Delivery<Session>, retain: boolean): boolean {
     const { ledger } = this.#context
     ledger.copies++
-    const { rights } = this
-    if (rights !== undefined && !this.#isAllowed(message.topic, rights)) return this.#lose('not-allowed', message)
+    if (!this.mayReceive(message.topic)) return this.#lose('not-allowed', message)
     // A hook may have taken its time [MQTT-3.3.2-5].
     if (message.expiresAtMs !== Infinity && message.expiresAtMs <= this.#context.now())
       return this.#lose('expired', message)
@@ -436,23 +452,35 @@ export class Session implements Timed, SessionState {
     return this.connection?.state === 'connected' ? this.connection : undefined
   }
 
-  #entitle(): Rights | undefined {
-    return (this.rights = this.#context.entitle(this, this.#rights))
+  /** A reload gives nobody rights: whoever asks next does. */
+  #keepUp(): void {
+    if (this.#ruled !== this.#context.rules) this.rights = this.#context.entitle(this, this.#rights)
   }
 
-  /** May what comes by its subscriptions be sent to it? */
-  #isAllowed(topic: Topic, rights: Rights): boolean {
-    if (this.#judged !== rights.version) this.#judge(rights)
-    return this.#receivesAll || rights.receives(topic)
+  #judgeAgain(): void {
+    this.#guard = this.#rights
+    this.#judged = false
+  }
+
+  #receives(topic: Topic, rights: Rights): boolean {
+    if (!this.#judged) this.#judge(rights)
+    if (this.#guard === undefined) return true
+    if (!rights.receives(topic)) return false
+    this.#received = topic.permissionKey ?? noTopic
+    return true
+  }
+
+  #publishes(topic: Topic, rights: Rights): boolean {
+    if (!rights.publishes(topic)) return false
+    this.#published = topic.permissionKey ?? noTopic
+    return true
   }
 
   #judge(rights: Rights): void {
-    this.#judged = rights.version
-    this.#receivesAll = this.#subscriptions.size <= mostJudged
-    for (const filter of this.#subscriptions.keys()) {
-      if (!this.#receivesAll) return
-      this.#receivesAll = rights.receivesAll(parseFilter(filter).filter)
-    }
+    this.#judged = true
+    if (this.#subscriptions.size > mostJudged) return
+    for (const filter of this.#subscriptions.keys()) if (!rights.receivesAll(parseFilter(filter).filter)) return
+    this.#guard = undefined
   }
 
   /** It has no room: does the publisher wait for it? */

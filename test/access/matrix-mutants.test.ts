@@ -68,13 +68,19 @@ const mutants: readonly Mutant[] = [
     '    this.#generation++',
     '    this.#generation += 0',
   ],
-  ['what was asked last is known after a reload', 'access/permissions.ts', '    this.#lastKey = undefined\n', ''],
   [
-    'whatever is asked, it was asked last',
-    'access/permissions.ts',
-    'key === undefined || key !== this.#lastKey',
-    'this.#lastKey === undefined',
+    'whoever asks of a topic was the last who did',
+    'access/decisions.ts',
+    'if (key.client === client)',
+    'if (key.client > 0)',
   ],
+  [
+    'whoever asks of a topic was the last but one who did',
+    'access/decisions.ts',
+    'if (key.clientBefore === client)',
+    'if (key.clientBefore > 0)',
+  ],
+  ['who asks anew has the answer of who asked before', 'access/decisions.ts', '    this.bits = bits\n', ''],
   [
     'what was decided is kept under the same number',
     'access/permissions.ts',
@@ -91,14 +97,14 @@ const mutants: readonly Mutant[] = [
   [
     'retain is not asked',
     'access/permissions.ts',
-    '(this.#lastBits & actions) === actions',
-    '(this.#lastBits & actions & ~Act.retain) === (actions & ~Act.retain)',
+    '(topic) : known) & actions) === actions',
+    '(topic) : known) & actions & ~Act.retain) === (actions & ~Act.retain)',
   ],
   [
     'one of several actions is enough',
     'access/permissions.ts',
-    '(this.#lastBits & actions) === actions',
-    '(this.#lastBits & actions) !== 0',
+    '(topic) : known) & actions) === actions',
+    '(topic) : known) & actions) !== 0',
   ],
   ['shared is not asked', 'access/permissions.ts', ' | (shared ? Act.shared : 0)', ' | (shared ? 0 : 0)'],
   [

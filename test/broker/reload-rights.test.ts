@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { compileRules, type Rule } from '../../src/access/rules.ts'
+import { Decisions } from '../../src/access/decisions.ts'
+import { actions, compileRules, type Rule } from '../../src/access/rules.ts'
 import type { Rulebook } from '../../src/broker/entitling.ts'
+import { patch } from '../sim/patch.ts'
 import { HandBroker } from '../support/hand.ts'
 
 // What a reload of rules costs, and from when on it holds.
@@ -58,6 +60,40 @@ test('a reload while one goes on: each is given what the second says', () => {
   hand.broker.permit(rulebook())
   hand.pass(1000)
   expect([given.length, new Set(given).size]).toEqual([1500, 1500])
+})
+
+test('the same publisher, the same subscriber, the same topic: asked of once, and once more after a reload', () => {
+  const all: Rule = { effect: 'allow', who: { everybody: true }, actions, topics: ['#'] }
+  const except: Rule = { ...all, effect: 'deny', topics: ['secret'] }
+  const hand = new HandBroker({ rulebook: rulebook(all, except) })
+  const [from, to] = [hand.client('from'), hand.client('to').subscribe('#', 1)]
+  const asked: string[] = []
+  const undo = patch(
+    Decisions.prototype,
+    'find',
+    (find) =>
+      function (this: Decisions, client, topic) {
+        asked.push(topic.name)
+        return find.call(this, client, topic)
+      },
+  )
+  const publish = (...topics: string[]): string[] => {
+    for (let at = 0; at < 20; at++) for (const topic of topics) from.publish(topic, 'x', { qos: 0 })
+    return asked.splice(0)
+  }
+  try {
+    expect(publish('a')).toEqual(['a', 'a'])
+    hand.broker.permit(rulebook(all, except))
+    expect(publish('a')).toEqual(['a', 'a'])
+    hand.broker.permit(rulebook(all))
+    // All of what it subscribes to may come: of that nobody is asked.
+    expect(publish('secret')).toEqual(['secret'])
+    // Others in turn are asked of, each time.
+    expect(publish('a', 'secret')).toHaveLength(40)
+  } finally {
+    undo()
+  }
+  expect(to.taken().filter(({ cmd }) => cmd === 'publish')).toHaveLength(100)
 })
 
 describe('before any tick', () => {

@@ -8,7 +8,7 @@ const mutants: readonly Mutant[] = [
   [
     'a live delivery is not asked of',
     'sessions/session.ts',
-    'if (rights !== undefined && !this.#isAllowed(message.topic, rights)) return',
+    'if (!this.mayReceive(message.topic)) return',
     'if (false) return',
   ],
   [
@@ -27,14 +27,44 @@ const mutants: readonly Mutant[] = [
   [
     'what was judged of a session stays after a reload',
     'sessions/session.ts',
-    'if (this.#judged !== rights.version)',
-    'if (this.#judged === 0)',
+    '= noTopic\n    this.#judgeAgain()',
+    '= noTopic\n    if (!this.#judged) this.#judgeAgain()',
   ],
   [
     'what was judged of a session stays when it subscribes to more',
     'sessions/session.ts',
-    'this.#judged = 0\n    this.#subscriptions.set(',
+    'this.#judgeAgain()\n    this.#subscriptions.set(',
     'this.#subscriptions.set(',
+  ],
+  [
+    'where it was sent something it is sent more after a reload',
+    'sessions/session.ts',
+    'this.#received = this.#published = noTopic\n    ',
+    'this.#published = noTopic\n    ',
+  ],
+  [
+    'where it published it may go on after a reload',
+    'sessions/session.ts',
+    'this.#received = this.#published = noTopic\n    ',
+    'this.#received = noTopic\n    ',
+  ],
+  [
+    'who was sent something is sent everything',
+    'sessions/session.ts',
+    'topic.permissionKey === this.#received',
+    'this.#received !== noTopic',
+  ],
+  [
+    'who published somewhere may do so anywhere',
+    'sessions/session.ts',
+    'topic.permissionKey === this.#published',
+    'this.#published !== noTopic',
+  ],
+  [
+    'what was denied once is allowed from then on',
+    'sessions/session.ts',
+    'if (!rights.publishes(topic)) return false\n    this.#published = topic.permissionKey ?? noTopic\n    return true',
+    'const may = rights.publishes(topic)\n    this.#published = topic.permissionKey ?? noTopic\n    return may',
   ],
   [
     'a will is not asked of when it fires',
@@ -51,22 +81,22 @@ const mutants: readonly Mutant[] = [
   [
     'to retain is not asked for',
     'broker/publishing.ts',
-    '!rights.may(message.retain ? retaining : Act.publish, message.topic)',
-    '!rights.may(Act.publish, message.topic)',
+    'may(retaining, message.topic) === false',
+    'may(Act.publish, message.topic) === false',
   ],
   [
     'to publish is not asked for',
     'broker/publishing.ts',
-    'message.retain ? retaining : Act.publish,',
-    'message.retain ? retaining : 0,',
+    'return session.mayPublish(message.topic) ? undefined : notAllowed.publish',
+    'return undefined',
   ],
   ['a group picks who may not receive', 'routing/shared.ts', 'if (!subscriber.mayReceive(topic)) continue', ''],
   ['to share is not asked for', 'broker/subscribing.ts', 'wish.parsed.group !== undefined)', 'false)'],
   [
     'a reload is for those who log in later',
     'sessions/session.ts',
-    'this.#ruled === this.#context.rules ?',
-    'this.#ruled > 0 ?',
+    'if (this.#ruled !== this.#context.rules)',
+    'if (this.#ruled === 0)',
   ],
   [
     'a token limits nobody where there are no other rules',
