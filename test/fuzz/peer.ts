@@ -134,7 +134,7 @@ export class Peer implements Stream {
 
   // What must hold.
 
-  /** Everything that the broker said is well-formed, and answers what it was asked, in order. */
+  /** Everything that the broker said is well-formed, and answers what it was asked, in order; PINGRESP at the latest in its place. */
   check(): void {
     const frames = cut(Buffer.concat(this.#came))
     const { version } = this.connection
@@ -166,7 +166,11 @@ export class Peer implements Stream {
   #checkAnswers(given: readonly string[]): void {
     const due = answersTo(Buffer.concat(this.#sent), this.connection.version)
     const patient = this.fault === 'open' && !this.stalled && !this.#paused && this.connection.unreadBytes === 0
-    const right = given.every((answer, at) => answer === due[at]) && (!patient || given.length === due.length)
+    const [said, owed] = [apart(given), apart(due)]
+    const right =
+      said.others.every((answer, at) => answer === owed.others[at]) &&
+      said.behind.every((others, at) => others <= (owed.behind[at] ?? -1)) &&
+      (!patient || given.length === due.length)
     if (!right) throw new Finding('wrong answers', `due: ${due.join(', ')}; given: ${given.join(', ')}`)
   }
 
@@ -184,6 +188,16 @@ export class Peer implements Stream {
     if (fault === undefined || orderly.test(fault.message)) return
     throw new Finding('no reason', fault.message, { cause: fault })
   }
+}
+
+/** Answers without PINGRESP, and behind how many of them each PINGRESP stands: it may overtake what waits for the disk. */
+function apart(answers: readonly string[]): { others: string[]; behind: number[] } {
+  const others: string[] = []
+  const behind: number[] = []
+  for (const answer of answers)
+    if (answer === 'pingresp') behind.push(others.length)
+    else others.push(answer)
+  return { others, behind }
 }
 
 // Ends that are no fault of the protocol.
