@@ -85,6 +85,16 @@ const planted: readonly [name: string, expected: readonly Finding['kind'][], pla
       ;[received[0], received[1]] = [received[1]!, received[0]!]
     },
   ],
+  [
+    'QoS 1 that was first sent before somebody subscribed, and came of a repetition',
+    [],
+    (story) => {
+      const early = story.acked('prove/b/0')
+      early.ackedAt = Infinity
+      story.subscriber.subscriptions.push(story.granted('prove/b/0', 1))
+      story.bring(story.acked('prove/b/0'), early)
+    },
+  ],
   ['a vanished session', ['session vanished'], (story) => story.incident('session vanished', 'of subscriber')],
   ['a vanished subscription', ['subscription vanished'], (story) => story.lose(story.probe)],
   [

@@ -113,8 +113,11 @@ class Judge implements Verdict {
     for (const { kind, what } of incidents) this.#find(kind, what)
   }
 
-  /** Counts each message's copies; the first ones come in the publisher's order, for each topic and QoS [MQTT-4.6.0-5]. */
-  #countInOrder({ id, received }: Subscriber): Uint32Array {
+  /**
+   * Counts each message's copies; the first ones come in the publisher's order, for each topic and QoS [MQTT-4.6.0-5]. But for one that
+   * was first sent before it was subscribed to: what comes of it was sent again, behind others.
+   */
+  #countInOrder({ id, received, subscriptions }: Subscriber): Uint32Array {
     const counts = new Uint32Array(this.#publications.length)
     const lanes = new Map<string, number>()
     for (const number of received) {
@@ -122,8 +125,9 @@ class Judge implements Verdict {
       const { publisher, topic, qos } = this.#publications[number]!
       const lane = `${publisher} ${topic} ${qos}`
       const last = lanes.get(lane) ?? -1
-      if (number < last) this.#find('out of order', `m${number} (${lane}) came to ${id} behind m${last}`)
-      else lanes.set(lane, number)
+      if (number > last) lanes.set(lane, number)
+      else if (subscriptions.some((one) => naiveMatches(one.filter, topic) && owes(one, this.#publications[number]!)))
+        this.#find('out of order', `m${number} (${lane}) came to ${id} behind m${last}`)
     }
     return counts
   }
@@ -146,9 +150,9 @@ class Judge implements Verdict {
     matching: readonly Subscription[],
     missed: Set<Subscription>,
   ): void {
-    const { kind, sentAt, ackedAt, bytes } = publication
+    const { kind, ackedAt, bytes } = publication
     if (ackedAt === Infinity || bytes === 0) return
-    const owing = matching.find(({ grantedAt, leavingAt }) => grantedAt < sentAt && lastAt(publication) <= leavingAt)
+    const owing = matching.find((subscription) => owes(subscription, publication))
     if (!owing) return
     if (kind === 'probe') missed.add(owing)
     else this.#find(kind === 'will' ? 'will lost' : 'lost', about(publication, subscriber))
@@ -157,6 +161,11 @@ class Judge implements Verdict {
   #find(kind: Finding['kind'], what: string): void {
     this.findings.push({ kind, what })
   }
+}
+
+/** Did a subscription that matches stand from before it was first sent until the broker had chosen whom it is for? */
+function owes({ grantedAt, leavingAt }: Subscription, publication: Publication): boolean {
+  return grantedAt < publication.sentAt && lastAt(publication) <= leavingAt
 }
 
 /** By then the broker has chosen whom it is for; a will may wait for its delay or for the broker. */
