@@ -84,7 +84,7 @@ export class HttpHook implements Authenticator {
     else this.#asking++
     try {
       const answer = answerOf(await this.#service.post(question), credentials)
-      if (typeof answer === 'object' && 'identity' in answer) return this.#good(key, answer.identity)
+      if (typeof answer === 'object' && 'identity' in answer) return this.#good(credentials, key, answer.identity)
       return answer
     } finally {
       // The place goes to the next, or is free.
@@ -94,11 +94,12 @@ export class HttpHook implements Authenticator {
     }
   }
 
-  #good(key: string, identity: Identity): Answer {
+  #good({ idIsOurs }: Credentials, key: string, identity: Identity): Answer {
     const leftMs = identity.expiresAt === undefined ? Infinity : identity.expiresAt * 1000 - this.#clock.wall()
     if (leftMs <= 0) return { denied: 'http: what it allows is over already' }
     const { cacheSeconds, cacheEntries } = this.#settings
-    if (cacheSeconds === 0 || cacheEntries === 0) return { identity }
+    // Of an id that never comes again it would only take the place of others.
+    if (cacheSeconds === 0 || cacheEntries === 0 || idIsOurs) return { identity }
     const untilMs = this.#clock.now() + Math.min(leftMs, cacheSeconds * 1000)
     this.#remembered.delete(key)
     this.#remembered.set(key, { identity, untilMs })

@@ -26,6 +26,8 @@ export interface Identity {
 /** What a client shows to prove who it is. */
 export interface Credentials {
   readonly clientId: string
+  /** The client gave none, so it was made here: nobody comes with it again. */
+  readonly idIsOurs?: true
   readonly username: string | undefined
   readonly password: Uint8Array | undefined
   /** Address and port. */

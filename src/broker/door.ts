@@ -106,7 +106,15 @@ export class Door {
     const password = packet.password && Buffer.from(packet.password)
     const { clientId, remote } = client
     const protocol = client.peer.protocol ?? 'tcp'
-    const credentials = { clientId, username, password, remote, protocol, ...(certificate && { certificate }) }
+    const credentials: Credentials = {
+      clientId,
+      ...(packet.clientId === '' && { idIsOurs: true }),
+      username,
+      password,
+      remote,
+      protocol,
+      ...(certificate && { certificate }),
+    }
     this.#turn(client, username ?? '', () => this.#ask(client, credentials, then))
   }
 

@@ -185,6 +185,18 @@ describe('what is remembered', () => {
       expect(await posts(other)).toBe(1)
   })
 
+  test('nothing of a client whose id was made here: it never comes again', async () => {
+    const world = new World()
+    await world.ask(shows('anna', 'x'), allow)
+    for (const clientId of ['auto-1', 'auto-2', 'auto-3']) {
+      const answer = await world.ask(shows('berta', 'x', { clientId, idIsOurs: true }), allow)
+      expect(answer).toHaveProperty('identity')
+    }
+    expect([world.hook.remembered, world.posted.length]).toEqual([1, 4])
+    await world.ask(shows('anna', 'x'), allow)
+    expect(world.posted.length).toBe(4)
+  })
+
   test('no denial, and no ignore', async () => {
     const world = new World()
     for (const result of ['deny', 'ignore', 'deny', 'allow']) await world.ask(shows('anna', 'x'), { result })

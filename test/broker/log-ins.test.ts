@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Hooks } from '../../src/access/hooks.ts'
+import type { Credentials } from '../../src/access/identity.ts'
 import { Reason } from '../../src/mqtt/reason.ts'
 import { CountingHasher } from '../access/kit.ts'
 import { Client } from '../clients/kit.ts'
@@ -276,6 +277,20 @@ test('a token runs out: the client is told, and its will fires', async () => {
   await Promise.all(clients.map(([, client]) => client.expectDisconnect(Reason.maximumConnectTime)))
   const topics = [(await watcher.expect('publish')).topic, (await watcher.expect('publish')).topic]
   expect(topics.sort()).toEqual(['will/4', 'will/5'])
+})
+
+test('an id that was made here is marked, wherever it is asked of', () => {
+  const asked: Credentials[] = []
+  const chain = {
+    authenticate: (credentials: Credentials) => {
+      asked.push(credentials)
+      return Promise.resolve({ identity: { user: 'anna', source: 'users' as const } })
+    },
+  }
+  const hand = new HandBroker({ access: { logIns: { chain, scram: undefined, separate: false }, audit: undefined } })
+  for (const clientId of ['', 'own']) hand.open().send(connectPacket(5, { clientId, username: 'anna' }))
+  expect(asked).toMatchObject([{ idIsOurs: true }, { clientId: 'own' }])
+  expect(asked[1]).not.toHaveProperty('idIsOurs')
 })
 
 describe('after failures', () => {
