@@ -21,6 +21,11 @@ export interface JwtSettings {
 }
 
 type Jose = typeof jose
+
+/** The library that checks tokens is not there: nobody can be judged by one. */
+export class NoTokenLibraryError extends Error {
+  override readonly name = 'NoTokenLibraryError'
+}
 type Imported = Awaited<ReturnType<Jose['importJWK']>>
 
 const longest = 16_384
@@ -30,15 +35,18 @@ export class JwtAuthenticator implements Authenticator {
   readonly source = 'jwt'
   readonly #settings: JwtSettings
   readonly #now: () => Date
-  /** Loaded only where somebody checks tokens. */
-  readonly #jose = import('jose')
+  /** Loaded only where somebody checks tokens. What goes wrong is kept for whoever asks: nobody waits for it here. */
+  readonly #jose: Promise<Jose | NoTokenLibraryError>
   /** By key and algorithm. */
   readonly #imported = new Map<string, Promise<Imported>>()
 
   /** @param now the wall clock's time */
-  constructor(settings: JwtSettings, now: () => Date) {
+  constructor(settings: JwtSettings, now: () => Date, load: () => Promise<Jose> = () => import('jose')) {
     this.#settings = settings
     this.#now = now
+    this.#jose = load().catch(
+      (fault: unknown) => new NoTokenLibraryError('the library that checks tokens cannot be loaded', { cause: fault }),
+    )
   }
 
   authenticate({ password }: Credentials): Answer | Promise<Answer> {
@@ -47,8 +55,10 @@ export class JwtAuthenticator implements Authenticator {
     return password!.length > longest ? { denied: 'a token that is too long' } : this.#check(token)
   }
 
+  /** @throws NoTokenLibraryError */
   async #check(token: string): Promise<Answer> {
     const jose = await this.#jose
+    if (jose instanceof NoTokenLibraryError) throw jose
     try {
       const verified = await this.#verified(jose, token)
       return typeof verified === 'string' ? { denied: verified } : this.#identity(verified.payload, verified.key)

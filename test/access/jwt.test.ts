@@ -1,10 +1,11 @@
 import { createHmac, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { exportJWK, type JWTPayload, SignJWT } from 'jose'
 import { describe, expect, test } from 'vitest'
+import { Chain } from '../../src/access/chain.ts'
 import { jwtKey, type JwtKey, parseJwks, secretKey } from '../../src/access/jwt-keys.ts'
-import { JwtAuthenticator, type JwtSettings } from '../../src/access/jwt.ts'
+import { JwtAuthenticator, type JwtSettings, NoTokenLibraryError } from '../../src/access/jwt.ts'
 import { publicJwk } from '../../src/platform/public-keys.ts'
-import { shows } from './kit.ts'
+import { checkOf, CountingHasher, shows } from './kit.ts'
 
 const nowSeconds = 1_800_000_000
 const secret = 'planted secret of sixty-four bytes, so that it is enough for 512'
@@ -220,6 +221,30 @@ test('what is no token is for somebody else', async () => {
   expect(await authenticator.authenticate(shows('anna', 'eyJ.a.b'))).toMatchObject({
     denied: expect.stringMatching(/^token: /) as string,
   })
+})
+
+test('without the library nobody is let in by a token, others are, and nothing is left unhandled', async () => {
+  const unhandled: unknown[] = []
+  const note = (fault: unknown): void => void unhandled.push(fault)
+  process.on('unhandledRejection', note)
+  try {
+    const gone = (): Promise<never> => Promise.reject(new Error('no such package'))
+    const authenticator = new JwtAuthenticator(settings([secretOf()]), () => new Date(0), gone)
+    // By now whoever looks for what nobody has handled has looked.
+    await new Promise((resolve) => void setImmediate(resolve))
+    const chain = new Chain([authenticator], checkOf(new CountingHasher()))
+    for (let times = 0; times < 2; times++)
+      await expect(authenticator.authenticate(shows('anna', 'eyJ.a.b'))).rejects.toThrow(NoTokenLibraryError)
+    expect(await chain.authenticate(shows('anna', 'eyJ.a.b'))).toMatchObject({
+      denied: 'it cannot be checked: the library that checks tokens cannot be loaded',
+      by: 'jwt',
+    })
+    expect(await authenticator.authenticate(shows('anna', 'secret'))).toBe('not-mine')
+    await new Promise((resolve) => void setImmediate(resolve))
+  } finally {
+    process.off('unhandledRejection', note)
+  }
+  expect(unhandled).toEqual([])
 })
 
 describe('keys', () => {
