@@ -105,9 +105,9 @@ test('authenticate allows by nothing, true, or a promise of them, and sees who a
   expect(asked).toEqual([['me', 'u', 5, 'p']])
 })
 
-test('an answer that does not come in time is a no', async () => {
+test('an answer that does not come in time is a no, and none about the client', async () => {
   const broker = await start({ authenticate: () => new Promise<void>(() => {}), limits: { hookSeconds: 0.05 } })
-  await expect(connect(broker)).rejects.toMatchObject({ code: Reason.notAuthorized })
+  await expect(connect(broker)).rejects.toMatchObject({ code: Reason.serverUnavailable })
 })
 
 test('authorizePublish and authorizeSubscribe decide one by one, in order, sync or async', async () => {

@@ -51,13 +51,14 @@ export class Chain {
   }
 }
 
-/** Whatever is thrown denies. */
+/** Whatever is thrown denies. But who could not be judged has not failed. */
 async function answerOf(ask: () => Answer | Promise<Answer>): Promise<Answer> {
   try {
     return await ask()
   } catch (fault) {
     if (fault instanceof BusyError) return { denied: fault.message, busy: true }
-    return { denied: `it cannot be checked: ${fault instanceof Error ? fault.message : 'something was thrown'}` }
+    const why = fault instanceof Error ? fault.message : 'something was thrown'
+    return { denied: `it cannot be checked: ${why}`, busy: true }
   }
 }
 

@@ -52,8 +52,9 @@ type Answer<T> = T | Promise<T>
  */
 export interface Hooks {
   /**
-   * Asked of every client but those of an exchange. With it a session belongs to the user name that it was begun with. After a no (but one with 0x88 or
-   * 0x89) the next attempt as that user from that address waits before it is asked of: 0.25 s, and twice as long each time, up to 30 s.
+   * Asked of every client but those of an exchange. With it a session belongs to the user name that it was begun with. After a no the next attempt as
+   * that user from that address waits before it is asked of: 0.25 s, and twice as long each time, up to 30 s. A throw is a no, whatever is thrown, for else
+   * who guesses would not be slowed down; whom the program cannot judge has not failed: it throws a `Denied` with 0x88 or 0x89, or does not answer in time.
    */
   authenticate?(client: ClientInfo, password: Uint8Array | undefined): Answer<void | boolean>
   authorizePublish?(client: ClientInfo, request: PublishRequest): Answer<void | boolean>
@@ -69,6 +70,13 @@ export interface Hooks {
 export class Denied extends MqttError {
   constructor(reason: Reason = Reason.notAuthorized, message = 'denied') {
     super(reason, 'MQTT-3.1.4-2', message)
+  }
+}
+
+/** A hook that has not answered in time denies, but it has found nothing against the client. */
+export class Unanswered extends Denied {
+  constructor() {
+    super(Reason.notAuthorized, 'the hook did not answer in time')
   }
 }
 
@@ -103,7 +111,7 @@ export function ask<T>(
     callOff()
     then(verdict)
   }
-  const callOff = delay(() => settle({ denied: new Denied(Reason.notAuthorized, 'the hook did not answer in time') }))
+  const callOff = delay(() => settle({ denied: new Unanswered() }))
   Promise.resolve(answer).then(
     (value) => settle(verdictOf(value)),
     (fault: unknown) => settle({ denied: denial(fault) }),

@@ -21,7 +21,8 @@ interface Remembered {
  *
  *   { clientId, user, password, remote, protocol } ─▶ { result: allow | deny | ignore, user?, tenant?, groups?, permissions?, expiresAt? }
  *
- * Whatever is no such answer denies: another status, a redirection, an answer that is late.
+ * Whatever is no such answer denies: another status, a redirection, an answer that is late. Where there is none, or its status says that the service
+ * has a fault, the client has not failed.
  */
 export class HttpHook implements Authenticator {
   readonly source = 'http'
@@ -134,7 +135,9 @@ function questionOf({ clientId, username, password, remote, protocol }: Credenti
 }
 
 function answerOf({ status, body }: { status: number; body: Bytes }, { username }: Credentials): Answer {
-  if (status !== 200) return { denied: `http: the answer has the status ${status}` }
+  // A fault of the service's own says nothing of the client.
+  if (status !== 200)
+    return { denied: `http: the answer has the status ${status}`, ...(status >= 500 && { busy: true }) }
   let answer: unknown
   try {
     answer = JSON.parse(utf8.decode(body))

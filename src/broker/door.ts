@@ -3,6 +3,7 @@ import type { Party } from '../access/audit.ts'
 import { Backoff } from '../access/backoff.ts'
 import type { LogIn } from '../access/chain.ts'
 import { type Credentials, type Denial, type Identity, type Judge, sources } from '../access/identity.ts'
+import { Unanswered } from '../access/hooks.ts'
 import type { ScramExchange } from '../access/scram.ts'
 import type { Bytes, Clock } from '../host.ts'
 import type { Connection } from '../mqtt/connection.ts'
@@ -185,8 +186,10 @@ export class Door {
     this.#parts.access.audit?.write({ event: 'log-in', party, by: 'host-program' })
   }
 
-  /** The host program does not let in whom the configuration has nothing against. */
-  deniedByHost(client: Client, fault: MqttError): void {
+  /** The host program does not let in whom the configuration has nothing against. Whom it could not judge has not failed. */
+  deniedByHost(client: Client, denied: MqttError): void {
+    const late = denied instanceof Unanswered
+    const fault = late ? new MqttError(Reason.serverUnavailable, denied.clause, denied.message) : denied
     const busy = fault.reason === Reason.serverBusy || fault.reason === Reason.serverUnavailable
     const turn = this.#guests.get(client)?.turn
     this.#fail(client, client.username, { denied: fault.message, busy, by: 'host-program' }, turn)

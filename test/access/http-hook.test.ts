@@ -96,7 +96,9 @@ describe('its answers', () => {
     ['a page', '<html>allow</html>', 200, { denied: 'http: the answer is no JSON' }],
     ['201', allow, 201, { denied: 'http: the answer has the status 201' }],
     ['302', allow, 302, { denied: 'http: the answer has the status 302' }],
-    ['500', allow, 500, { denied: 'http: the answer has the status 500' }],
+    ['403', allow, 403, { denied: 'http: the answer has the status 403' }],
+    ['500', allow, 500, { denied: 'http: the answer has the status 500', busy: true }],
+    ['503', allow, 503, { denied: 'http: the answer has the status 503', busy: true }],
     ['a user that is none', { ...allow, user: 7 }, 200, { denied: 'http: the user is no name' }],
     [
       'a tenant that is none',

@@ -237,6 +237,7 @@ test('without the library nobody is let in by a token, others are, and nothing i
       await expect(authenticator.authenticate(shows('anna', 'eyJ.a.b'))).rejects.toThrow(NoTokenLibraryError)
     expect(await chain.authenticate(shows('anna', 'eyJ.a.b'))).toMatchObject({
       denied: 'it cannot be checked: the library that checks tokens cannot be loaded',
+      busy: true,
       by: 'jwt',
     })
     expect(await authenticator.authenticate(shows('anna', 'secret'))).toBe('not-mine')

@@ -225,7 +225,7 @@ describe('the chain', () => {
     expect(await chain.authenticate(shows('u1', 'secret'))).toEqual({ denied: 'wrong password', by: 'users' })
   })
 
-  test('a throw denies, and whoever is busy says so', async () => {
+  test('a throw denies, but is no failure; and whoever is busy says so', async () => {
     const throwing: Authenticator = {
       source: 'http',
       authenticate: () => {
@@ -234,6 +234,7 @@ describe('the chain', () => {
     }
     expect(await chainOf(new CountingHasher(), throwing).authenticate(shows('berta', 'x'))).toEqual({
       denied: 'it cannot be checked: no answer',
+      busy: true,
       by: 'http',
     })
     const hasher = new CountingHasher()

@@ -74,6 +74,31 @@ describe('authenticate', () => {
     expect(hand.broker.logIns).toMatchObject({ failing: 0, waited: 0, denied: { busy: 3, 'host-program': 0 } })
   })
 
+  test('nor has who was not answered in time: it is told that nobody is there to say', () => {
+    const hand = start({ authenticate: () => new Promise(() => {}) })
+    for (let times = 1; times <= 3; times++) {
+      const client = attempt(hand, 'ann', 'right')
+      hand.pass(5200)
+      expect([codes(client), client.closed]).toEqual([[Reason.serverUnavailable], true])
+      expect(hand.broker.logIns).toMatchObject({ failing: 0, waited: 0, denied: { busy: times, 'host-program': 0 } })
+    }
+    expect(lines).toMatchObject([{ event: 'log-in-denied', user: 'ann', why: 'the hook did not answer in time' }])
+  })
+
+  test('a throw is a no, whatever is thrown: who guesses there is slowed down', async () => {
+    for (const authenticate of [
+      () => {
+        throw new Error('who are you?')
+      },
+      () => Promise.reject(new TypeError('undefined is no user')),
+    ]) {
+      const hand = start({ authenticate })
+      const client = attempt(hand, 'ann', 'wrong')
+      await expect.poll(() => client.closed).toBe(true)
+      expect(hand.broker.logIns).toMatchObject({ failing: 1, denied: { busy: 0, 'host-program': 1 } })
+    }
+  })
+
   test('each has its line: who was let in, and who was not; with the id that it was given', () => {
     const hand = start({ authenticate })
     const client = attempt(hand, 'ann', 'right', '')

@@ -83,6 +83,7 @@ describe.each([3, 4, 5] as const)('version %i', (version) => {
   }
   const wrong = version === 5 ? Reason.badUserNameOrPassword : 4
   const nothing = version === 5 ? Reason.notAuthorized : 5
+  const unavailable = version === 5 ? Reason.serverBusy : 3
 
   test('who comes in, and what the others are told', async () => {
     const broker = await start()
@@ -94,14 +95,16 @@ describe.each([3, 4, 5] as const)('version %i', (version) => {
       ['whoever', await token({ exp: soon() }), 0],
       ['whoever', await token({ exp: 1 }), wrong],
       ['hooked', 'x', 0],
-      ['broken', 'x', wrong],
+      ['broken', 'x', unavailable],
       ['sam', 'right', wrong],
       ['nobody', 'right', wrong],
       ['bert', undefined, wrong],
       [undefined, undefined, nothing],
     ] as const)
       expect([username, await enter(broker, username, password)]).toEqual([username, code])
-    expect(broker.node.broker.ledger.refusals.get('badUserNameOrPassword')).toBe(7)
+    expect(broker.node.broker.ledger.refusals.get('badUserNameOrPassword')).toBe(6)
+    // A service with a fault says nothing of whoever it was asked about.
+    expect(broker.node.broker.logIns).toMatchObject({ failing: 7, denied: { busy: 1 } })
   })
 
   test('who the session belongs to is who was proved, not who was claimed', async () => {

@@ -145,7 +145,7 @@ covers(['5:MQTT-4.12.0-4'], 'an exchange whose hook does not answer fails', asyn
   // Another one's PINGRESP says that the first CONNECT has been read.
   await (await join(broker, 'other')).expectQuiet()
   hasten(61)
-  expect((await client.expect('connack')).reasonCode).toBe(0x87)
+  expect((await client.expect('connack')).reasonCode).toBe(0x88)
   await client.expectClosed()
 })
 
