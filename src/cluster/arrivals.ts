@@ -33,6 +33,8 @@ interface Arriving {
   /** Undefined: it comes without its client. */
   waiting: Waiting | undefined
   session: ArrivingSession | undefined
+  /** Who has been told of what it wants. */
+  told: readonly NodeId[]
   /** Of nodes that know what it wants, the last message that was published there before they did: all behind it comes here. */
   readonly since: Map<NodeId, number>
   entries: number
@@ -125,6 +127,7 @@ export class Arrivals {
     if (!sent) return false
     const state = {
       session: undefined,
+      told: [],
       since: new Map<NodeId, number>(),
       entries: 0,
       bytes: 0,
@@ -155,7 +158,7 @@ export class Arrivals {
     }
     const { since } = arriving
     since.set(peers.self, published())
-    const told = [...live()]
+    const told = (arriving.told = [...live()])
     confirm(told, confirmMs, (confirmed) => {
       if (!this.#isUnderWay(arriving)) return
       if (!confirmed) return this.fail(arriving)
@@ -207,12 +210,13 @@ export class Arrivals {
     this.#tools.counts.arrived++
     const straggles = missed?.length !== 0 || this.#tools.straggles(claims.keyOf(clientId))
     const had = arriving.session!.had()
+    const since = [...arriving.since].filter(([node]) => !missing.includes(node))
+    this.#tools.since.set(session, arriving.session!.since(since, missed))
     const some = this.#effects.adopted(session, had) || straggles
     // Of what straggles, it has not had all that was published before.
     const floors = some ? undefined : arriving.session!.heardOf(missing)
-    if (some || floors!.size > 0) this.#tools.witnesses.begin(session, floors, had)
-    const since = [...arriving.since].filter(([node]) => !missing.includes(node))
-    this.#tools.since.set(session, arriving.session!.since(since, missed))
+    if (some || floors!.size > 0 || this.#unheard(arriving).length > 0)
+      this.#tools.witnesses.begin(session, floors, had)
     this.#tools.whenDurable(lsn, () => {
       this.#unproven.delete(session)
       // It may have ended meanwhile.
@@ -234,10 +238,15 @@ export class Arrivals {
       writer.varint(arriving.entries)
       writer.varint(arriving.bytes)
       writer.u8(arriving.confirmed ? 1 : 0)
-      const unheard = this.#tools.missing()
+      const unheard = this.#unheard(arriving)
       writer.varint(unheard.length)
       for (const node of unheard) writer.text(node)
     })
+  }
+
+  /** Nodes that have not been asked whether they know of it: they may send to where it was. */
+  #unheard({ told }: Arriving): NodeId[] {
+    return [...this.#tools.parts.members()].filter((node) => !told.includes(node))
   }
 
   /** Its owner says no. */

@@ -25,13 +25,16 @@ interface Lingering {
 interface DepartureEffects {
   /** Neither it nor what it holds can leave now. */
   isBusy(session: Session): boolean
-  /** A session that had these subscriptions is elsewhere now. */
-  left(
-    session: Session,
-    subscriptions: ReadonlyMap<string, number>,
-    floors: ReadonlyMap<NodeId, number>,
-    unheard: readonly NodeId[],
-  ): void
+  /** A session is elsewhere now, and is about to be let go of here. */
+  left(session: Session, completed: Completed): void
+}
+
+/** What the new owner of a session has of it. */
+export interface Completed {
+  /** All that came before this place of the queue. */
+  readonly at: number
+  /** Not what came behind it from these nodes. */
+  readonly missed: readonly NodeId[]
 }
 
 const answerMs = 2000
@@ -48,7 +51,7 @@ export class Departures {
   readonly #bySession = new Map<Session, Leaving>()
   readonly #invited = new Map<Session, Invited>()
   /** Who was given all of a session up to where, and has not said whether it has it. */
-  readonly #completed = new Map<Session, Map<NodeId, number>>()
+  readonly #completed = new Map<Session, Map<NodeId, Completed>>()
   /** By the keys of their claims. */
   readonly #lingering = new Map<string, Lingering>()
 
@@ -129,43 +132,51 @@ export class Departures {
 
   progress(leaving: Leaving, { entries, bytes, confirmed, unheard }: Progress): void {
     this.movedMs = this.#tools.now
-    leaving.unheard = unheard
     leaving.progress(entries, bytes)
     // The others have heard that it is wanted there, and nobody has told them that it is not here.
-    if (confirmed && !leaving.ready) this.fence(leaving, 'sent')
+    if (confirmed && !leaving.ready) this.fence(leaving, 'sent', unheard)
   }
 
-  /** What the receiver wants is known everywhere, or that nobody here does: what comes to us alone is on its way now. */
-  fence(leaving: Leaving, extent: Extent): void {
+  /**
+   * What the receiver wants is known everywhere, or that nobody here does: what comes to us alone is on its way now.
+   * @param unheard but from these nodes
+   */
+  fence(leaving: Leaving, extent: Extent, unheard: readonly NodeId[]): void {
+    const missed = this.#tools.missing()
     this.#tools.fenceAll(extent, (fenced) => {
       if (this.of(leaving.to, leaving.id) !== leaving) return
       if (!fenced) return this.withdraw(leaving)
-      leaving.ready = true
-      leaving.pump()
+      leaving.fenced(missed, unheard)
     })
   }
 
-  /** Up to where a node has a session that it claims. Of what came behind that, a group's copies are nobody's there. */
-  completedAt(session: Session, node: NodeId): number {
+  /** What a node has of a session that it claims. Of what came behind that, a group's copies are nobody's there. */
+  #completedTo(session: Session, node: NodeId): Completed {
     const leaving = this.#bySession.get(session)
-    if (leaving?.to === node && leaving.completedAt >= 0) return leaving.completedAt
+    if (leaving?.to === node && leaving.completedAt >= 0) return completionOf(leaving)
     const all = this.#completed.get(session)
     // Somebody who has it from one of these.
-    return all?.get(node) ?? Math.min(Infinity, ...(all?.values() ?? []))
+    const least = [...(all?.values() ?? [])].sort((a, b) => a.at - b.at)[0]
+    if (least) return all!.get(node) ?? least
+    // It had gone when our process ended: what came since it has started again is new, whoever has sent it here.
+    return { at: session.outbox?.perhapsSent ?? Infinity, missed: [...this.#tools.parts.members()] }
   }
 
-  /** Its owner is another node, which has all that came before `from`. */
-  gone(session: Session, from: number): void {
+  /** A node says that it has what it was given for good, and that all know of its claim. */
+  taken(leaving: Leaving): void {
+    this.#gone(leaving.session, completionOf(leaving))
+  }
+
+  /** Its owner is another node. */
+  #gone(session: Session, completed: Completed): void {
     const leaving = this.#bySession.get(session)
     if (leaving) this.forget(leaving)
     session.connection?.close(Reason.sessionTakenOver, 'another client connected with this client id')
     if (this.#tools.sessions.get(session.clientId) !== session) return
     this.movedMs = this.#tools.now
     this.#tools.counts.left++
-    const subscriptions = new Map(session.subscriptions)
-    const floors = this.#tools.witnesses.floors(session)
-    this.#tools.sessions.handOver(session, from)
-    this.#effects.left(session, subscriptions, floors, leaving?.unheard ?? [])
+    this.#effects.left(session, completed)
+    this.#tools.sessions.handOver(session, completed.at)
   }
 
   /**
@@ -173,12 +184,12 @@ export class Departures {
    * here any more would begin it anew.
    */
   claimed(session: Session, owner: NodeId): void {
-    const from = this.completedAt(session, owner)
+    const completed = this.#completedTo(session, owner)
     const leaving = this.#bySession.get(session)
     const name = leaving?.to === owner && !leaving.isOffer ? nameOf(owner, leaving.id) : undefined
     const key = this.#tools.parts.claims.linger(session)
     if (key !== undefined) this.#lingering.set(key, { owner, name, untilMs: this.#tools.now + lingerMs })
-    this.gone(session, from)
+    this.#gone(session, completed)
   }
 
   /** A node says that all know of its claim. */
@@ -205,12 +216,12 @@ export class Departures {
 
   /** It stays here, after all. */
   stay(leaving: Leaving): void {
-    const { session, to, completedAt, isOffer } = leaving
+    const { session, to, completedAt } = leaving
     this.forget(leaving)
     if (this.#tools.sessions.get(session.clientId) !== session) return
-    if (completedAt >= 0 && !isOffer) {
-      const all = this.#completed.get(session) ?? new Map<NodeId, number>()
-      this.#completed.set(session, all.set(to, completedAt))
+    if (completedAt >= 0) {
+      const all = this.#completed.get(session) ?? new Map<NodeId, Completed>()
+      this.#completed.set(session, all.set(to, completionOf(leaving)))
     }
     if (!session.online) this.#tools.sessions.keep(session)
   }
@@ -260,4 +271,8 @@ export class Departures {
     const { peers, store, topics } = this.#tools.parts
     return { peers, store, topics, now: () => this.#tools.now, missing: () => this.#tools.missing() }
   }
+}
+
+function completionOf({ completedAt, missed, unheard }: Leaving): Completed {
+  return { at: completedAt, missed: [...missed, ...unheard] }
 }

@@ -141,6 +141,13 @@ export class HandoverTools {
     return false
   }
 
+  /** Has a session got this message where it was, or does it come straight to it? Then what was left for it elsewhere is not needed. */
+  isStraight(session: Session, message: Message): boolean {
+    const { origin = this.parts.peers.self, qos, serial } = message
+    if (qos === 0 || serial === 0) return false
+    return serial > (this.since.get(session)?.get(origin) ?? Infinity) || this.witnesses.had(session, message)
+  }
+
   /** Nodes that cannot be asked now whether they have something for us. */
   missing(): NodeId[] {
     const live = new Set(this.parts.live())

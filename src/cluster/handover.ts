@@ -76,12 +76,11 @@ export class Handover implements Part {
     })
     this.#departures = new Departures(this.#tools, {
       isBusy: (session) => this.#isBusy(session),
-      left: (session, subscriptions, floors, unheard) =>
-        this.#stragglers.begin(session, subscriptions, floors, unheard),
+      left: (session, completed) => this.#stragglers.begin(session, completed),
     })
     this.#merging = new Merging(this.#tools, this.#departures, (clientId) => this.#stragglers.has(clientId))
-    this.#stragglers = new Stragglers(this.#tools, this.#departures, (session, from, seq) =>
-      this.#merging.take(session, from, seq),
+    this.#stragglers = new Stragglers(this.#tools, this.#departures, (session, from, seq, isFor) =>
+      this.#merging.take(session, from, seq, isFor),
     )
   }
 
@@ -236,7 +235,7 @@ export class Handover implements Part {
         const leaving = this.#departures.of(from, id)
         if (leaving === undefined) return isKnown ? this.#departures.known(from, id) : undefined
         const { session, completedAt } = leaving
-        if (isKnown) this.#departures.gone(session, completedAt)
+        if (isKnown) this.#departures.taken(leaving)
         else this.#departures.claimed(session, from)
         return this.#stragglers.taken(session, completedAt)
       }

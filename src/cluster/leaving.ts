@@ -25,7 +25,7 @@ export interface Progress {
   readonly bytes: number
   /** What it wants is known everywhere that it hears. */
   readonly confirmed: boolean
-  /** Nodes that it does not hear. */
+  /** Nodes that it did not hear when it began to listen. */
   readonly unheard: readonly NodeId[]
 }
 
@@ -38,10 +38,12 @@ export interface Progress {
 export class Leaving {
   /** Its queue was sent up to here, and what came later, the receiver has got as well; -1: it is not complete. */
   completedAt = -1
-  /** Nothing more comes that only we get: what stands in the queue now is the last. */
+  /** Nothing more comes that only we get, but for what comes from these nodes: what stands in the queue now is the last. */
   ready = false
   movedMs: number
-  /** Nodes that the receiver does not hear: what they publish comes to us until they know better. */
+  /** Nodes that we could not ask: what they had sent may still come. */
+  missed: readonly NodeId[] = []
+  /** Nodes that may not know of the receiver: what they publish may come to us alone. */
   unheard: readonly NodeId[] = []
   #at: number
   #sentEntries = 0
@@ -75,6 +77,14 @@ export class Leaving {
     this.pump()
   }
 
+  /** All that was sent to us alone has come. */
+  fenced(missed: readonly NodeId[], unheard: readonly NodeId[]): void {
+    this.missed = missed
+    this.unheard = unheard
+    this.ready = true
+    this.pump()
+  }
+
   /** Nothing is sent any more. */
   stop(): void {
     this.#over = true
@@ -95,10 +105,10 @@ export class Leaving {
     const writer = this.#context.peers.begin(this.to, FrameType.complete)
     if (writer === undefined) return
     writer.varint(this.id)
-    const missing = this.#context.missing()
-    writer.u8(missing.length > 0 ? 1 : 0)
-    writer.varint(missing.length)
-    for (const node of missing) writer.text(node)
+    const missed = (this.missed = [...new Set([...this.missed, ...this.#context.missing()])])
+    writer.u8(missed.length > 0 ? 1 : 0)
+    writer.varint(missed.length)
+    for (const node of missed) writer.text(node)
     this.#context.peers.end()
     this.completedAt = this.#at
   }

@@ -1,3 +1,4 @@
+import type { Message } from '../mqtt/message.ts'
 import { Reason } from '../mqtt/reason.ts'
 import { Copy, packGrant } from '../routing/delivery.ts'
 import { Session } from '../sessions/session.ts'
@@ -100,7 +101,7 @@ export class Merging {
     const { confirm, live } = this.#tools.parts
     confirm(live(), confirmMs, (confirmed) => {
       if (this.#departures.bySession(session) !== leaving) return
-      if (confirmed) this.#departures.fence(leaving, 'withdrawn')
+      if (confirmed) this.#departures.fence(leaving, 'withdrawn', [])
       else this.#departures.withdraw(leaving)
     })
   }
@@ -138,11 +139,11 @@ export class Merging {
   /** Behind what the session has already. */
   #merge({ clientId, isOwn }: Offered, transferred: TransferredEntry): void {
     const session = this.#tools.sessions.get(clientId)
-    if (session && !(isOwn && this.#tools.witnesses.had(session, transferred.message))) this.#give(session, transferred)
+    if (session && !(isOwn && this.#tools.isStraight(session, transferred.message))) this.#give(session, transferred)
   }
 
-  /** Message `seq` of what waited here for a session that has come back. */
-  take(session: Session, from: Session, seq: number): void {
+  /** Message `seq` of what waited here for a session that has come back, or goes on without it. @param isFor only such a one */
+  take(session: Session, from: Session, seq: number, isFor?: (message: Message) => boolean): void {
     const { store } = this.#tools.parts
     const outbox = from.outbox!
     const entry = outbox.entryOf(seq)
@@ -150,7 +151,7 @@ export class Merging {
     const copy = lsn === 0 ? outbox.heldAt(seq) : store.readNow(lsn, from.number, seq)
     if ((entry & Entry.stateBits) === Entry.gone || copy === undefined) return
     const { message } = copy
-    if (this.#tools.witnesses.had(session, message)) return
+    if (isFor?.(message) === false || this.#tools.isStraight(session, message)) return
     this.#give(session, { entry, message: message.keep(this.#tools.sessions.slab), terms: noTerms })
   }
 

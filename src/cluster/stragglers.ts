@@ -1,14 +1,18 @@
 import { parseFilter } from '../mqtt/topic.ts'
+import type { Message } from '../mqtt/message.ts'
 import { unpackGrant } from '../routing/delivery.ts'
 import { Session } from '../sessions/session.ts'
-import type { RecoveredSession } from '../store/port.ts'
-import type { Departures } from './departures.ts'
+import { Entry, type RecoveredSession } from '../store/port.ts'
+import type { Completed, Departures } from './departures.ts'
 import { confirmMs, type HandoverTools } from './handover-tools.ts'
 import { Leaving } from './leaving.ts'
 import { isForeign, writeOwner } from './owner-field.ts'
 import type { NodeId } from './peers.ts'
 import { FrameType } from './wire.ts'
 import type { Had } from './witnesses.ts'
+
+/** Gives a session message `seq` of what waits in another one, if it is for it. */
+type Take = (session: Session, from: Session, seq: number, isFor?: (message: Message) => boolean) => void
 
 const prefix = '\0moved/'
 
@@ -39,15 +43,10 @@ const learnMs = 10_000
 export class Stragglers {
   readonly #tools: HandoverTools
   readonly #departures: Departures
-  readonly #take: (session: Session, from: Session, seq: number) => void
+  readonly #take: Take
   readonly #all = new Map<string, Straggler>()
 
-  /** @param take gives a session that is here again message `seq` of what waited for it */
-  constructor(
-    tools: HandoverTools,
-    departures: Departures,
-    take: (session: Session, from: Session, seq: number) => void,
-  ) {
+  constructor(tools: HandoverTools, departures: Departures, take: Take) {
     this.#tools = tools
     this.#departures = departures
     this.#take = take
@@ -71,19 +70,13 @@ export class Stragglers {
   }
 
   /**
-   * A session has gone to another node, and not everybody could be asked. What comes is its user's, whoever has the id then.
-   * @param unheard nodes that the one where it is now does not hear
-   * @param floors what it had got of some nodes before it was here
+   * A session is with another node now, and not everybody could be asked. What comes is its user's, whoever has the id then. It
+   * is still here: what has come to it since the other one had all goes on, too.
    */
-  begin(
-    gone: Session,
-    subscriptions: ReadonlyMap<string, number>,
-    floors: ReadonlyMap<NodeId, number>,
-    unheard: readonly NodeId[],
-  ): void {
-    const { clientId } = gone
+  begin(gone: Session, { at, missed }: Completed): void {
+    const { clientId, subscriptions } = gone
     const known = this.#all.get(clientId)
-    const missing = [...new Set([...this.#tools.missing(), ...unheard, ...(known?.missing ?? [])])]
+    const missing = [...new Set([...this.#tools.missing(), ...missed, ...(known?.missing ?? [])])]
     if (known) this.#end(known)
     if (missing.length === 0) return
     const { store } = this.#tools.parts
@@ -97,7 +90,14 @@ export class Stragglers {
       session.subscribe(filter, grant)
       if (session.number !== 0) store.subscribed(session.number, filter, grant)
     }
+    // What it had got of some nodes before it was here.
+    const floors = this.#tools.witnesses.floors(gone)
     this.#add(clientId, session, missing, undefined, floors)
+    const isFor = ({ origin, serial }: Message) =>
+      origin !== undefined && missing.includes(origin) && serial > (floors.get(origin) ?? 0)
+    const { outbox } = gone
+    for (let seq = Math.max(at, outbox?.head ?? 0); outbox && seq < outbox.next; seq++)
+      if ((outbox.entryOf(seq) & Entry.shared) === 0) this.#take(session, gone, seq, isFor)
   }
 
   #add(

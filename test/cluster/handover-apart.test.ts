@@ -5,6 +5,7 @@ import { City, type CityOptions } from './cluster-kit.ts'
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => String(from + i))
 const lasting = { clean: false, expirySeconds: 10_000 }
+const weather: CityOptions['weather'] = { latencyMs: [0.5, 3], syncMs: [1, 5], hiccup: 0 }
 const fresh: CityOptions = { settings: { absentOwner: 'fresh' } }
 const sorted = (texts: readonly string[]) => [...texts].sort((a, b) => Number(a) - Number(b))
 
@@ -192,10 +193,10 @@ describe('a session that has moved while the node of its publisher was cut off',
     apart(city, 'b', 'c')
     city.run(10_000)
     before.drop()
-    const client = city.client('b', 's', lasting)
+    const client = city.dial('b', 's', lasting)
     for (const text of numbers(600)) {
       publisher.publish('t', text, 2)
-      city.run(5)
+      city.run(1)
     }
     city.heal()
     city.run(10_000)
@@ -203,7 +204,55 @@ describe('a session that has moved while the node of its publisher was cut off',
     expect(sorted(client.texts)).toEqual(numbers(600))
     city.audit()
   })
+
+  test.each([
+    [1, 37],
+    [3, 39],
+  ])('nor when the node that it was on falls then, seed %i, after %i ms', (seed, atMs) => {
+    const city = new City(['a', 'b', 'c', 'd'], { weather }, seed)
+    const before = city.keeper('d', 's', 't')
+    const publisher = city.client('c', 'p')
+    apart(city, 'b', 'c')
+    city.run(2000)
+    before.drop()
+    const client = city.dial('b', 's', lasting)
+    for (const text of numbers(100)) {
+      if (text === String(atMs)) city.fall('d')
+      publisher.publish('t', text, 2)
+      city.run(1)
+    }
+    city.run(500)
+    city.rise('d')
+    city.run(4000)
+    city.heal()
+    city.run(10_000)
+    expect(sorted(client.texts)).toEqual(numbers(100))
+    city.audit()
+  })
 })
+
+test.each([2, 4])(
+  'the link between its old node and that of its publisher breaks while a session moves: nothing is lost, or comes twice, seed %i',
+  (seed) => {
+    for (let atMs = 8; atMs < 40; atMs++) {
+      const city = new City(['a', 'b', 'c', 'd'], { weather }, seed)
+      const before = city.keeper('d', 's', 't')
+      const publisher = city.client('c', 'p')
+      city.keeper('d', 'other', 't').disconnect()
+      city.run(5000)
+      before.drop()
+      const client = city.dial('b', 's', lasting)
+      for (const text of numbers(120)) {
+        if (text === String(atMs)) city.breakLinks('c', 'd')
+        publisher.publish('t', text, 2)
+        city.run(1)
+      }
+      city.run(10_000)
+      expect({ atMs, texts: sorted(client.texts) }).toEqual({ atMs, texts: numbers(120) })
+    }
+  },
+  60_000,
+)
 
 describe('two sessions of one client are merged', () => {
   const merging = (seed = 7) => {
