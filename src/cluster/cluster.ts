@@ -197,6 +197,7 @@ export class ClusterNode implements Cluster {
       ...{ peers, clock, store, incarnation, settings },
       topics: options.topics,
       hearsAll: () => [...this.members.alive()].every((other) => other === node || peers.version(other) > 0),
+      notedAt: () => this.remembered.notedAt,
       interest: new RemoteInterest<Outgoing>([random.below(0x1_0000_0000), random.below(0x1_0000_0000)]),
     })
     this.remembered = new Remembered(store, this.forwarding.archive)

@@ -7,7 +7,7 @@ import type { SharedGroup } from '../routing/shared.ts'
 import { Ledger } from '../sessions/ledger.ts'
 import type { Session } from '../sessions/session.ts'
 import { Places } from '../store/places.ts'
-import type { Durability, RecoveredSession, Store } from '../store/port.ts'
+import type { Durability, Lsn, RecoveredSession, Store } from '../store/port.ts'
 import type { RecordReader } from '../store/writer.ts'
 import { Archive } from './archive.ts'
 import type { Extent, Fenced, Heard } from './given.ts'
@@ -28,6 +28,8 @@ export interface ForwardingParts {
   readonly interest: RemoteInterest<Outgoing>
   /** Is there a link to each node that lives? */
   readonly hearsAll: () => boolean
+  /** Where our store has the last change of what the other nodes want. */
+  readonly notedAt: () => Lsn
   readonly incarnation: number
   readonly settings: OutgoingContext['settings']
 }
@@ -67,6 +69,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   /** Messages that were given up with their node. */
   evicted = 0
   readonly #clock: Clock
+  readonly #notedAt: () => Lsn
   readonly #interest: RemoteInterest<Outgoing>
   readonly #withdrawals: Withdrawals
   readonly #outgoing = new Map<NodeId, Outgoing>()
@@ -99,6 +102,7 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
       (node, id) => this.to(node).fence(id),
     )
     this.#clock = clock
+    this.#notedAt = parts.notedAt
     // Above all of earlier starts: nobody publishes a million messages a second for all the time in between. A clock that was
     // set back leaves 1,024 numbers for each start. It fits into 53 bits until the year 2248.
     this.#serial = incarnation * 1024
@@ -204,6 +208,10 @@ export class Forwarding implements Part, OutgoingContext, IncomingContext {
   /** Of the last message that was published here. */
   get serial(): number {
     return this.#serial
+  }
+
+  get notedAt(): Lsn {
+    return this.#notedAt()
   }
 
   /** Names a message that is published here, on all nodes and over restarts. */

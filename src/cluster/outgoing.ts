@@ -4,7 +4,7 @@ import type { Message } from '../mqtt/message.ts'
 import type { QoS } from '../mqtt/topic.ts'
 import type { OutboxContext } from '../sessions/outlet.ts'
 import type { Session } from '../sessions/session.ts'
-import type { RecoveredSession } from '../store/port.ts'
+import type { Lsn, RecoveredSession } from '../store/port.ts'
 import type { Archive } from './archive.ts'
 import { outPrefix } from './own-names.ts'
 import type { NodeId, Peers } from './peers.ts'
@@ -19,6 +19,8 @@ export interface OutgoingContext extends OutboxContext {
   readonly incarnation: number
   /** Of the last message that was published here. */
   readonly serial: number
+  /** Where our store has the last change of what the other nodes want. */
+  readonly notedAt: Lsn
   readonly settings: {
     readonly handoffMessages: number
     readonly handoffBytes: number
@@ -28,6 +30,13 @@ export interface OutgoingContext extends OutboxContext {
   soon(run: () => void): void
   /** Of a message that cannot be sent for now: what of it shall wait for this node. Others may get it instead. */
   stays(to: Outgoing, message: Message, terms: StreamTerms, wasSent: boolean): boolean
+}
+
+interface Fence {
+  readonly id: number
+  readonly serial: number
+  readonly notedAt: Lsn
+  readonly after: readonly (readonly [OutStream, number])[]
 }
 
 /** Bytes that wait in memory for a node, from which on its publishers wait, too. */
@@ -67,11 +76,7 @@ export class Outgoing implements StreamLink {
   #frames: PublishWriter | undefined = undefined
   /** Publishers that are not read until less waits. */
   readonly #slowed: Connection<Session>[] = []
-  readonly #fences: {
-    readonly id: number
-    readonly serial: number
-    readonly after: readonly (readonly [OutStream, number])[]
-  }[] = []
+  readonly #fences: Fence[] = []
 
   /** @param kept streams of earlier starts, as the store had them */
   constructor(node: NodeId, context: OutgoingContext, kept: readonly RecoveredSession[] = []) {
@@ -233,10 +238,14 @@ export class Outgoing implements StreamLink {
     this.pump()
   }
 
-  /** The node wants to know when all that we have sent so far has been acknowledged. */
+  /**
+   * The node wants to know when all that we have sent so far has been acknowledged. It counts on what we know, too, of who wants
+   * what: that has to survive a power cut before it is told.
+   */
   fence(id: number): void {
+    const { serial, notedAt } = this.#context
     const after = this.streams.map((stream) => [stream, stream.outbox.next] as const)
-    this.#fences.push({ id, serial: this.#context.serial, after })
+    this.#fences.push({ id, serial, notedAt, after })
     this.#settle()
   }
 
@@ -285,12 +294,18 @@ export class Outgoing implements StreamLink {
       archive.remove(ended)
       store.ended(ended.number)
     }
-    while (this.#fences.length > 0 && this.#fences[0]!.after.every(([{ outbox }, next]) => outbox.head >= next))
-      this.#fenced(this.#fences.shift()!)
+    while (this.#fences.length > 0 && this.#isOver(this.#fences[0]!)) this.#fenced(this.#fences.shift()!)
     if (this.#slowed.length > 0 && (this.storing || this.#waitingBytes * 2 < slowBytes)) this.#release()
   }
 
-  #fenced({ id, serial }: { readonly id: number; readonly serial: number }): void {
+  #isOver({ notedAt, after }: Fence): boolean {
+    const { store } = this.#context
+    // A full disk, on which nothing can be noted, must not hold up whatever moves between others.
+    const isNoted = notedAt < store.durable || notedAt === 0 || store.full
+    return isNoted && after.every(([{ outbox }, next]) => outbox.head >= next)
+  }
+
+  #fenced({ id, serial }: Fence): void {
     const { peers } = this.#context
     const writer = peers.begin(this.node, FrameType.fenced)
     if (writer === undefined) return

@@ -1,4 +1,4 @@
-import type { RecoveredSession, Store } from '../store/port.ts'
+import type { Lsn, RecoveredSession, Store } from '../store/port.ts'
 import { Subscriptions } from '../store/subscriptions.ts'
 import { type Archive, OwnSession } from './archive.ts'
 import { Here } from './interest.ts'
@@ -36,6 +36,8 @@ export class Remembered {
   readonly #nodes = new Map<NodeId, (Shard | undefined)[]>()
   /** What was read back, and is to be compared with what the node says itself. */
   readonly #unproven = new Map<NodeId, Iterator<string> | undefined>()
+  /** Where the last change of what is remembered stands. */
+  notedAt: Lsn = 0
 
   constructor(store: Store, archive: Archive) {
     this.#store = store
@@ -76,10 +78,10 @@ export class Remembered {
     const { number, subscriptions } = shard ?? this.#begin(node, shardOf(key))
     if (lasting === 0) {
       subscriptions.delete(key)
-      this.#store.unsubscribed(number, key)
+      this.notedAt = this.#store.unsubscribed(number, key)
     } else {
       subscriptions.set(key, lasting)
-      this.#store.subscribed(number, key, lasting)
+      this.notedAt = this.#store.subscribed(number, key, lasting)
     }
   }
 

@@ -222,6 +222,7 @@ export class Node implements Peers {
       topics,
       interest: this.interest,
       hearsAll: () => true,
+      notedAt: () => 0,
       incarnation: Date.UTC(2025, 0) + ++this.#starts,
       settings: { handoffMessages: habits.handoffMessages, handoffBytes: 1e9, handoffAfterMs: 2000 },
     })

@@ -226,7 +226,9 @@ describe('a session that has moved while the node of its publisher was cut off',
     city.run(4000)
     city.heal()
     city.run(10_000)
-    expect(sorted(client.texts)).toEqual(numbers(100))
+    const last = client.state === 'connected' ? client : city.client('b', 's', lasting)
+    city.run(1000)
+    expect(sorted(last.texts)).toEqual(numbers(100))
     city.audit()
   })
 })
@@ -253,6 +255,29 @@ test.each([2, 4])(
   },
   60_000,
 )
+
+test("the publisher's node loses its power as soon as it has heard of a move, and comes back cut off: it still knows of it", () => {
+  for (let atMs = 8; atMs < 30; atMs += 2) {
+    const city = new City(['a', 'b', 'c', 'd'], { weather: { latencyMs: [1, 1], syncMs: [1, 15], hiccup: 0 } }, 1)
+    const before = city.keeper('d', 's', 't')
+    city.run(5000)
+    before.drop()
+    const client = city.dial('b', 's', lasting)
+    city.run(atMs)
+    city.fall('c', 'power')
+    city.run(2000)
+    city.part(['c'], ['a', 'b', 'd'])
+    city.rise('c')
+    city.until(() => city.machine('c').ready)
+    city.publish(city.client('c', 'p'), 't', numbers(2), 2)
+    city.run(500)
+    city.heal()
+    city.run(15_000)
+    const last = client.state === 'connected' ? client : city.client('b', 's', lasting)
+    city.run(1000)
+    expect({ atMs, texts: last.texts }).toEqual({ atMs, texts: numbers(2) })
+  }
+})
 
 describe('two sessions of one client are merged', () => {
   const merging = (seed = 7) => {
