@@ -1,27 +1,11 @@
 import type { PermissionKey, Topic } from '../mqtt/topic.ts'
 
-/**
- * A topic's number in one table: those of several brokers may see the same topic. With it what was said to the two who were
- * asked about last: mostly that is who publishes there and who is sent it.
- */
+/** A topic's number in one table: those of several brokers may see the same topic. */
 class Key implements PermissionKey {
-  client = 0
-  bits = 0
-  clientBefore = 0
-  bitsBefore = 0
-
   constructor(
     readonly owner: Decisions,
     readonly number: number,
   ) {}
-
-  remember(client: number, bits: number): number {
-    this.clientBefore = this.client
-    this.bitsBefore = this.bits
-    this.client = client
-    this.bits = bits
-    return bits
-  }
 }
 
 /** Entries that are tried for a pair. */
@@ -58,28 +42,18 @@ export class Decisions {
 
   /** The bits kept for the pair; -1: none. */
   find(client: number, topic: Topic): number {
-    const key = this.#keyOf(topic)
-    if (key === undefined) return -1
-    if (key.client === client) return key.bits
-    if (key.clientBefore === client) return key.bitsBefore
-    return this.#look(client, key)
-  }
-
-  #look(client: number, key: Key): number {
-    const { number } = key
+    const number = this.#numberOf(topic)
+    if (number === 0) return -1
     const at = slotOf(client, number) & this.#mask
-    if (this.#topics[at] === number && this.#clients[at] === client) return key.remember(client, this.#bits[at]!)
-    if (this.#topics[at + 1] === number && this.#clients[at + 1] === client)
-      return key.remember(client, this.#bits[at + 1]!)
+    if (this.#topics[at] === number && this.#clients[at] === client) return this.#bits[at]!
+    if (this.#topics[at + 1] === number && this.#clients[at + 1] === client) return this.#bits[at + 1]!
     return -1
   }
 
   /** @param client above 0 */
   keep(client: number, topic: Topic, bits: number): void {
-    let key = this.#keyOf(topic)
-    if (key === undefined) topic.permissionKey = key = new Key(this, ++this.#numbers)
-    key.remember(client, bits)
-    const { number } = key
+    let number = this.#numberOf(topic)
+    if (number === 0) topic.permissionKey = new Key(this, (number = ++this.#numbers))
     this.misses++
     // Half full, or one displaces the other again and again: either way it is too small.
     if (++this.#kept * 2 > this.size && this.size < this.#limit) this.#resize(this.size * 2)
@@ -92,9 +66,9 @@ export class Decisions {
     this.#bits[at] = bits
   }
 
-  /** Undefined: this table has not seen it. */
-  #keyOf({ permissionKey }: Topic): Key | undefined {
-    return permissionKey instanceof Key && permissionKey.owner === this ? permissionKey : undefined
+  /** 0: this table has not seen it. */
+  #numberOf({ permissionKey }: Topic): number {
+    return permissionKey instanceof Key && permissionKey.owner === this ? permissionKey.number : 0
   }
 
   /** What was in it is decided once more: that is cheaper than moving it. */

@@ -29,6 +29,9 @@ export class Topic {
   durability: CachedDurability | undefined = undefined
   /** Undefined: nobody has asked yet. */
   permissionKey: PermissionKey | undefined = undefined
+  /** Who was found last to be allowed to publish here, and who to be sent what is. Only sessions look at it. */
+  publisher: object | undefined = undefined
+  receiver: object | undefined = undefined
   /** How many bytes of its start no client sees: the root of a tenant, or nothing. */
   readonly hidden: number
   /** What clients write and are sent: the bytes behind that. */

@@ -48,6 +48,8 @@ const mostJudged = 16
 
 /** The key of none. */
 const noTopic: PermissionKey = { owner: {} }
+/** Stands for those who may do everything, and on no topic. */
+const nobody = {}
 
 /** What a session is subscribed to. `Session.subscribe` changes it. */
 export type SessionSubscriptions = Pick<Subscriptions, 'size' | 'get' | 'has' | 'keys' | typeof Symbol.iterator>
@@ -64,19 +66,21 @@ interface Feed {
 export class Session implements Timed, SessionState {
   // What a delivery touches stands first, and together, as in `Outbox`.
   readonly #context: SessionContext
-  /** In the store; 0 until something of it must outlive the process. */
-  number = 0
-  #outbox: Outbox | undefined = undefined
-  connection: Connection<Session> | undefined = undefined
-  #rights: Rights | undefined = undefined
-  /** By which rules it has them; 0: nobody has asked. */
+  /** By which rules it has its rights; 0: nobody has asked. */
   #ruled = 0
   /** Whom to ask of what comes by its subscriptions: its rights, until it is known that all of that may come. */
   #guard: Rights | undefined = undefined
-  /** Somebody has looked whether all may come. */
-  #judged = false
-  /** Where it may receive and publish by these rights: what was asked last, and is mostly asked next. By its key: a name may have 64 KiB. */
+  /** Stands on topics for it with these rights, where it is the last who may publish or receive. */
+  #standing: object = nobody
+  /** Where somebody else is: the topics that it was allowed last, to receive and to publish. By their keys: a name may have 64 KiB. */
   #received: PermissionKey = noTopic
+  connection: Connection<Session> | undefined = undefined
+  #outbox: Outbox | undefined = undefined
+  /** In the store; 0 until something of it must outlive the process. */
+  number = 0
+  #rights: Rights | undefined = undefined
+  /** Somebody has looked whether all that it subscribes to may come. */
+  #judged = false
   #published: PermissionKey = noTopic
   epoch = 0
   /** Seconds that it outlives its connection; 0: it ends with it, Infinity: never. */
@@ -125,6 +129,7 @@ export class Session implements Timed, SessionState {
     this.#rights = rights
     this.#ruled = this.#context.rules
     this.#received = this.#published = noTopic
+    this.#standing = rights === undefined ? nobody : {}
     this.#judgeAgain()
   }
 
@@ -154,13 +159,18 @@ export class Session implements Timed, SessionState {
   /** May it be sent what comes there by its subscriptions? Asked of each delivery: what is known costs a look or two. */
   mayReceive(topic: Topic): boolean {
     this.#keepUp()
-    return this.#guard === undefined || topic.permissionKey === this.#received || this.#receives(topic, this.#guard)
+    const rights = this.#guard
+    if (rights === undefined || topic.receiver === this.#standing || topic.permissionKey === this.#received) return true
+    return this.#receives(topic, rights)
   }
 
   /** May it publish there what is not retained? Asked of each message. */
   mayPublish(topic: Topic): boolean {
     this.#keepUp()
-    return this.#rights === undefined || topic.permissionKey === this.#published || this.#publishes(topic, this.#rights)
+    const rights = this.#rights
+    if (rights === undefined || topic.publisher === this.#standing || topic.permissionKey === this.#published)
+      return true
+    return this.#publishes(topic, rights)
   }
 
   /**
@@ -466,12 +476,14 @@ export class Session implements Timed, SessionState {
     if (!this.#judged) this.#judge(rights)
     if (this.#guard === undefined) return true
     if (!rights.receives(topic)) return false
+    topic.receiver = this.#standing
     this.#received = topic.permissionKey ?? noTopic
     return true
   }
 
   #publishes(topic: Topic, rights: Rights): boolean {
     if (!rights.publishes(topic)) return false
+    topic.publisher = this.#standing
     this.#published = topic.permissionKey ?? noTopic
     return true
   }

@@ -69,19 +69,6 @@ const mutants: readonly Mutant[] = [
     '    this.#generation += 0',
   ],
   [
-    'whoever asks of a topic was the last who did',
-    'access/decisions.ts',
-    'if (key.client === client)',
-    'if (key.client > 0)',
-  ],
-  [
-    'whoever asks of a topic was the last but one who did',
-    'access/decisions.ts',
-    'if (key.clientBefore === client)',
-    'if (key.clientBefore > 0)',
-  ],
-  ['who asks anew has the answer of who asked before', 'access/decisions.ts', '    this.bits = bits\n', ''],
-  [
     'what was decided is kept under the same number',
     'access/permissions.ts',
     '    return ++this.#numbers',

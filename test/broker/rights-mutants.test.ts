@@ -27,8 +27,8 @@ const mutants: readonly Mutant[] = [
   [
     'what was judged of a session stays after a reload',
     'sessions/session.ts',
-    '= noTopic\n    this.#judgeAgain()',
-    '= noTopic\n    if (!this.#judged) this.#judgeAgain()',
+    ': {}\n    this.#judgeAgain()',
+    ': {}\n    if (!this.#judged) this.#judgeAgain()',
   ],
   [
     'what was judged of a session stays when it subscribes to more',
@@ -63,8 +63,26 @@ const mutants: readonly Mutant[] = [
   [
     'what was denied once is allowed from then on',
     'sessions/session.ts',
-    'if (!rights.publishes(topic)) return false\n    this.#published = topic.permissionKey ?? noTopic\n    return true',
-    'const may = rights.publishes(topic)\n    this.#published = topic.permissionKey ?? noTopic\n    return may',
+    'if (!rights.publishes(topic)) return false\n    topic.publisher = this.#standing\n',
+    'topic.publisher = this.#standing\n    if (!rights.publishes(topic)) return false\n',
+  ],
+  [
+    'a topic knows who was allowed something by the rules before',
+    'sessions/session.ts',
+    'this.#standing = rights === undefined ? nobody : {}',
+    'if (this.#standing === nobody) this.#standing = {}',
+  ],
+  [
+    'where one may publish, all may',
+    'sessions/session.ts',
+    'topic.publisher === this.#standing',
+    'topic.publisher !== undefined',
+  ],
+  [
+    'where one is sent something, all are',
+    'sessions/session.ts',
+    'topic.receiver === this.#standing',
+    'topic.receiver !== undefined',
   ],
   [
     'a will is not asked of when it fires',
