@@ -83,7 +83,8 @@ export interface ClusterOptions {
 export interface NodeStatus {
   readonly node: NodeId
   readonly address: string
-  readonly state: 'self' | 'alive' | 'suspect' | 'dead' | 'left'
+  /** `evicted`: it was given up, and still runs and has a link. */
+  readonly state: 'self' | 'alive' | 'suspect' | 'dead' | 'left' | 'evicted'
   readonly incarnation: number
   /** The wire version of the link; 0: there is no link. */
   readonly version: number
@@ -330,7 +331,7 @@ export class ClusterNode implements Cluster {
         draining: this.draining,
       },
     ]
-    for (const member of [...this.members.all(), ...this.#unheard()]) {
+    for (const member of [...this.members.all(), ...this.#unheard(), ...this.#evicted()]) {
       const to = this.forwarding.known(member.node)
       all.push({
         ...{ node: member.node, address: member.address, state: member.state, incarnation: member.incarnation },
@@ -354,9 +355,16 @@ export class ClusterNode implements Cluster {
       if (this.members.state(node) === undefined) yield { node, address: '-', incarnation: 0, state }
   }
 
+  /** Nodes that were given up, and are there: they have to be started again. Two that gave each other up are told by nobody else. */
+  *#evicted(): Iterable<Omit<Member, 'state'> & Pick<NodeStatus, 'state'>> {
+    for (const node of this.links.linked())
+      if (this.members.isEvicted(node)) yield { node, address: '-', incarnation: 0, state: 'evicted' }
+  }
+
   /** Nodes that are linked and alive: those who can answer now. */
   *live(): Iterable<NodeId> {
     for (const node of this.links.linked()) {
+      if (this.members.isEvicted(node)) continue
       const state = this.members.state(node)
       if (state === undefined || state === 'alive' || state === 'suspect') yield node
     }

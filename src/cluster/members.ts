@@ -168,6 +168,11 @@ export class Members implements Part {
     return standing === 'evicted' ? undefined : standing
   }
 
+  /** Was the node given up? It may not have heard of it, or have given us up as well. */
+  isEvicted(node: NodeId): boolean {
+    return this.#roster.get(node)?.standing === 'evicted'
+  }
+
   /** Has the cluster given us up? Then only a start with a new incarnation brings us back. */
   get evicted(): boolean {
     return this.#me.standing === 'evicted'

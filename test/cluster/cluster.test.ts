@@ -369,3 +369,34 @@ test('a session that becomes persistent, or is no longer, is told', () => {
   city.run(100)
   expect(bits()).toEqual([1, 0, 0])
 })
+
+test('two that gave each other up while they were apart, and meet: each shows the other, and waits for nothing of it', () => {
+  const city = new City(['a', 'b', 'c'], { joinsAll: true })
+  city.part(['b'], ['a', 'c'])
+  city.run(10_000)
+  city.node('a').evict('b')
+  city.node('b').evict('a')
+  city.node('b').evict('c')
+  city.run(1000)
+  city.heal()
+  city.run(10_000)
+  const shown = (node: string) =>
+    city
+      .node(node)
+      .status()
+      .map((row) => `${row.node} ${row.state}`)
+  expect([shown('a'), shown('b')]).toEqual([
+    ['a self', 'b evicted', 'c alive'],
+    ['b self', 'a evicted', 'c evicted'],
+  ])
+  const client = city.client('a', 's', { clean: false, expirySeconds: 1000 })
+  const startMs = city.time.now()
+  city.subscribe(client, 't')
+  expect(city.time.now() - startMs).toBeLessThan(50)
+  expect(city.client('c', 's', { clean: false, expirySeconds: 1000 }).present).toBe(true)
+  // Started again, it is one of them.
+  city.fall('b')
+  city.rise('b')
+  city.run(3000)
+  expect(shown('a')).toEqual(['a self', 'b alive', 'c alive'])
+})

@@ -81,6 +81,11 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     { move: 8, fall: 2, part: 2, evict: 2 },
     'what may straggle for a session that has ended, and is looked for behind a start, was called a leak',
   ],
+  [
+    13875,
+    everything,
+    'a clean start that could not know of a session behind a partition, which was there again: called wrong',
+  ],
 ]
 
 /** Worlds in which something was wrong once, of kinds of trouble that have changed since. */

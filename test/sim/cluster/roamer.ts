@@ -301,9 +301,10 @@ export class Roamer implements WireEars {
       this.blame('MQTT-3.2.2-2', 'a session is present for a new client')
     this.life.homes.add(this.node)
     const informed = this.#stillHear(this.#witnesses)
-    // Somebody who was not there may have an earlier one.
+    // Somebody who was not there may have an earlier one, which a clean start has not ended.
     const isAlone = informed.size < this.town.nodes.length
     if (!present && isAlone && (this.#known || this.#attempts > 1)) this.life.shaky = true
+    if (isAlone && this.#wantsClean) this.#mayHaveBegun = true
     if (present && this.#attempts > 1 && this.town.mayBeginAfresh) this.life.shaky = true
     // The one it had may have expired, and a CONNECT that was given up has begun this one.
     if (present && this.#attempts > 1 && this.#mayHaveExpired()) this.life.shaky = true
