@@ -12,12 +12,15 @@ const counts = 0x1_0000
 export class StampClock {
   readonly #node: string
   readonly #clock: Clock
+  /** From the monotonic clock to the wall clock, as that was at the start. */
+  readonly #offsetMs: number
   #ms = 0
   #count = 0
 
   constructor(node: string, clock: Clock) {
     this.#node = node
     this.#clock = clock
+    this.#offsetMs = clock.wall() - clock.now()
   }
 
   /**
@@ -26,7 +29,9 @@ export class StampClock {
    */
   next(after: Stamp | undefined): Stamp {
     const wallMs = Math.max(1, Math.floor(this.#clock.wall()))
-    if (wallMs > this.#ms) this.#set(wallMs, 0)
+    // Set ahead, and right again: nobody would believe what goes on from there.
+    const wasAhead = this.#ms > wallMs + mostAheadMs && this.#isAsAtStart(wallMs)
+    if (wallMs > this.#ms || wasAhead) this.#set(wallMs, 0)
     else this.#set(this.#ms, this.#count + 1)
     const stamp = { ms: this.#ms, count: this.#count, node: this.#node }
     if (after === undefined || isNewer(stamp, after)) return stamp
@@ -43,6 +48,10 @@ export class StampClock {
 
   isAhead(ms: number): boolean {
     return ms > this.#clock.wall() + mostAheadMs
+  }
+
+  #isAsAtStart(wallMs: number): boolean {
+    return Math.abs(wallMs - this.#clock.now() - this.#offsetMs) <= mostAheadMs
   }
 
   #set(ms: number, count: number): void {

@@ -34,7 +34,7 @@ describe('the clock of stamps', () => {
   const of = ({ ms, count, node }: Stamp): string => `${ms} ${count} ${node}`
 
   test('goes on while the wall clock stands, or goes back', () => {
-    const clock = new StampClock('a', clockAt([5000.7, 5000.9, 5001, 4000, 4000, 5002]))
+    const clock = new StampClock('a', clockAt([5000, 5000.7, 5000.9, 5001, 4000, 4000, 5002]))
     expect(Array.from({ length: 6 }, () => of(clock.next(undefined)))).toEqual([
       '5000 0 a',
       '5000 1 a',
@@ -113,6 +113,45 @@ test('a node whose clock is far ahead is not believed until it is not', () => {
   fleet.run(600_000)
   expect([...b.content()].sort()).toEqual([...a.content()].sort())
   expect(b.content().get('u')).toBe('ahead')
+})
+
+const years = 10 * 365 * 86_400_000
+
+test('a clock that was years ahead for a moment: what is published there then is believed by nobody, what is later is', () => {
+  const { fleet, a, b } = two()
+  fleet.heal()
+  fleet.publish(a, 't', 'before')
+  fleet.run(5000)
+  a.skewMs = years
+  fleet.publish(a, 'u', 'meanwhile')
+  fleet.run(5000)
+  a.skewMs = 0
+  fleet.publish(a, 't', 'later')
+  fleet.run(20_000)
+  expect([...b.content()]).toEqual([['t', 'later']])
+})
+
+test('clocks that were years ahead for a moment retire tombstones, and what was removed does not come back', () => {
+  const fleet = new Fleet(1, { nodes: 3, tombstoneSeconds: 60 })
+  const [a, b, c] = fleet.replicas as [Replica, Replica, Replica]
+  fleet.heal()
+  fleet.publish(a, 't', 'x')
+  fleet.run(10_000)
+  fleet.cut(a, c)
+  fleet.cut(b, c)
+  fleet.publish(a, 't', '')
+  fleet.run(5000)
+  for (const replica of [a, b]) replica.skewMs = years
+  fleet.run(10_000)
+  for (const replica of [a, b]) replica.skewMs = 0
+  fleet.run(10_000)
+  expect([...c.content()]).toEqual([['t', 'x']])
+  fleet.heal()
+  fleet.run(30_000)
+  for (const replica of [a, b, c]) expect([...replica.content()]).toEqual([])
+  // All have heard of it, and it is old enough for the last of them: nobody keeps it any longer.
+  fleet.run(120_000)
+  expect(a.retained.tombstones).toBe(0)
 })
 
 test('limits hold on each node, and what does not fit is not asked for again and again', () => {
