@@ -86,6 +86,11 @@ const found: readonly (readonly [seed: number, habits: Partial<Habits>, what: st
     everything,
     'a clean start that could not know of a session behind a partition, which was there again: called wrong',
   ],
+  [
+    14373,
+    { move: 12, leave: 4, drain: 3, expires: 10 },
+    'the same, of a session that had begun a moment before on another node',
+  ],
 ]
 
 /** Worlds in which something was wrong once, of kinds of trouble that have changed since. */

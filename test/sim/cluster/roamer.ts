@@ -43,6 +43,8 @@ interface Former {
 }
 
 const windowMessages = 20
+/** By then all nodes have heard of a session that has begun. */
+const rumourMs = 200
 /** What is to happen after a time happens within so much more. */
 const tardyMs = 2500
 
@@ -70,6 +72,8 @@ export class Roamer implements WireEars {
   #willDelayMs = 0
   #former: Former | undefined
   #enteredMs = 0
+  /** When it was let in last. */
+  #letInMs = -Infinity
   #witnesses: Witnesses = new Map()
   readonly #flights = new Map<number, Flight>()
   readonly #unreleased = new Map<number, Sent | undefined>()
@@ -301,10 +305,12 @@ export class Roamer implements WireEars {
       this.blame('MQTT-3.2.2-2', 'a session is present for a new client')
     this.life.homes.add(this.node)
     const informed = this.#stillHear(this.#witnesses)
-    // Somebody who was not there may have an earlier one, which a clean start has not ended.
+    // Somebody who was not there, or has begun it just now, may have an earlier one, which a clean start has not ended.
     const isAlone = informed.size < this.town.nodes.length
     if (!present && isAlone && (this.#known || this.#attempts > 1)) this.life.shaky = true
-    if (isAlone && this.#wantsClean) this.#mayHaveBegun = true
+    const nowMs = this.town.time.now()
+    if (this.#wantsClean && (isAlone || nowMs - this.#letInMs < rumourMs)) this.#mayHaveBegun = true
+    this.#letInMs = nowMs
     if (present && this.#attempts > 1 && this.town.mayBeginAfresh) this.life.shaky = true
     // The one it had may have expired, and a CONNECT that was given up has begun this one.
     if (present && this.#attempts > 1 && this.#mayHaveExpired()) this.life.shaky = true
