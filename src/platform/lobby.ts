@@ -36,7 +36,7 @@ export type Failure = 'bad-tls' | 'bad-web-socket' | 'not-accepted'
 
 /** What a stranger costs in memory, beside its bytes: measured, with some to spare. */
 export const plainBytes = 4096
-export const tlsBytes = 65_536
+export const tlsBytes = 131_072
 /** Who has had so long gives way to who comes. */
 const patienceMs = 1000
 /** Frames of WebSocket around a packet. */
