@@ -144,7 +144,7 @@ covers(['5:MQTT-3.14.0-1'], 'no DISCONNECT is sent before CONNACK', async () => 
     'silence before CONNECT': [undefined, Buffer.alloc(0), () => hasten(11)],
     'a drain before CONNECT': [undefined, Buffer.alloc(0), (broker) => broker.node.drain(0)],
     'a drain before CONNACK': [0x88, connect(5), (broker) => broker.node.drain(0)],
-    'a hook that is too slow': [0x87, connect(5), () => hasten(6)],
+    'a hook that is too slow': [0x88, connect(5), () => hasten(6)],
   }
   for (const transport of transports)
     await each(rows, async ([code, sent, cause]) => {
