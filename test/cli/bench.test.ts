@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import net from 'node:net'
 import { Writable } from 'node:stream'
 import { Command, CommanderError } from 'commander'
@@ -8,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { benchCommand } from '../../src/cli/bench/command.ts'
 import { Histogram } from '../../src/cli/bench/histogram.ts'
 import { CliError, type Io } from '../../src/cli/io.ts'
+import { freePort } from '../support/program.ts'
 import { brokerWith as startBroker, type Faults } from './bench-broker.ts'
 import { startAedes } from './brokers.ts'
 
@@ -282,15 +282,6 @@ describe('Histogram', () => {
 beforeEach(() => {
   close = () => {}
 })
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 async function listening(port: number): Promise<void> {
   for (let tries = 0; tries < 200; tries++) {
