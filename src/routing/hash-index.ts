@@ -41,7 +41,7 @@ export class HashIndex {
 
   /** The number that was inserted with this hash, or one of them; 0 when there is none. */
   first(hash: number): number {
-    const slots = this.#directory[hash & (this.#directory.length - 1)]!
+    const slots = this.#segment(hash)
     const end = slots.length
     for (let at = slotOf(slots, hash); slots[at + 1] !== 0; at = at + 2 === end ? header : at + 2) {
       if (slots[at] !== hash) continue
@@ -66,23 +66,24 @@ export class HashIndex {
 
   /** @param id not 0 */
   insert(hash: number, id: number): void {
-    let slots = this.#directory[hash & (this.#directory.length - 1)]!
-    while (isFull(slots)) {
-      this.#relieve(slots, hash)
-      slots = this.#directory[hash & (this.#directory.length - 1)]!
-    }
+    let slots = this.#segment(hash)
+    for (; isFull(slots); slots = this.#segment(hash)) this.#relieve(slots, hash)
     put(slots, hash, id)
     this.#size++
   }
 
   /** Removes what was inserted so. */
   remove(hash: number, id: number): void {
-    const slots = this.#directory[hash & (this.#directory.length - 1)]!
+    const slots = this.#segment(hash)
     let at = slotOf(slots, hash)
     while (slots[at + 1] !== id) at = at + 2 === slots.length ? header : at + 2
     close(slots, at)
     this.#size--
     if (slots[countField]! * 8 < slotsOf(slots)) this.#shrink(slots, hash)
+  }
+
+  #segment(hash: number): Int32Array {
+    return this.#directory[hash & (this.#directory.length - 1)]!
   }
 
   /** Makes two of a full segment; or, where no bit is left to tell its entries apart by, one that is larger. */
@@ -113,7 +114,7 @@ export class HashIndex {
     if (slotsOf(slots) > perSegment)
       return this.#replace(hash, depth, moved(slots, segmentOf(slotsOf(slots) / 2, depth)))
     if (depth === 0) return
-    const other = this.#directory[(hash ^ (1 << (depth - 1))) & (this.#directory.length - 1)]!
+    const other = this.#segment(hash ^ (1 << (depth - 1)))
     if (other[depthField] !== depth || other[countField]! * 8 >= perSegment) return
     slots[depthField] = depth - 1
     this.#replace(hash, depth - 1, moved(other, slots))
